@@ -1,0 +1,1 @@
+//! The endpoints that wxgate answers itself: decode, call, encode; no decisions.

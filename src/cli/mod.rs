@@ -1,0 +1,1 @@
+//! The command line: what the user typed becomes one of a handful of commands.

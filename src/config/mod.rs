@@ -1,0 +1,32 @@
+//! `gateway.toml` as a value: a list of sections, nothing else.
+
+pub mod sections;
+
+use sections::{Admin, Api, App, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
+
+/// Everything the file says, checked, with defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[api]`
+    pub api: Api,
+    /// `[[apps]]`, at least one, no AppID twice.
+    pub apps: Vec<App>,
+    /// `[wechat]`
+    pub wechat: WeChat,
+    /// `[sessions]`
+    pub sessions: Sessions,
+    /// `[identity]`
+    pub identity: IdentityHeaders,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+    /// `[[upstreams]]`, no name twice.
+    pub upstreams: Vec<Upstream>,
+    /// `[[routes]]`, each naming an upstream of the list above; no two alike.
+    pub routes: Vec<Route>,
+}

@@ -1,0 +1,20 @@
+//! `[admin]`: the listener for operators, apart from the public one.
+
+use std::net::SocketAddr;
+
+use crate::model::Secret;
+
+/// The operators' listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens; loopback unless told otherwise.
+    pub listen: SocketAddr,
+    /// Asked for on every path but `/healthz`, `/readyz` and `/metrics`. Unset, those paths are closed to everybody.
+    pub token: Option<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9901)), token: None }
+    }
+}

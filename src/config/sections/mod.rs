@@ -1,0 +1,26 @@
+//! The sections of `gateway.toml` as plain values, one file each. No section knows the component it configures: the
+//! component takes its section as an argument.
+
+mod admin;
+mod api;
+mod apps;
+mod identity;
+mod limits;
+mod log;
+mod routes;
+mod server;
+mod sessions;
+mod upstreams;
+mod wechat;
+
+pub use admin::Admin;
+pub use api::Api;
+pub use apps::App;
+pub use identity::IdentityHeaders;
+pub use limits::{Limits, Rate};
+pub use log::{Log, LogFormat, LogLevel};
+pub use routes::{AuthRule, HostPattern, Route};
+pub use server::{Server, UnderscoreHeaders};
+pub use sessions::Sessions;
+pub use upstreams::{Endpoint, Upstream};
+pub use wechat::WeChat;

@@ -1,0 +1,69 @@
+//! `[[routes]]`: which requests go where, and who may make them.
+
+use http::Method;
+
+use crate::model::AppId;
+
+/// One rule: what it matches, who may pass, where it leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which `Host`; any when left out.
+    pub host: Option<HostPattern>,
+    /// A path prefix in canonical form, compared at segment borders: `/a` and `/a/` both match `/a` and `/a/b`, never `/ab`.
+    pub path: String,
+    /// Which methods; any when left out. A request with another method goes on to the next best route.
+    pub methods: Option<Vec<Method>>,
+    /// Whether a session is asked for.
+    pub auth: AuthRule,
+    /// The name of an upstream.
+    pub upstream: String,
+    /// Whether `path` is cut off before forwarding.
+    pub strip_prefix: bool,
+    /// Whose sessions may pass; those of every app when left out.
+    pub apps: Option<Vec<AppId>>,
+    /// Whether the upstream sees the session token. It is the user's key to everything, so: hardly ever.
+    pub forward_token: bool,
+    /// Whether `%2f` in a path is let through.
+    pub allow_encoded_slash: bool,
+    /// Whether `;` in a path is let through.
+    pub allow_semicolon: bool,
+}
+
+impl Route {
+    /// A route with every optional key at its default.
+    pub fn new(path: impl Into<String>, upstream: impl Into<String>) -> Self {
+        Self {
+            host: None,
+            path: path.into(),
+            methods: None,
+            auth: AuthRule::Required,
+            upstream: upstream.into(),
+            strip_prefix: false,
+            apps: None,
+            forward_token: false,
+            allow_encoded_slash: false,
+            allow_semicolon: false,
+        }
+    }
+}
+
+/// Whether a session is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AuthRule {
+    /// No live session, no entry.
+    #[default]
+    Required,
+    /// A live session is told to the upstream; without one the caller is anonymous.
+    Optional,
+    /// Nobody looks for a session; the caller is always anonymous.
+    None,
+}
+
+/// A host as a route names it: lower case, without port and trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This host.
+    Exact(String),
+    /// `*.example.com`, held as `.example.com`: any name that ends so, however many labels deep, not the bare domain.
+    Suffix(String),
+}

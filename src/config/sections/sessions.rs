@@ -1,0 +1,27 @@
+//! `[sessions]`: how long sessions live and how many are kept.
+
+use std::time::Duration;
+
+/// How long sessions live and how many are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// A session ends when unused this long.
+    pub idle: Duration,
+    /// A session ends this long after its login, used or not.
+    pub lifetime: Duration,
+    /// Sessions kept in memory.
+    pub capacity: u64,
+    /// The newest so many sessions of a user in an app stay; 0 is no limit.
+    pub per_user: usize,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(24 * 3600),
+            lifetime: Duration::from_secs(7 * 24 * 3600),
+            capacity: 1_000_000,
+            per_user: 0,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The way of a request: route, authenticate, answer or forward, log.

@@ -1,0 +1,42 @@
+//! wxgate: a reverse-proxy auth gateway for WeChat Mini Programs.
+//!
+//! Two flows run through it. Every request takes the first; a login takes the second as well.
+//!
+//! ```text
+//! 1  request ─ server ─ gateway ─┬ routing   which rule?
+//!                                ├ auth      whose session?
+//!                                └ api       answered here      ─┐
+//!                                  proxy     forwarded upstream ─┴─ response, one log line
+//!
+//! 2  POST /v1/verify ─ api::verify ─ limit ─ login ─ wechat    code → openid, session_key
+//!                                                  └ session   → token
+//! ```
+//!
+//! `docs/ARCHITECTURE.md` is the map, with the rules that hold everywhere and the tests that hold them.
+
+// The modules stand in reading order: what happens to a request, what it needs, what everything is built of.
+
+pub mod app;
+pub mod cli;
+
+pub mod api;
+pub mod gateway;
+
+pub mod auth;
+pub mod login;
+pub mod proxy;
+pub mod routing;
+
+pub mod admin;
+pub mod limit;
+pub mod server;
+pub mod session;
+pub mod upstream;
+pub mod wechat;
+
+pub mod config;
+pub mod model;
+pub mod telemetry;
+pub mod web;
+
+pub mod simulator;

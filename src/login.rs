@@ -1,0 +1,1 @@
+//! Flow 2: a login code becomes a session. No HTTP in here.

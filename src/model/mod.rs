@@ -1,0 +1,15 @@
+//! The words everything else is written in: who somebody is, what is secret, what time it is.
+//!
+//! This is the ground. It knows no other module of ours, no HTTP and no file.
+
+mod clock;
+mod entropy;
+mod identity;
+mod ids;
+mod secret;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use identity::{Identity, UserKey};
+pub use ids::{AppId, InvalidId, OpenId, UnionId};
+pub use secret::{AppSecret, LoginCode, Secret, SessionKey};

@@ -1,0 +1,1 @@
+//! Which rule a request falls under: canonical path, host and method in, route out.

@@ -1,0 +1,1 @@
+//! Listeners, connections, deadlines and drain, for any service. Knows nothing of gateways.

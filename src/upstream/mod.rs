@@ -1,0 +1,1 @@
+//! Connections to backends: one pool per worker and server.
