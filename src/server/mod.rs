@@ -1,1 +1,112 @@
 //! Listeners, connections, deadlines and drain, for any service. Knows nothing of gateways.
+//!
+//! One thread per worker, each with its own single-threaded runtime, its own listening socket on the shared port and
+//! its own copy of the service. A request is read, answered and, where it is forwarded, proxied on one thread: nothing
+//! on its path crosses to another, so nothing needs a lock or a wake-up there.
+//!
+//! A connection's bytes pass [`screen`] before hyper's parser sees them, because several things that two HTTP parsers
+//! read differently are repaired or cut off silently by a lenient one.
+
+mod answer;
+mod connection;
+mod deadline;
+mod drain;
+mod listener;
+mod refuse;
+pub mod screen;
+mod signals;
+mod traffic;
+mod wire;
+mod worker;
+
+use std::{future::Future, io, net::SocketAddr, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::{
+    config::sections,
+    web::{Refusal, RequestBody, RequestTimer},
+};
+
+pub use listener::{Listener, raise_file_limit};
+pub use signals::{Stop, stop_signals};
+pub use worker::Running;
+
+/// What answers the requests of one worker.
+pub trait Service: 'static {
+    /// What the service keeps per connection.
+    type Conn: 'static;
+    /// The body of its answers.
+    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static;
+
+    /// A connection has come in.
+    fn connected(&self, peer: SocketAddr) -> Self::Conn;
+
+    /// Answers a request. Dropped half-way when the client goes away or the process is told to stop at once.
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+        conn: &Rc<Self::Conn>,
+        timer: RequestTimer,
+    ) -> impl Future<Output = Response<Self::Body>>;
+
+    /// The answer to bytes that never became a request; the connection is closed after it.
+    fn refuse(&self, why: Refusal, conn: &Self::Conn) -> Response<Bytes>;
+
+    /// Called a few times per second, for what a worker does now and then.
+    fn tick(&self) {}
+}
+
+/// What a listener puts up with. See [`sections::Server`], where the figures come from.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Worker threads; at least one.
+    pub workers: usize,
+    /// Connections at once, over all workers.
+    pub max_connections: usize,
+    /// From the first byte of a head to its last.
+    pub header_timeout: Duration,
+    /// Between two reads of a request body.
+    pub body_timeout: Duration,
+    /// For a connection with nothing to do.
+    pub keepalive_timeout: Duration,
+    /// For a client that takes no bytes of its answer.
+    pub write_timeout: Duration,
+    /// What a request head may be.
+    pub head: screen::HeadLimits,
+}
+
+impl Options {
+    /// The options a `[server]` section asks for.
+    pub fn from_section(section: &sections::Server) -> Self {
+        let workers = match section.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        Self {
+            workers,
+            max_connections: section.max_connections,
+            header_timeout: section.header_timeout,
+            body_timeout: section.body_timeout,
+            keepalive_timeout: section.keepalive_timeout,
+            write_timeout: section.write_timeout,
+            head: screen::HeadLimits {
+                bytes: section.max_header_bytes,
+                lines: section.max_headers,
+                target: section.max_uri_bytes,
+            },
+        }
+    }
+}
+
+/// Starts the workers. `make` is called once in each worker's thread, with the worker's number.
+///
+/// The listeners are bound already, so a port in use is known before anything runs.
+pub fn start<S, F>(listeners: Vec<Listener>, options: Options, make: F) -> io::Result<Running>
+where
+    S: Service,
+    F: Fn(usize) -> S + Clone + Send + 'static,
+{
+    worker::start(listeners, options, make)
+}

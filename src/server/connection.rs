@@ -1,0 +1,259 @@
+//! One connection from accept to close: parked while idle, served while busy, watched by its deadlines.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::{Future, pending, poll_fn},
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{io::ReadBuf, net::TcpStream, time::sleep};
+
+use crate::web::{Refusal, RequestBody};
+
+use super::{
+    Options, Service,
+    answer::Answer,
+    deadline::Tick,
+    drain::Drain,
+    refuse,
+    traffic::{Due, Phase, Traffic},
+    wire::Wire,
+};
+
+/// What all connections of a worker have in common.
+#[derive(Debug)]
+pub(super) struct Shared<S> {
+    pub(super) service: Rc<S>,
+    pub(super) options: Rc<Options>,
+    pub(super) http: http1::Builder,
+    pub(super) drain: Rc<Drain>,
+}
+
+/// How the parser is set up. Its own timers stay off; the connection has better ones.
+pub(super) fn http1(options: &Options) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // hyper would watch for a hang-up by reading ahead during each request, at the price of a fresh 8 KiB buffer per
+    // request; `Driver::client_is_gone` asks the socket instead, and only about slow requests.
+    http.half_close(true);
+    http.header_read_timeout(None);
+    http.max_buf_size((2 * options.head.bytes).max(64 * 1024));
+    if options.head.lines > 100 {
+        // Up to hyper's own default of 100 the headers are parsed on the stack.
+        http.max_headers(options.head.lines);
+    }
+    http
+}
+
+/// A connection with nothing to parse: the socket, and bytes already read from it.
+struct Parked {
+    stream: TcpStream,
+    held: BytesMut,
+}
+
+/// Serves a connection until it is closed.
+pub(super) async fn run<S: Service>(stream: TcpStream, conn: S::Conn, shared: &Shared<S>) {
+    let _counted = poll_fn(|cx| Poll::Ready(shared.drain.enter(cx.waker().clone()))).await;
+    let conn = Rc::new(conn);
+    let mut parked = Parked { stream, held: BytesMut::new() };
+    // The first head may take no longer to begin than it may take to arrive.
+    let mut patience = shared.options.header_timeout;
+    loop {
+        if parked.held.is_empty() && !parked.has_bytes(patience, &shared.drain).await {
+            return;
+        }
+        // Boxed, so that an idle connection does not carry the room for a busy one.
+        match Box::pin(serve(parked, &conn, shared)).await {
+            Some(idle) => parked = idle,
+            None => return,
+        }
+        patience = shared.options.keepalive_timeout;
+    }
+}
+
+impl Parked {
+    /// Waits for bytes; false when the connection is to be closed without a word.
+    async fn has_bytes(&self, patience: std::time::Duration, drain: &Drain) -> bool {
+        let mut late = pin!(sleep(patience));
+        poll_fn(|cx| {
+            let mut one = [0; 1];
+            match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut one)) {
+                Poll::Ready(result) => return Poll::Ready(result.is_ok_and(|n| n > 0)),
+                Poll::Pending if drain.is_on() => return Poll::Ready(false),
+                Poll::Pending => {}
+            }
+            late.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    }
+}
+
+/// Why the parser was left.
+enum End {
+    /// It is done, well or badly.
+    Done,
+    /// The traffic holds a refusal to be sent.
+    Refused,
+    /// Nothing to do for a while.
+    Idle,
+    /// It has read past the end of a chunked body and is to be replaced.
+    Replace,
+    /// The client is gone or takes nothing.
+    Cut,
+}
+
+/// Serves requests. Returns the connection when it has become idle, nothing when it is closed.
+async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S>) -> Option<Parked> {
+    let stream = Rc::new(RefCell::new(parked.stream));
+    let mut held = parked.held;
+    loop {
+        let traffic = Traffic::new();
+        let wire = Wire::new(Rc::clone(&stream), held, shared.options.head, Rc::clone(&traffic));
+        let service = requests(&shared.service, conn, &traffic);
+        let mut http = shared.http.serve_connection(TokioIo::new(wire), service);
+        let mut driver = Driver { traffic: &traffic, stream: &stream, tick: Tick::new(&shared.options), watching: false };
+        let mut told = false;
+        let end = poll_fn(|cx| {
+            loop {
+                if Pin::new(&mut http).poll(cx).is_ready() {
+                    return Poll::Ready(End::Done);
+                }
+                if shared.drain.is_on() && !told {
+                    told = true;
+                    Pin::new(&mut http).graceful_shutdown();
+                    continue;
+                }
+                match driver.look(cx, &shared.options) {
+                    Look::Again => {}
+                    Look::Wait => return Poll::Pending,
+                    Look::End(end) => return Poll::Ready(end),
+                }
+            }
+        })
+        .await;
+        let whole = traffic.quiet();
+        let parts = http.into_parts();
+        held = leftover(&parts.read_buf, parts.io.into_inner());
+        drop(parts.service);
+        match end {
+            End::Replace => {}
+            End::Idle => return into_owned(stream).map(|stream| Parked { stream, held }),
+            End::Refused => {
+                let refusal = traffic.refusal()?;
+                let answer = shared.service.refuse(refusal, conn);
+                // The client may be gone already; then there is nobody to tell.
+                let _: io::Result<()> =
+                    refuse::answer(into_owned(stream)?, answer, shared.options.write_timeout).await;
+                return None;
+            }
+            End::Done if whole => return None,
+            End::Done => {
+                refuse::linger(into_owned(stream)?).await;
+                return None;
+            }
+            End::Cut => return None,
+        }
+    }
+}
+
+/// What the parser and the wire had read but not used, in order.
+fn leftover(parsed: &[u8], wire: Wire) -> BytesMut {
+    let mut held = BytesMut::from(parsed);
+    held.extend_from_slice(&wire.into_held());
+    held
+}
+
+fn into_owned(stream: Rc<RefCell<TcpStream>>) -> Option<TcpStream> {
+    Rc::into_inner(stream).map(RefCell::into_inner)
+}
+
+/// The service as hyper calls it.
+fn requests<S: Service>(
+    service: &Rc<S>,
+    conn: &Rc<S::Conn>,
+    traffic: &Rc<Traffic>,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = Response<Answer<S::Body>>,
+    Error = Infallible,
+    Future: Future<Output = Result<Response<Answer<S::Body>>, Infallible>>,
+> + use<S> {
+    let (service, conn, traffic) = (Rc::clone(service), Rc::clone(conn), Rc::clone(traffic));
+    service_fn(move |request: Request<Incoming>| {
+        let (service, conn, traffic) = (Rc::clone(&service), Rc::clone(&conn), Rc::clone(&traffic));
+        let screened = traffic.begin_request(request.headers());
+        async move {
+            if !screened {
+                traffic.refuse(Refusal::Malformed);
+                pending::<()>().await;
+            }
+            let request = request.map(|body| RequestBody::new(body, traffic.body()));
+            let response = service.call(request, &conn, traffic.timer()).await;
+            Ok(response.map(|body| Answer::new(body, traffic)))
+        }
+    })
+}
+
+/// What follows from a look at the connection.
+enum Look {
+    Again,
+    Wait,
+    End(End),
+}
+
+/// Looks after one connection between the parser's polls.
+struct Driver<'a> {
+    traffic: &'a Traffic,
+    stream: &'a RefCell<TcpStream>,
+    tick: Tick,
+    watching: bool,
+}
+
+impl Driver<'_> {
+    fn look(&mut self, cx: &mut Context<'_>, options: &Options) -> Look {
+        // A refusal waits for the answers before it: a client may have sent several requests at once.
+        if self.traffic.refusal().is_some() && !self.traffic.unflushed() {
+            return Look::End(End::Refused);
+        }
+        if self.traffic.wants_new_parser() {
+            return Look::End(End::Replace);
+        }
+        if self.watching && self.client_is_gone(cx) {
+            return Look::End(End::Cut);
+        }
+        let Some(now) = self.tick.poll(cx) else { return Look::Wait };
+        match self.traffic.due(now, options) {
+            Due::Park => return Look::End(End::Idle),
+            Due::Cut => return Look::End(End::Cut),
+            Due::Watch => self.watching = true,
+            Due::Nothing | Due::Poll => {}
+        }
+        Look::Again
+    }
+
+    /// Whether the client has closed its side. It can't want the answer then: a Mini Program never half-closes, and
+    /// nginx and `HAProxy` see it the same way.
+    fn client_is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.traffic.phase() != Phase::Request {
+            self.watching = false;
+            return false;
+        }
+        let mut one = [0; 1];
+        match self.stream.borrow().poll_peek(cx, &mut ReadBuf::new(&mut one)) {
+            Poll::Ready(Ok(0) | Err(_)) => true,
+            Poll::Ready(Ok(_)) => {
+                // Bytes of a next request hide the end behind them. The next tick looks again.
+                self.watching = false;
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
+}

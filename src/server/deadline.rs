@@ -1,0 +1,53 @@
+//! One timer per connection in use, however many requests it carries: it ticks a few times per second and the
+//! connection then looks at its deadlines. Setting and dropping a timer for each request would cost more than the look.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::Options;
+
+const LONGEST: Duration = Duration::from_millis(250);
+const SHORTEST: Duration = Duration::from_millis(5);
+
+/// A timer that goes off again and again.
+#[derive(Debug)]
+pub(super) struct Tick {
+    every: Duration,
+    sleep: Pin<Box<Sleep>>,
+    registered: bool,
+}
+
+impl Tick {
+    /// A tick fine enough for the shortest of these timeouts.
+    pub(super) fn new(options: &Options) -> Self {
+        let shortest = options
+            .header_timeout
+            .min(options.body_timeout)
+            .min(options.keepalive_timeout)
+            .min(options.write_timeout);
+        let every = (shortest / 8).clamp(SHORTEST, LONGEST);
+        Self { every, sleep: Box::pin(sleep(every)), registered: false }
+    }
+
+    /// The present moment, when it is time to look. Otherwise sees to it that the task is woken when it will be.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        // The timer keeps the waker it was polled with, and a task's waker does not change: one poll per tick is enough.
+        if self.registered && !self.sleep.is_elapsed() {
+            return None;
+        }
+        if let Poll::Pending = self.sleep.as_mut().poll(cx) {
+            self.registered = true;
+            return None;
+        }
+        let now = Instant::now();
+        self.sleep.as_mut().reset(now + self.every);
+        self.registered = false;
+        Some(now)
+    }
+}

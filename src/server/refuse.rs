@@ -1,0 +1,77 @@
+//! The last answer on a connection whose bytes never became a request, written without hyper.
+
+use std::{io, time::Duration};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::Response;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long, and for how many bytes, a connection is read on after its last answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Writes the answer and closes, in a way that lets the client read it.
+pub(super) async fn answer(stream: TcpStream, response: Response<Bytes>, write_timeout: Duration) -> io::Result<()> {
+    let mut stream = stream;
+    let bytes = serialise(&response);
+    timeout(write_timeout, stream.write_all(&bytes)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    linger(stream).await;
+    Ok(())
+}
+
+/// Closes our half, then reads for a while what the client is still sending. Closing a socket with unread bytes makes
+/// the kernel send a reset, which may overtake and destroy the answer on its way (RFC 9112, 9.6).
+pub(super) async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let drain = async {
+        let mut scrap = [0; 4096];
+        let mut left = LINGER_BYTES;
+        while let Ok(n @ 1..) = stream.read(&mut scrap).await {
+            left = left.saturating_sub(n);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Not answered in time, or nothing more to read: either way the connection goes.
+    let _ = timeout(LINGER, Box::pin(drain)).await;
+}
+
+fn serialise(response: &Response<Bytes>) -> Bytes {
+    let status = response.status();
+    let mut out = BytesMut::with_capacity(256 + response.body().len());
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
+    for (name, value) in response.headers() {
+        out.put_slice(name.as_str().as_bytes());
+        out.put_slice(b": ");
+        out.put_slice(value.as_bytes());
+        out.put_slice(b"\r\n");
+    }
+    out.put_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", response.body().len()).as_bytes());
+    out.put_slice(response.body());
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_whole_http_message() {
+        let response = Response::builder().status(408).header("x-a", "1").body(Bytes::from_static(b"{}")).unwrap();
+        assert_eq!(
+            serialise(&response),
+            "HTTP/1.1 408 Request Timeout\r\nx-a: 1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! What the parts of one connection tell each other: the wire, the body, the service's timer and the driver. All on one
+//! thread, so plain cells do.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use http::{HeaderMap, header};
+use tokio::time::Instant;
+
+use crate::web::{BodyWatch, Refusal, RequestTimer};
+
+use super::Options;
+
+/// A client that has waited this long is worth asking whether it is still there.
+const HANG_UP_AFTER: Duration = Duration::from_millis(250);
+
+/// How long a connection must be idle before its parser and buffers are given back. Sooner costs a few percent of the
+/// time of a busy connection, later costs memory.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Between requests.
+    Idle,
+    /// Some bytes of a head have come.
+    Head,
+    /// A request has begun and its answer has not ended.
+    Request,
+}
+
+/// What is still to come of a request body, as the wire can know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyLeft {
+    /// So many bytes.
+    Exact(u64),
+    /// Chunks, whose end only the parser sees.
+    Chunked,
+    /// Chunks, and nobody reads them any more: all read, or given up.
+    ChunkedOver,
+}
+
+/// What the driver is to do now that some time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing.
+    Nothing,
+    /// Poll again: somebody's deadline has passed.
+    Poll,
+    /// Give back the parser.
+    Park,
+    /// Look whether the client is still there.
+    Watch,
+    /// Cut the connection.
+    Cut,
+}
+
+/// The state that one connection's parts share.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+    /// A head has passed the screen and no request was made of it yet.
+    head_passed: Cell<bool>,
+    body_left: Cell<BodyLeft>,
+    refusal: Cell<Option<Refusal>>,
+    unflushed: Cell<bool>,
+    write_stalled: Cell<Option<Instant>>,
+    body: Rc<BodyWatch>,
+    timer: RequestTimer,
+}
+
+impl Traffic {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            phase: Cell::new(Phase::Idle),
+            since: Cell::new(Instant::now()),
+            head_passed: Cell::new(false),
+            body_left: Cell::new(BodyLeft::Exact(0)),
+            refusal: Cell::new(None),
+            unflushed: Cell::new(false),
+            write_stalled: Cell::new(None),
+            body: Rc::default(),
+            timer: RequestTimer::default(),
+        })
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// The watch over the body of the request at hand.
+    pub(super) fn body(&self) -> Rc<BodyWatch> {
+        Rc::clone(&self.body)
+    }
+
+    /// The deadline of the request at hand.
+    pub(super) fn timer(&self) -> RequestTimer {
+        self.timer.clone()
+    }
+
+    pub(super) fn body_left(&self) -> BodyLeft {
+        match self.body_left.get() {
+            BodyLeft::Chunked if self.body.is_over() => BodyLeft::ChunkedOver,
+            left => left,
+        }
+    }
+
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get()
+    }
+
+    pub(super) fn refuse(&self, why: Refusal) {
+        self.refusal.set(Some(why));
+    }
+
+    /// The first bytes of a head have come.
+    pub(super) fn begin_head(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.phase.set(Phase::Head);
+            self.since.set(Instant::now());
+        }
+    }
+
+    pub(super) fn pass_head(&self) {
+        self.head_passed.set(true);
+    }
+
+    pub(super) fn head_passed(&self) -> bool {
+        self.head_passed.get()
+    }
+
+    /// The parser made a request. False when its head did not pass the screen: it came behind a chunked body in one
+    /// piece, where only the parser knows the border.
+    pub(super) fn begin_request(&self, headers: &HeaderMap) -> bool {
+        self.phase.set(Phase::Request);
+        let left = if headers.contains_key(header::TRANSFER_ENCODING) {
+            BodyLeft::Chunked
+        } else {
+            let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+            BodyLeft::Exact(length.and_then(|v| v.parse().ok()).unwrap_or(0))
+        };
+        self.body_left.set(left);
+        self.body.begin(left == BodyLeft::Exact(0));
+        self.head_passed.replace(false)
+    }
+
+    /// The answer has ended.
+    pub(super) fn end_request(&self) {
+        self.phase.set(Phase::Idle);
+        self.since.set(Instant::now());
+        self.timer.clear();
+    }
+
+    /// So many bytes of a body of known length went to the parser.
+    pub(super) fn took(&self, bytes: u64) {
+        if let BodyLeft::Exact(left) = self.body_left.get() {
+            self.body_left.set(BodyLeft::Exact(left.saturating_sub(bytes)));
+        }
+    }
+
+    pub(super) fn wrote(&self, blocked: bool) {
+        self.unflushed.set(true);
+        if !blocked {
+            self.write_stalled.set(None);
+        } else if self.write_stalled.get().is_none() {
+            self.write_stalled.set(Some(Instant::now()));
+        }
+    }
+
+    pub(super) fn flushed(&self) {
+        self.unflushed.set(false);
+    }
+
+    pub(super) fn unflushed(&self) -> bool {
+        self.unflushed.get()
+    }
+
+    /// Nothing is under way in either direction.
+    pub(super) fn quiet(&self) -> bool {
+        let no_body = matches!(self.body_left(), BodyLeft::Exact(0) | BodyLeft::ChunkedOver);
+        self.phase.get() == Phase::Idle && no_body && !self.unflushed.get()
+    }
+
+    /// The parser has read past a chunked body, perhaps into the next head: take its buffer back.
+    pub(super) fn wants_new_parser(&self) -> bool {
+        self.body_left() == BodyLeft::ChunkedOver && self.quiet()
+    }
+
+    /// What is due at this moment.
+    pub(super) fn due(&self, now: Instant, options: &Options) -> Due {
+        if self.write_stalled.get().is_some_and(|since| now - since >= options.write_timeout) {
+            return Due::Cut;
+        }
+        let body_late = self.body.expire(now, options.body_timeout);
+        if self.timer.expire(now) || body_late {
+            return Due::Poll;
+        }
+        let age = now - self.since.get();
+        match self.phase.get() {
+            Phase::Idle if self.quiet() && age >= PARK_AFTER.min(options.keepalive_timeout) => Due::Park,
+            Phase::Head if age >= options.header_timeout => {
+                self.refuse(Refusal::HeadTimeout);
+                Due::Nothing
+            }
+            Phase::Request if age >= HANG_UP_AFTER => Due::Watch,
+            _ => Due::Nothing,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The socket as hyper sees it: request heads pass the screen first, and never more bytes come through than belong to
+//! the request at hand, so that the next head starts where ours says it starts.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::web::Refusal;
+
+use super::{
+    screen::{HeadLimits, HeadScreen, Progress},
+    traffic::{BodyLeft, Phase, Traffic},
+};
+
+/// The client's socket behind the screen.
+#[derive(Debug)]
+pub(super) struct Wire {
+    /// Shared with the connection's driver, which asks it whether the client is still there.
+    stream: Rc<RefCell<TcpStream>>,
+    /// Bytes read too far, in front of those still in the socket.
+    held: BytesMut,
+    screen: HeadScreen,
+    traffic: Rc<Traffic>,
+}
+
+/// What the next bytes are.
+enum Expect {
+    Head,
+    Body(u64),
+    Nothing,
+}
+
+impl Wire {
+    pub(super) fn new(
+        stream: Rc<RefCell<TcpStream>>,
+        held: BytesMut,
+        limits: HeadLimits,
+        traffic: Rc<Traffic>,
+    ) -> Self {
+        Self { stream, held, screen: HeadScreen::new(limits), traffic }
+    }
+
+    /// The bytes that were not let through.
+    pub(super) fn into_held(self) -> BytesMut {
+        self.held
+    }
+
+    fn expect(&self) -> Expect {
+        if self.traffic.refusal().is_some() {
+            return Expect::Nothing;
+        }
+        match (self.traffic.body_left(), self.traffic.phase()) {
+            (BodyLeft::Chunked, _) => Expect::Body(u64::MAX),
+            (BodyLeft::Exact(left @ 1..), _) => Expect::Body(left),
+            (BodyLeft::ChunkedOver, _) | (BodyLeft::Exact(0), Phase::Request) => Expect::Nothing,
+            (BodyLeft::Exact(0), Phase::Idle | Phase::Head) => Expect::Head,
+        }
+    }
+
+    /// How many of these bytes, just read, may go through.
+    fn admit(&mut self, expect: &Expect, bytes: &[u8]) -> usize {
+        match *expect {
+            Expect::Nothing => 0,
+            Expect::Body(left) => {
+                let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                self.traffic.took(take as u64);
+                take
+            }
+            Expect::Head if self.traffic.head_passed() => {
+                // The screen saw a whole head and the parser wants more of it: they disagree.
+                self.traffic.refuse(Refusal::Malformed);
+                0
+            }
+            Expect::Head => {
+                self.traffic.begin_head();
+                match self.screen.feed(bytes) {
+                    Progress::Partial => bytes.len(),
+                    Progress::Complete(end) => {
+                        self.traffic.pass_head();
+                        end
+                    }
+                    Progress::Refused(why) => {
+                        self.traffic.refuse(why);
+                        0
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() {
+            return Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buf);
+        }
+        let n = self.held.len().min(buf.remaining());
+        buf.put_slice(&self.held.split_to(n));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let expect = this.expect();
+        if matches!(expect, Expect::Nothing) {
+            // No waker is kept: the driver looks at the traffic after each poll and acts.
+            return Poll::Pending;
+        }
+        let start = buf.filled().len();
+        ready!(this.fill(cx, buf))?;
+        let read = &buf.filled()[start..];
+        if read.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let admitted = this.admit(&expect, read);
+        if admitted < read.len() {
+            let mut held = BytesMut::from(&read[admitted..]);
+            held.extend_from_slice(&this.held);
+            this.held = held;
+            buf.set_filled(start + admitted);
+        }
+        if admitted == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, buf);
+        self.traffic.wrote(result.is_pending());
+        result
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(cx, bufs);
+        self.traffic.wrote(result.is_pending());
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx))?;
+        self.traffic.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
+    }
+}

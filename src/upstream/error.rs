@@ -1,0 +1,62 @@
+//! What can go wrong between us and a backend.
+
+use std::io;
+
+/// No connection came about. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The upstream has no server.
+    #[error("the upstream has no server")]
+    NoServer,
+    /// Refused, unreachable, or the name has no address.
+    #[error("no connection to {server}")]
+    Failed {
+        /// Which server.
+        server: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// No answer within `connect_timeout`.
+    #[error("no connection to {server} in time")]
+    Timeout {
+        /// Which server.
+        server: String,
+    },
+    /// The connection could not be set up for HTTP.
+    #[error("no HTTP connection to {server}")]
+    Handshake {
+        /// Which server.
+        server: String,
+        /// What hyper says.
+        #[source]
+        source: hyper::Error,
+    },
+}
+
+/// A request got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream's connection broke")]
+pub struct SendError<B> {
+    /// The request, whole, when not a byte of it was written.
+    pub unsent: Option<Box<http::Request<B>>>,
+    /// What hyper says.
+    #[source]
+    pub source: hyper::Error,
+}
+
+impl<B> SendError<B> {
+    /// Whether the connection closed before any byte of an answer came, as it does when the server closed an idle
+    /// connection at the moment we reused it.
+    pub fn closed_before_answer(&self) -> bool {
+        self.source.is_incomplete_message()
+            || self.source.is_canceled()
+            || self.source.is_closed()
+            || io_kind(&self.source)
+                .is_some_and(|kind| matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+    }
+}
+
+fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
+    std::error::Error::source(error)?.downcast_ref::<io::Error>().map(io::Error::kind)
+}

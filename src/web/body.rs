@@ -1,0 +1,211 @@
+//! A request body on its way in: bounded in size, bounded in idle time, without trailers.
+
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+/// Why a request body can't be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// More bytes than the reader takes.
+    #[error("the request body is larger than allowed")]
+    TooLarge,
+    /// The client sent nothing for too long.
+    #[error("the request body did not come in time")]
+    TimedOut,
+    /// The client went away, or sent what is no body.
+    #[error("the request body broke off")]
+    Broken(#[source] hyper::Error),
+}
+
+/// What a connection knows of the body it is reading. Shared with the body, which may live on in an upstream's task.
+#[derive(Debug, Default)]
+pub struct BodyWatch {
+    /// Which request of the connection this is about. A body that outlives its request speaks for nobody.
+    generation: Cell<u64>,
+    waits: Cell<Option<Instant>>,
+    waker: RefCell<Option<Waker>>,
+    late: Cell<bool>,
+    whole: Cell<bool>,
+    given_up: Cell<bool>,
+    bytes: Cell<u64>,
+}
+
+impl BodyWatch {
+    /// A new request has begun.
+    pub fn begin(&self, empty: bool) {
+        self.generation.set(self.generation.get() + 1);
+        self.waits.set(None);
+        self.late.set(false);
+        self.whole.set(empty);
+        self.given_up.set(false);
+        self.bytes.set(0);
+    }
+
+    /// Whether the body was read to its end, or nobody wants the rest.
+    pub fn is_over(&self) -> bool {
+        self.whole.get() || self.given_up.get()
+    }
+
+    /// Ends the reader's patience, if the client has been silent for so long. True when it has.
+    pub fn expire(&self, now: Instant, limit: Duration) -> bool {
+        if self.waits.get().is_none_or(|since| now - since < limit) {
+            return false;
+        }
+        self.waits.set(None);
+        self.late.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+        true
+    }
+
+    fn wait(&self, cx: &Context<'_>) -> Result<(), BodyError> {
+        if self.late.get() {
+            return Err(BodyError::TimedOut);
+        }
+        if self.waits.get().is_none() {
+            self.waits.set(Some(Instant::now()));
+        }
+        let mut waker = self.waker.borrow_mut();
+        match waker.as_mut() {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+        Ok(())
+    }
+}
+
+/// A request body. Trailers are dropped: an upstream may merge them into its headers, behind the back of whoever
+/// checked those.
+#[derive(Debug)]
+pub struct RequestBody {
+    /// `None` stands for a body that is known to be empty.
+    inner: Option<Incoming>,
+    left: u64,
+    generation: u64,
+    watch: Rc<BodyWatch>,
+}
+
+/// Tells how far a body has been read, after the body itself went elsewhere.
+#[derive(Clone, Debug)]
+pub struct BodyProgress(Rc<BodyWatch>);
+
+impl BodyProgress {
+    /// Whether the body has been read to its end.
+    pub fn is_whole(&self) -> bool {
+        self.0.whole.get()
+    }
+
+    /// How many bytes of it have been read so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.get()
+    }
+}
+
+impl RequestBody {
+    /// The body of the request the watch is at.
+    pub fn new(inner: Incoming, watch: Rc<BodyWatch>) -> Self {
+        Self { inner: Some(inner), left: u64::MAX, generation: watch.generation.get(), watch }
+    }
+
+    /// Bounds the body to `max` bytes. Fails at once when its declared length is more.
+    pub fn limit(&mut self, max: u64) -> Result<(), BodyError> {
+        self.left = max;
+        if self.size_hint().lower() > max { Err(BodyError::TooLarge) } else { Ok(()) }
+    }
+
+    /// Another empty body, for sending a request without a body a second time.
+    pub fn empty_again(&self) -> Self {
+        Self { inner: None, left: 0, generation: self.generation, watch: Rc::clone(&self.watch) }
+    }
+
+    /// A handle that outlives the body.
+    pub fn progress(&self) -> BodyProgress {
+        BodyProgress(Rc::clone(&self.watch))
+    }
+
+    /// The watch, as long as it is about this body's request.
+    fn watch(&self) -> Option<&BodyWatch> {
+        (self.watch.generation.get() == self.generation).then_some(&*self.watch)
+    }
+
+    fn end(&self) {
+        if let Some(watch) = self.watch() {
+            watch.waits.set(None);
+            watch.whole.set(true);
+        }
+    }
+
+    fn count(&mut self, data: Bytes) -> Result<Frame<Bytes>, BodyError> {
+        let len = data.len() as u64;
+        if len > self.left {
+            return Err(BodyError::TooLarge);
+        }
+        self.left -= len;
+        if let Some(watch) = self.watch() {
+            watch.bytes.set(watch.bytes.get() + len);
+        }
+        if self.is_end_stream() {
+            self.end();
+        }
+        Ok(Frame::data(data))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
+            return match this.watch.wait(cx) {
+                Ok(()) => Poll::Pending,
+                Err(late) => Poll::Ready(Some(Err(late))),
+            };
+        };
+        this.watch.waits.set(None);
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => Poll::Ready(Some(this.count(data))),
+            Some(Err(error)) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            // The end, or trailers, which come at the end.
+            None | Some(Ok(Err(_))) => {
+                this.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.inner.is_none() {
+            return;
+        }
+        if self.is_end_stream() {
+            self.end();
+        } else if let Some(watch) = self.watch() {
+            watch.waits.set(None);
+            watch.given_up.set(true);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Header values made per request, cut from one block of memory instead of one allocation each.
+
+use std::{cell::RefCell, fmt};
+
+use bytes::BytesMut;
+use http::HeaderValue;
+
+/// The size of a block. A request makes about a hundred bytes of values, so one block serves some forty requests.
+const BLOCK: usize = 4096;
+
+/// The room a value is given before it is written.
+const ROOM: usize = 256;
+
+/// Writes header values. It belongs to one thread.
+#[derive(Default)]
+pub struct HeaderWriter(RefCell<BytesMut>);
+
+impl fmt::Debug for HeaderWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeaderWriter")
+    }
+}
+
+impl HeaderWriter {
+    /// The value that `write` writes; `None` when that is not allowed in a header.
+    pub fn value(&self, write: impl FnOnce(&mut BytesMut)) -> Option<HeaderValue> {
+        let mut block = self.0.borrow_mut();
+        if block.capacity() < ROOM {
+            *block = BytesMut::with_capacity(BLOCK);
+        }
+        write(&mut block);
+        HeaderValue::from_maybe_shared(block.split().freeze()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    #[test]
+    fn values_do_not_run_into_each_other() {
+        let writer = HeaderWriter::default();
+        let values: Vec<_> = (0..200).map(|n| writer.value(|b| b.put_slice(format!("v{n}").as_bytes()))).collect();
+        for (n, value) in values.iter().enumerate() {
+            assert_eq!(value.as_ref().unwrap(), &format!("v{n}"));
+        }
+    }
+
+    #[test]
+    fn a_line_break_makes_no_value_and_leaves_nothing_behind() {
+        let writer = HeaderWriter::default();
+        assert_eq!(writer.value(|b| b.put_slice(b"a\r\nb")), None);
+        assert_eq!(writer.value(|b| b.put_slice(b"c")).unwrap(), "c");
+    }
+}
