@@ -1,1 +1,335 @@
-//! The only place that wires: a [`Config`](crate::config::Config) becomes a running gateway.
+//! The only place that wires: a [`Config`] becomes a running gateway.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tokio::{runtime, time::timeout};
+
+use crate::{
+    admin::Admin,
+    api::Api,
+    auth::Authenticator,
+    config::{Config, sections::LogFormat},
+    gateway::{AccessLog, Body, Conn, Gateway, Snapshot},
+    limit::VerifyLimits,
+    login::{Issued, Issuing, Login, SessionIssuer},
+    model::{AppId, Clock, Entropy, EntropyError, Identity, Secret, SessionKey, SystemClock, SystemEntropy},
+    proxy::Proxy,
+    routing::{Table, UnknownUpstream},
+    server::{self, Listener, Options, Running, Service, Stop},
+    session::Sessions,
+    telemetry::{Counters, LineWriter, UserTagger},
+    web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
+    wechat,
+};
+
+/// Threads for what is not on the path of a proxied request: logins, and the housekeeping of what they need.
+const CONTROL_THREADS: usize = 1;
+
+/// Connections an operator's listener holds at once.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// What the process takes from the world outside, for tests to put something else in its place.
+pub struct World {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where access-log lines go.
+    pub access_log: Box<dyn io::Write + Send>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("clock", &self.clock).field("entropy", &self.entropy).finish_non_exhaustive()
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), access_log: Box::new(io::stdout()) }
+    }
+}
+
+/// Why a gateway does not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address can't be listened on.
+    #[error("can't listen on {addr}")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The system's random generator gives nothing.
+    #[error("no randomness for tokens")]
+    Entropy(#[from] EntropyError),
+    /// The client for WeChat's API can't be set up.
+    #[error("no client for WeChat's API")]
+    WeChat(#[source] wechat::BuildError),
+    /// A route can't be used.
+    #[error("the routes can't be used")]
+    Routes(#[source] UnknownUpstream),
+    /// Threads or runtimes.
+    #[error("the workers can't run")]
+    Workers(#[source] io::Error),
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct App {
+    public: Running,
+    admin: Running,
+    ready: Arc<AtomicBool>,
+    control: runtime::Runtime,
+    lines: Arc<Mutex<LineWriter>>,
+    parts: Arc<Parts>,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+struct Parts {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    snapshot: Arc<Snapshot>,
+    sessions: Arc<Sessions>,
+    login: Arc<Login>,
+    limits: Arc<VerifyLimits>,
+    counters: Arc<Counters>,
+    routes: Vec<String>,
+}
+
+impl App {
+    /// Starts to listen. Everything that can fail at start fails here, before the first connection is taken.
+    pub fn start(config: Config, world: World) -> Result<Self, Error> {
+        let options = Options::from_section(&config.server);
+        let listeners = listen(&config.server.listen, options.workers)?;
+        let admin_listener = listen(&[config.admin.listen], 1)?;
+        let control = runtime::Builder::new_multi_thread()
+            .worker_threads(CONTROL_THREADS)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(Error::Workers)?;
+        let counters = Arc::new(Counters::default());
+        let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
+        let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
+        let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
+        let parts = Arc::new(parts(config, world.clock, world.entropy, counters, control.handle())?);
+
+        let ready = Arc::new(AtomicBool::new(true));
+        let admin = start_admin(admin_listener, &parts, &ready)?;
+        let (shared, handles) = (Arc::clone(&parts), Arc::clone(&lines));
+        let public = server::start(listeners, options, move |worker| {
+            let log = shared.config.log.access.then(|| handles.lock().unwrap_or_else(PoisonError::into_inner).handle());
+            Front(shared.gateway(log, seeds[worker]))
+        })
+        .map_err(Error::Workers)?;
+        Ok(Self { public, admin, ready, control, lines, parts })
+    }
+
+    /// Where it listens, with real ports.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        self.public.addrs()
+    }
+
+    /// Where its operators' listener is.
+    pub fn admin_addrs(&self) -> &[SocketAddr] {
+        self.admin.addrs()
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.parts.counters
+    }
+
+    /// Runs until a signal comes or a worker dies; then stops: requests under way may finish within `drain_timeout`, and
+    /// a second signal ends that too.
+    pub async fn run(mut self, mut stop: Stop) -> Result<(), Error> {
+        tokio::select! {
+            () = stop.next() => tracing::info!("stopping: no new connections, requests under way may finish"),
+            () = self.public.any_ended() => tracing::error!("a worker has ended; stopping"),
+        }
+        self.stop(stop.next()).await
+    }
+
+    /// Stops. `hurry` cuts what is left when it returns, as `drain_timeout` does.
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> Result<(), Error> {
+        self.ready.store(false, Ordering::Relaxed);
+        self.public.drain();
+        let drain_timeout = self.parts.config.server.drain_timeout;
+        tokio::select! {
+            drained = timeout(drain_timeout, self.public.all_ended()) => {
+                if drained.is_err() {
+                    tracing::warn!("drain_timeout is over: the requests still under way are cut");
+                }
+            }
+            () = hurry => tracing::warn!("told to hurry: the requests still under way are cut"),
+        }
+        self.public.cut();
+        self.public.all_ended().await;
+        self.admin.cut();
+        self.admin.all_ended().await;
+        let ended = self.public.join().and(self.admin.join()).map_err(Error::Workers);
+        // The workers' handles are gone, so this is the last one: it writes out what is left.
+        drop(self.lines);
+        // Exchanges that are still waiting for WeChat have nobody left to tell.
+        self.control.shutdown_background();
+        ended
+    }
+}
+
+fn listen(addrs: &[SocketAddr], workers: usize) -> Result<Vec<Listener>, Error> {
+    let bind = |addr: &SocketAddr| {
+        Listener::bind(*addr, workers).map_err(|source| Error::Listen { addr: *addr, source })
+    };
+    addrs.iter().map(bind).collect()
+}
+
+fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
+    let mut seed = [0; 32];
+    entropy.fill(&mut seed)?;
+    Ok(seed)
+}
+
+fn parts(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    counters: Arc<Counters>,
+    control: &runtime::Handle,
+) -> Result<Parts, Error> {
+    let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    let table = Table::new(&config.routes, &upstreams).map_err(Error::Routes)?;
+    let routes = table.rules().iter().map(|rule| rule.label.clone()).collect();
+    let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
+    let sessions =
+        Arc::new(Sessions::new(&config.sessions, Arc::clone(&clock), entropy, tagger, Arc::clone(&counters)));
+    let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(&counters)).map_err(Error::WeChat)?;
+    let issuer = Arc::new(Issuer { sessions: Arc::clone(&sessions), clock: Arc::clone(&clock) });
+    let login = Arc::new(Login::new(
+        Arc::new(client),
+        issuer,
+        config.wechat.replay_window,
+        control.clone(),
+        Arc::clone(&clock),
+        Arc::clone(&counters),
+    ));
+    let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
+    let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
+    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, routes })
+}
+
+impl Parts {
+    /// The gateway of one worker.
+    fn gateway(&self, lines: Option<crate::telemetry::LineBuffer>, seed: [u8; 32]) -> Gateway {
+        let config = &self.config;
+        let apps: Vec<AppId> = config.apps.iter().map(|app| app.app_id.clone()).collect();
+        let api = Api::new(
+            &config.api.prefix,
+            apps,
+            Arc::clone(&self.login),
+            Arc::clone(&self.sessions),
+            Arc::clone(&self.limits),
+            Arc::clone(&self.clock),
+        );
+        let proxy = Proxy::new(&config.upstreams, &config.identity, &config.server, Arc::clone(&self.counters));
+        let json = config.log.format == LogFormat::Json;
+        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone());
+        let authenticator = Authenticator::new(Arc::clone(&self.sessions));
+        Gateway::new(Arc::clone(&self.snapshot), authenticator, api, proxy, log, seed)
+    }
+}
+
+/// The seam between a login and the sessions.
+#[derive(Debug)]
+struct Issuer {
+    sessions: Arc<Sessions>,
+    clock: Arc<dyn Clock>,
+}
+
+impl SessionIssuer for Issuer {
+    fn issue(&self, identity: Identity, key: SessionKey) -> Issuing<'_> {
+        Box::pin(async move {
+            let issued = self.sessions.issue(identity, key).await;
+            let issued = issued.map_err(|error| -> Arc<dyn std::error::Error + Send + Sync> { Arc::new(error) })?;
+            let token = Secret::new(issued.token.expose());
+            Ok(Issued { token, expires_in: issued.session.expires_in(self.clock.now()) })
+        })
+    }
+}
+
+/// The gateway as the public listener's service.
+#[derive(Debug)]
+struct Front(Gateway);
+
+impl Service for Front {
+    type Conn = Conn;
+    type Body = Body;
+
+    fn connected(&self, peer: SocketAddr) -> Conn {
+        self.0.connected(peer)
+    }
+
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+        conn: &Rc<Conn>,
+        timer: RequestTimer,
+    ) -> impl Future<Output = Response<Body>> {
+        self.0.handle(request, conn, timer)
+    }
+
+    fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
+        self.0.refuse(why, conn)
+    }
+
+    fn tick(&self) {
+        self.0.tick();
+    }
+}
+
+/// The operators' answers as their listener's service.
+struct Back(Arc<Admin>);
+
+fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicBool>) -> Result<Running, Error> {
+    let options = Options {
+        workers: 1,
+        max_connections: ADMIN_CONNECTIONS,
+        keepalive_timeout: Duration::from_secs(75),
+        ..Options::from_section(&parts.config.server)
+    };
+    let (counters, sessions) = (Arc::clone(&parts.counters), Arc::clone(&parts.sessions));
+    let admin = Arc::new(Admin::new(&parts.config.admin, Arc::clone(ready), counters, sessions));
+    server::start(listeners, options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
+}
+
+impl Service for Back {
+    type Conn = ();
+    type Body = Full<Bytes>;
+
+    fn connected(&self, _peer: SocketAddr) {}
+
+    async fn call(&self, request: Request<RequestBody>, _conn: &Rc<()>, _timer: RequestTimer) -> Response<Full<Bytes>> {
+        self.0.answer(request.method(), request.uri().path(), request.headers()).map(Full::new)
+    }
+
+    fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from_static(b"the request is not well-formed\n"));
+        *response.status_mut() = http::StatusCode::BAD_REQUEST;
+        response
+    }
+}

@@ -1,1 +1,135 @@
 //! The endpoints that wxgate answers itself: decode, call, encode; no decisions.
+//!
+//! | path under the prefix | method | does |
+//! |---|---|---|
+//! | `/verify` | POST | login code → session → token |
+//! | `/session` | GET | how the caller's session stands |
+//! | `/logout` | POST | ends this session, or all of the user's |
+
+mod error;
+mod input;
+mod logout;
+mod session;
+mod verify;
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+
+use crate::{
+    auth::Access,
+    limit::VerifyLimits,
+    login::Login,
+    model::{AppId, Clock},
+    web::{RequestBody, endpoints},
+    session::Sessions,
+};
+
+pub use error::{Error, LoginFailure};
+
+/// What is answered here, and by which method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `POST /v1/verify`
+    Verify,
+    /// `GET /v1/session`
+    Session,
+    /// `POST /v1/logout`
+    Logout,
+}
+
+impl Endpoint {
+    const ALL: [(&'static str, Endpoint); 3] = [
+        (endpoints::VERIFY, Endpoint::Verify),
+        (endpoints::SESSION, Endpoint::Session),
+        (endpoints::LOGOUT, Endpoint::Logout),
+    ];
+
+    /// Whether a live session is asked for.
+    pub fn needs_session(self) -> bool {
+        match self {
+            Endpoint::Verify => false,
+            Endpoint::Session | Endpoint::Logout => true,
+        }
+    }
+
+    /// What it is called in the log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Endpoint::Verify => "verify",
+            Endpoint::Session => "session",
+            Endpoint::Logout => "logout",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// What was found out about the session; anonymous where none is needed.
+    pub access: &'a Access,
+    /// The client's address, as the trusted proxies tell it.
+    pub ip: IpAddr,
+}
+
+/// The endpoints with all they need.
+#[derive(Debug)]
+pub struct Api {
+    prefix: String,
+    apps: Vec<AppId>,
+    login: Arc<Login>,
+    sessions: Arc<Sessions>,
+    limits: Arc<VerifyLimits>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Api {
+    /// The endpoints under `prefix`, for users of `apps`.
+    pub fn new(
+        prefix: &str,
+        apps: Vec<AppId>,
+        login: Arc<Login>,
+        sessions: Arc<Sessions>,
+        limits: Arc<VerifyLimits>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { prefix: prefix.to_owned(), apps, login, sessions, limits, clock }
+    }
+
+    /// Which endpoint a canonical path names. Only exact paths are ours.
+    pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
+        let rest = path.strip_prefix(self.prefix.as_str())?;
+        Endpoint::ALL.iter().find(|(path, _)| *path == rest).map(|(_, endpoint)| *endpoint)
+    }
+
+    /// The methods of the endpoint at this path, as `Allow` lists them.
+    pub fn methods(&self, path: &str) -> &'static str {
+        endpoints::methods_of(&self.prefix, path).unwrap_or_default()
+    }
+
+    /// Answers.
+    pub async fn answer(
+        &self,
+        endpoint: Endpoint,
+        request: Request<RequestBody>,
+        caller: Caller<'_>,
+    ) -> Result<Response<Bytes>, Error> {
+        match endpoint {
+            Endpoint::Verify => verify::answer(self, request.into_body(), caller.ip).await,
+            Endpoint::Session => session::answer(self, caller.access),
+            Endpoint::Logout => logout::answer(self, request.into_body(), caller.access).await,
+        }
+    }
+}
+
+/// A 200 with a JSON body that no cache may keep.
+fn json(value: &impl serde::Serialize) -> Result<Response<Bytes>, Error> {
+    let body = serde_json::to_vec(value).map_err(Error::Encode)?;
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

@@ -1,1 +1,178 @@
 //! Forwarding a request to an upstream and its answer back.
+//!
+//! Prepared once, attempted once or twice. The order of the header surgery matters, and is this:
+//!
+//! 1. [`hop`]: what concerns only the connection to the client goes, with whatever `Connection` names (RFC 9110, 7.6.1).
+//! 2. [`identity`], first half, and [`forwarded`]: what only we may say goes, whoever said it.
+//! 3. [`forwarded`]: where the request came from is told anew.
+//! 4. [`identity`], second half: who calls is told. Last, so that nothing the client named can take it away again.
+
+mod attempt;
+mod error;
+mod forwarded;
+mod hop;
+mod identity;
+mod response;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use smallvec::SmallVec;
+
+use crate::{
+    auth::Access,
+    config::sections::{self, UnderscoreHeaders},
+    telemetry::Counters,
+    upstream::Upstream,
+    web::{HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
+};
+
+pub use error::Error;
+pub use forwarded::Peer;
+pub use response::Forwarded;
+
+/// What is told of us in `Via`, in both directions (RFC 9110, 7.6.3).
+const VIA: HeaderValue = HeaderValue::from_static("1.1 wxgate");
+
+/// How a request is to be forwarded: what its route says, and what was found out about it.
+#[derive(Debug)]
+pub struct Forward<'a> {
+    /// The proof that it may be forwarded, and for whom.
+    pub access: &'a Access,
+    /// The upstream's place in the configuration.
+    pub upstream: usize,
+    /// The canonical path, after `strip_prefix`, with the query as received.
+    pub target: PathAndQuery,
+    /// `Host` as received, checked. HTTP/1.0 may leave it out.
+    pub host: Option<HeaderValue>,
+    /// Who is at the other end of the connection.
+    pub peer: &'a Peer,
+    /// Whose word counts.
+    pub proxies: &'a TrustedProxies,
+    /// This request's id.
+    pub request_id: &'a HeaderValue,
+    /// Whether `Authorization` goes along.
+    pub keep_authorization: bool,
+}
+
+/// Forwards requests, on one worker.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Each with the `Host` for requests that have none.
+    upstreams: Vec<(Upstream<RequestBody>, HeaderValue)>,
+    identity: identity::Headers,
+    underscores: UnderscoreHeaders,
+    max_body: u64,
+    counters: Arc<Counters>,
+    scratch: HeaderWriter,
+}
+
+impl Proxy {
+    /// Connects to nothing yet.
+    pub fn new(
+        upstreams: &[sections::Upstream],
+        names: &sections::IdentityHeaders,
+        server: &sections::Server,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            upstreams: upstreams.iter().map(|section| (Upstream::new(section), own_host(section))).collect(),
+            identity: identity::Headers::new(names),
+            underscores: server.underscore_headers,
+            max_body: server.max_body,
+            counters,
+            scratch: HeaderWriter::default(),
+        }
+    }
+
+    /// Sends the request on and returns the answer as soon as its head is here.
+    pub async fn forward(
+        &self,
+        request: Request<RequestBody>,
+        how: Forward<'_>,
+        timer: &RequestTimer,
+    ) -> Result<Response<Forwarded>, Error> {
+        let (upstream, own_host) = self.upstreams.get(how.upstream).ok_or(Error::NoUpstream)?;
+        let request = self.prepare(request, &how, own_host)?;
+        let mut response = attempt::send(upstream, request, timer, &self.counters).await?;
+        response::clean(response.headers_mut());
+        response.headers_mut().append(header::VIA, VIA);
+        response.headers_mut().insert(X_REQUEST_ID, how.request_id.clone());
+        Ok(response)
+    }
+
+    /// Lets go of connections that have been idle for too long.
+    pub fn sweep(&self) {
+        self.upstreams.iter().for_each(|(upstream, _)| upstream.sweep());
+    }
+
+    fn prepare(
+        &self,
+        request: Request<RequestBody>,
+        how: &Forward<'_>,
+        own_host: &HeaderValue,
+    ) -> Result<Request<RequestBody>, Error> {
+        let (mut parts, mut body) = request.into_parts();
+        body.limit(self.max_body).map_err(Error::Body)?;
+        let told = forwarded::take(&parts.headers, how.peer, how.proxies);
+        self.remove(&mut parts.headers, how)?;
+        let host = how.host.as_ref().unwrap_or(own_host);
+        told.tell(&mut parts.headers, how.peer, host, &self.scratch);
+        parts.headers.insert(header::HOST, host.clone());
+        parts.headers.append(header::VIA, VIA);
+        parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
+        self.identity.tell(&mut parts.headers, how.access);
+        parts.version = Version::HTTP_11;
+        parts.uri = Uri::from(how.target.clone());
+        // Whatever the server or a layer before us remembered about the request ends here.
+        parts.extensions.clear();
+        Ok(Request::from_parts(parts, body))
+    }
+
+    /// Takes out everything the upstream must not see, or not hear from the client, in one pass over the names.
+    fn remove(&self, headers: &mut HeaderMap, how: &Forward<'_>) -> Result<(), Error> {
+        let mut doomed: SmallVec<[HeaderName; 8]> = hop::named_in_connection(headers);
+        for name in headers.keys() {
+            let underscore = name.as_str().as_bytes().contains(&b'_');
+            if underscore && self.underscores == UnderscoreHeaders::Reject {
+                return Err(Error::UnderscoreHeader);
+            }
+            if hop::is_hop_by_hop(name)
+                || self.identity.owns(name)
+                || forwarded::is_ours(name, how.peer)
+                || (underscore && self.underscores == UnderscoreHeaders::Drop)
+                || (*name == header::AUTHORIZATION && !how.keep_authorization)
+            {
+                doomed.push(name.clone());
+            }
+        }
+        for name in &doomed {
+            headers.remove(name);
+        }
+        Ok(())
+    }
+}
+
+/// The first server's address, which is what a request without `Host` can only have meant.
+fn own_host(section: &sections::Upstream) -> HeaderValue {
+    let server = section.servers.first().map(|server| format!("{}:{}", server.host, server.port));
+    server.and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or_else(|| HeaderValue::from_static("localhost"))
+}
+
+/// The path and query to ask an upstream for.
+pub fn target(path: &str, query: Option<&str>, received: &Uri) -> Result<PathAndQuery, Error> {
+    // Nearly always the path is canonical as it came; then nothing is copied.
+    if let Some(as_is) = received.path_and_query()
+        && as_is.path() == path
+        && as_is.query() == query
+    {
+        return Ok(as_is.clone());
+    }
+    let text = match query {
+        Some(query) => Bytes::from(format!("{path}?{query}")),
+        None => Bytes::copy_from_slice(path.as_bytes()),
+    };
+    PathAndQuery::from_maybe_shared(text).map_err(|_| Error::BadTarget)
+}
+

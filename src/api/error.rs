@@ -1,0 +1,83 @@
+//! Why an endpoint of ours can't give what was asked for.
+
+use std::time::Duration;
+
+use crate::{login, session, web::BodyError, wechat};
+
+/// Why an endpoint of ours can't give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The body is not what the endpoint takes; the text says what it should be.
+    #[error("{0}")]
+    BadInput(&'static str),
+    /// The body broke off, came too late or was too large.
+    #[error("the request body could not be read")]
+    Body(#[source] BodyError),
+    /// The AppID is not in the configuration, or was left out where there are several.
+    #[error("the app is not configured")]
+    UnknownApp,
+    /// Too many logins from this address, or at once.
+    #[error("a login limit of ours was reached")]
+    Limited {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// WeChat said no, or could not be asked.
+    #[error("the login failed")]
+    Login(LoginFailure, #[source] login::Error),
+    /// The session store could not be asked.
+    #[error("the session could not be changed")]
+    Session(#[source] session::Error),
+    /// An endpoint that needs a session was called without one; a fault of ours.
+    #[error("no session where one was promised")]
+    NoSession,
+    /// An answer could not be written as JSON; a fault of ours.
+    #[error("the answer could not be encoded")]
+    Encode(#[source] serde_json::Error),
+}
+
+/// Why a login failed, as far as the answer depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginFailure {
+    /// The code is wrong, expired or another app's.
+    CodeInvalid,
+    /// The code was spent before.
+    CodeUsed,
+    /// WeChat blocks the user.
+    UserBlocked,
+    /// WeChat wants fewer logins of this user.
+    RateLimited,
+    /// WeChat is too busy.
+    Busy,
+    /// WeChat was not reached, or its answer can't be used.
+    Unreachable,
+    /// WeChat took too long.
+    Timeout,
+    /// WeChat refuses our set-up. The text says what to mend.
+    Misconfigured(&'static str),
+    /// The session could not be kept.
+    Store,
+    /// A fault of ours.
+    Internal,
+}
+
+impl From<login::Error> for Error {
+    fn from(error: login::Error) -> Self {
+        let failure = match &error {
+            login::Error::WeChat(error) => match error {
+                wechat::Error::CodeInvalid(_) => LoginFailure::CodeInvalid,
+                wechat::Error::CodeUsed(_) => LoginFailure::CodeUsed,
+                wechat::Error::UserBlocked(_) => LoginFailure::UserBlocked,
+                wechat::Error::RateLimited(_) => LoginFailure::RateLimited,
+                wechat::Error::Busy(_) => LoginFailure::Busy,
+                wechat::Error::BrokenAnswer(_) | wechat::Error::Unreachable(_) => LoginFailure::Unreachable,
+                wechat::Error::Timeout => LoginFailure::Timeout,
+                wechat::Error::Misconfigured { mend, .. } => LoginFailure::Misconfigured(mend),
+                wechat::Error::UnknownApp => LoginFailure::Internal,
+            },
+            login::Error::Session(_) => LoginFailure::Store,
+            login::Error::Interrupted => LoginFailure::Internal,
+        };
+        Error::Login(failure, error)
+    }
+}

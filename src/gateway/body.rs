@@ -1,0 +1,79 @@
+//! The body of an answer, ours or an upstream's, with the log line that waits for its end.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::proxy::Forwarded;
+
+use super::access_log::Ticket;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Body {
+    content: Content,
+    ticket: Ticket,
+}
+
+/// What is in it. An enum rather than a box: this is on the path of every request.
+#[derive(Debug)]
+pub enum Content {
+    /// Ours, and it fits in memory.
+    Whole(Bytes),
+    /// An upstream's, streamed as it comes.
+    Forwarded(Forwarded),
+}
+
+impl Body {
+    pub(super) fn new(content: Content, mut ticket: Ticket) -> Self {
+        ticket.entry.complete = content.is_end();
+        Self { content, ticket }
+    }
+}
+
+impl Content {
+    fn is_end(&self) -> bool {
+        match self {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Forwarded(body) => body.is_end_stream(),
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Content::Whole(bytes) if bytes.is_empty() => None,
+            Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Content::Forwarded(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => this.ticket.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(error)) => this.ticket.entry.cause = Some(format!("the upstream's answer broke off: {error}")),
+            None => {}
+        }
+        if !matches!(frame, Some(Err(_))) {
+            this.ticket.entry.complete = frame.is_none() || this.content.is_end();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Forwarded(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a stage of the pipeline can fail with. The sum stands here, at the top, where all stages are known; each stage
+//! has its own error beside what raises it.
+
+use std::error::Error as StdError;
+
+use crate::{
+    api::{self, LoginFailure},
+    auth, proxy, routing,
+    web::Refusal,
+};
+
+/// Why a request is not answered the way its sender hoped.
+#[derive(Debug)]
+pub enum Failure {
+    /// The bytes never became a request.
+    Refused(Refusal),
+    /// The request's target, `Host` or path could be read in more than one way.
+    Target(routing::BadTarget),
+    /// More than one `Authorization`.
+    Credentials(auth::BadCredentials),
+    /// A method that is never forwarded.
+    Method,
+    /// No route matches.
+    NoRoute,
+    /// An endpoint of ours, asked with a method it does not have.
+    WrongMethod(&'static str),
+    /// The caller may not pass.
+    Denied(auth::Denial),
+    /// It could not be found out whether the caller may pass.
+    Sessions(auth::Unavailable),
+    /// An endpoint of ours failed.
+    Api(api::Error),
+    /// Forwarding failed.
+    Proxy(proxy::Error),
+}
+
+impl Failure {
+    /// What an operator has to mend before this can work, if that is the trouble.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Failure::Api(api::Error::Login(LoginFailure::Misconfigured(mend), _)) => Some(mend),
+            _ => None,
+        }
+    }
+
+    /// The whole chain of causes, for the log. None of the errors in it holds a secret, a URL or a query string.
+    pub fn cause(&self) -> Option<String> {
+        let first: &dyn StdError = match self {
+            Failure::Target(error) => error,
+            Failure::Credentials(error) => error,
+            Failure::Sessions(error) => error,
+            Failure::Api(error) => error,
+            Failure::Proxy(error) => error,
+            Failure::Refused(_)
+            | Failure::Method
+            | Failure::NoRoute
+            | Failure::WrongMethod(_)
+            | Failure::Denied(_) => return None,
+        };
+        let mut text = first.to_string();
+        let mut next = first.source();
+        while let Some(error) = next {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            next = error.source();
+        }
+        Some(text)
+    }
+}

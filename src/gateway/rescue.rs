@@ -1,0 +1,251 @@
+//! Failure → answer. The only place that picks an error's status, its machine word and whether the connection survives.
+//!
+//! Two audiences: the client gets a status, a stable `code`, a sentence for people and the request's id; the log gets
+//! the whole chain of causes. WeChat's own words reach neither.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    api::{self, LoginFailure},
+    auth::Denial,
+    proxy,
+    web::{BodyError, Problem, Refusal, headers::X_REQUEST_ID},
+};
+
+use super::failure::Failure;
+
+/// When a client may try again after a fault of the store or of WeChat. Long enough for a hiccup to pass.
+const SOON: Duration = Duration::from_secs(1);
+
+/// WeChat counts logins per user and minute.
+const NEXT_MINUTE: Duration = Duration::from_secs(60);
+
+/// What is forwarded at all, for `Allow`.
+const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// The seed's own words for a login that failed. Clients compare them.
+const VALIDATION_FAILED: &str = "Validation failed";
+
+/// The answer to a failure, before it is written out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rescue {
+    /// The status.
+    pub status: StatusCode,
+    /// The stable machine word.
+    pub code: &'static str,
+    /// The sentence for people.
+    pub message: &'static str,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// `Allow`.
+    pub allow: Option<&'static str>,
+    /// Whether `WWW-Authenticate: Bearer` is due.
+    pub bearer: bool,
+    /// Whether the connection is closed, because where the next request begins is in doubt.
+    pub close: bool,
+}
+
+impl Rescue {
+    const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self { status, code, message, retry_after: None, allow: None, bearer: false, close: false }
+    }
+
+    fn retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
+    }
+
+    fn allow(self, methods: &'static str) -> Self {
+        Self { allow: Some(methods), ..self }
+    }
+
+    fn bearer(self) -> Self {
+        Self { bearer: true, ..self }
+    }
+
+    fn close(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    /// Writes the answer out.
+    pub fn into_response(self, request_id: &HeaderValue) -> Response<Bytes> {
+        let problem = Problem { code: self.code, message: self.message };
+        let mut response = Response::new(problem.to_json(request_id.to_str().unwrap_or_default()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_REQUEST_ID, request_id.clone());
+        if let Some(after) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+        }
+        if let Some(allow) = self.allow.map(HeaderValue::from_static) {
+            headers.insert(header::ALLOW, allow);
+        }
+        if self.bearer {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Seconds, rounded up, at least one: a client that comes back too early is refused once more.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0 || duration.is_zero())
+}
+
+/// The answer to a failure.
+pub fn rescue(failure: &Failure) -> Rescue {
+    match failure {
+        Failure::Refused(why) => refused(*why),
+        Failure::Target(_) => bad_request("The request target or Host could be read in more than one way."),
+        Failure::Credentials(_) => bad_request("There must be at most one Authorization header."),
+        Failure::Method => {
+            Rescue::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not forwarded.")
+                .allow(FORWARDED_METHODS)
+                .close()
+        }
+        Failure::NoRoute => Rescue::new(StatusCode::NOT_FOUND, "no_route", "There is nothing at this path."),
+        Failure::WrongMethod(allowed) => wrong_method(allowed),
+        Failure::Denied(why) => denied(*why),
+        Failure::Sessions(_) => store_unavailable(),
+        Failure::Api(error) => endpoint(error),
+        Failure::Proxy(error) => forwarding(error),
+    }
+}
+
+/// The connection goes with it: what follows may not be what it seems.
+fn bad_request(message: &'static str) -> Rescue {
+    Rescue::new(StatusCode::BAD_REQUEST, "bad_request", message).close()
+}
+
+fn wrong_method(allowed: &'static str) -> Rescue {
+    Rescue::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This endpoint has another method.")
+        .allow(allowed)
+}
+
+fn store_unavailable() -> Rescue {
+    Rescue::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "Sessions can't be looked up at the moment.")
+        .retry_after(SOON)
+}
+
+fn ours() -> Rescue {
+    Rescue::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.")
+}
+
+fn refused(why: Refusal) -> Rescue {
+    match why {
+        Refusal::HeadTooLarge | Refusal::TooManyHeaders => Rescue::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers_too_large",
+            "The request's headers are larger than allowed.",
+        ),
+        Refusal::TargetTooLong => {
+            Rescue::new(StatusCode::URI_TOO_LONG, "uri_too_long", "The request target is longer than allowed.")
+        }
+        Refusal::HeadTimeout => request_timeout(),
+        Refusal::Fragment => bad_request("A request target has no fragment."),
+        Refusal::BareLineFeed | Refusal::Malformed => bad_request("The request is not well-formed."),
+        Refusal::Framing => bad_request("Where the request's body ends could be read in more than one way."),
+    }
+    .close()
+}
+
+fn request_timeout() -> Rescue {
+    Rescue::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request did not come whole in time.").close()
+}
+
+fn denied(why: Denial) -> Rescue {
+    match why {
+        Denial::TokenMissing => {
+            Rescue::new(StatusCode::UNAUTHORIZED, "token_missing", "A session token is needed.").bearer()
+        }
+        Denial::TokenInvalid => {
+            Rescue::new(StatusCode::UNAUTHORIZED, "token_invalid", "The session token is not valid, or no longer.")
+                .bearer()
+        }
+        Denial::AppNotAllowed => {
+            Rescue::new(StatusCode::FORBIDDEN, "app_not_allowed", "Sessions of this app may not come here.")
+        }
+    }
+}
+
+fn body(error: &BodyError) -> Rescue {
+    match error {
+        BodyError::TooLarge => Rescue::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The request body is larger than allowed.",
+        )
+        .close(),
+        BodyError::TimedOut => request_timeout(),
+        BodyError::Broken(_) => bad_request("The request body broke off or is not well-formed."),
+    }
+}
+
+fn endpoint(error: &api::Error) -> Rescue {
+    match error {
+        // The body was read whole, so the connection is fine.
+        api::Error::BadInput(expected) => Rescue::new(StatusCode::BAD_REQUEST, "bad_request", expected),
+        api::Error::Body(error) => body(error),
+        api::Error::UnknownApp => {
+            Rescue::new(StatusCode::BAD_REQUEST, "unknown_app", "This appId is not configured here.")
+        }
+        api::Error::Limited { retry_after } => rate_limited(*retry_after),
+        api::Error::Login(why, _) => failed_login(*why),
+        api::Error::Session(_) => store_unavailable(),
+        api::Error::NoSession | api::Error::Encode(_) => ours(),
+    }
+}
+
+fn failed_login(why: LoginFailure) -> Rescue {
+    match why {
+        LoginFailure::CodeInvalid => Rescue::new(StatusCode::UNAUTHORIZED, "code_invalid", VALIDATION_FAILED),
+        LoginFailure::CodeUsed => Rescue::new(StatusCode::UNAUTHORIZED, "code_used", VALIDATION_FAILED),
+        LoginFailure::UserBlocked => {
+            Rescue::new(StatusCode::FORBIDDEN, "user_blocked", "WeChat does not let this user log in.")
+        }
+        LoginFailure::RateLimited => rate_limited(NEXT_MINUTE),
+        LoginFailure::Busy => {
+            Rescue::new(StatusCode::SERVICE_UNAVAILABLE, "wechat_busy", "WeChat is busy. Try again with a new code.")
+                .retry_after(SOON)
+        }
+        LoginFailure::Unreachable => {
+            Rescue::new(StatusCode::BAD_GATEWAY, "wechat_unreachable", "WeChat could not be asked.")
+        }
+        LoginFailure::Timeout => {
+            Rescue::new(StatusCode::GATEWAY_TIMEOUT, "wechat_timeout", "WeChat took too long to answer.")
+        }
+        LoginFailure::Misconfigured(_) => Rescue::new(
+            StatusCode::BAD_GATEWAY,
+            "app_misconfigured",
+            "This app is not set up correctly on the server. Its operators have been told.",
+        ),
+        LoginFailure::Store => store_unavailable(),
+        LoginFailure::Internal => ours(),
+    }
+}
+
+fn rate_limited(retry_after: Duration) -> Rescue {
+    Rescue::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many logins. Try again a little later.")
+        .retry_after(retry_after)
+}
+
+fn forwarding(error: &proxy::Error) -> Rescue {
+    match error {
+        proxy::Error::NoUpstream | proxy::Error::BadTarget => ours(),
+        proxy::Error::UnderscoreHeader => bad_request("Header names with an underscore are not taken here."),
+        proxy::Error::Body(error) => body(error),
+        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Switched => {
+            Rescue::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", "The service behind this gateway can't be reached.")
+        }
+        proxy::Error::Timeout => {
+            Rescue::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "The service behind this gateway took too long.")
+        }
+    }
+}

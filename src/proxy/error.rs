@@ -1,0 +1,32 @@
+//! Why a request could not be forwarded.
+
+use crate::{web::BodyError, upstream::ConnectError};
+
+/// Why a request could not be forwarded. Who is to blame follows from the variant.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The route names an upstream that is not there; a fault of ours.
+    #[error("the route's upstream does not exist")]
+    NoUpstream,
+    /// The path can't be written as a request target; a fault of ours.
+    #[error("the canonical path is no request target")]
+    BadTarget,
+    /// The client's: a header name with an underscore, where those are to be refused.
+    #[error("a header name has an underscore")]
+    UnderscoreHeader,
+    /// The client's: its body broke off, came too late or was too large.
+    #[error("the request body could not be passed on")]
+    Body(#[source] BodyError),
+    /// The upstream's: no connection.
+    #[error("the upstream is not reachable")]
+    Connect(#[source] ConnectError),
+    /// The upstream's: the connection broke before an answer came, or what came was no HTTP.
+    #[error("the upstream gave no answer")]
+    Broken(#[source] hyper::Error),
+    /// The upstream's: no answer in time.
+    #[error("the upstream took too long to answer")]
+    Timeout,
+    /// The upstream's: it switches protocols, though nobody asked it to.
+    #[error("the upstream switched protocols unasked")]
+    Switched,
+}

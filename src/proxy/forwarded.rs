@@ -1,0 +1,238 @@
+//! Where a request came from, told to the upstream: `X-Forwarded-*` and `Forwarded` are rebuilt, and what the client says
+//! in them is believed only from a trusted proxy.
+
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::web::{
+    HeaderWriter, Proto, TrustedProxies,
+    client_ip::parse_forwarded,
+    headers::{
+        X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_ORIGINAL_URI, X_ORIGINAL_URL, X_REAL_IP, X_REWRITE_URL,
+    },
+};
+
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
+
+/// The other end of a client connection.
+#[derive(Debug)]
+pub struct Peer {
+    ip: IpAddr,
+    trusted: bool,
+    /// `X-Forwarded-For` for a client that is not a proxy of ours: made once per connection.
+    alone: Option<HeaderValue>,
+}
+
+impl Peer {
+    /// The peer at `addr`, a proxy of ours if these networks hold it.
+    pub fn new(addr: SocketAddr, proxies: &TrustedProxies) -> Self {
+        // An IPv4 client on a dual-stack socket is the IPv4 client it is.
+        let ip = addr.ip().to_canonical();
+        let trusted = proxies.trust(ip);
+        Self { ip, trusted, alone: HeaderValue::from_maybe_shared(Bytes::from(ip.to_string())).ok() }
+    }
+
+    /// Its address.
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// Whether it is a proxy whose word counts.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+}
+
+/// Whether a header tells where a request came from or was meant for. From a stranger all of these go: some backends
+/// route by `X-Original-URL` and its like, and then the path we decided on is not the path that is served.
+pub(super) fn is_ours(name: &HeaderName, peer: &Peer) -> bool {
+    let rebuilt = *name == header::FORWARDED
+        || *name == X_FORWARDED_FOR
+        || *name == X_FORWARDED_PROTO
+        || *name == X_FORWARDED_HOST;
+    rebuilt || (!peer.trusted && is_claim(name))
+}
+
+fn is_claim(name: &HeaderName) -> bool {
+    let text = name.as_str().as_bytes();
+    // Nearly no name begins with an x, so nearly no name is looked at twice.
+    text.first() == Some(&b'x')
+        && (dashed_prefix(text, b"x-forwarded-")
+            || [&X_REAL_IP, &X_ORIGINAL_URL, &X_ORIGINAL_URI, &X_REWRITE_URL]
+                .into_iter()
+                .any(|claim| text.len() == claim.as_str().len() && dashed_prefix(text, claim.as_str().as_bytes())))
+}
+
+/// Whether `text` begins with `prefix`, with `_` for `-` too.
+fn dashed_prefix(text: &[u8], prefix: &[u8]) -> bool {
+    text.len() >= prefix.len() && text.iter().zip(prefix).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+}
+
+/// What a trusted proxy told of the way before it. Empty from anybody else.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    chain: Option<String>,
+    elements: Option<String>,
+    proto: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+}
+
+/// Reads what is to be kept, before it is removed.
+pub(super) fn take(headers: &HeaderMap, peer: &Peer, proxies: &TrustedProxies) -> Told {
+    if !peer.trusted {
+        return Told::default();
+    }
+    let client = proxies.client(peer.ip, headers);
+    Told {
+        chain: joined(headers, &X_FORWARDED_FOR).filter(|chain| chain.split(',').all(is_address)),
+        elements: joined(headers, &header::FORWARDED).filter(|line| parse_forwarded(line).is_some()),
+        proto: client.proto.map(|proto| match proto {
+            Proto::Http => HTTP,
+            Proto::Https => HTTPS,
+        }),
+        host: client.host.and_then(|host| HeaderValue::from_str(host).ok()),
+    }
+}
+
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines = headers.get_all(name).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>().ok()?;
+    if lines.is_empty() { None } else { Some(lines.join(", ")) }
+}
+
+/// An IP address, also `[v6]`, also with a port.
+fn is_address(text: &str) -> bool {
+    let text = text.trim();
+    text.parse::<IpAddr>().is_ok()
+        || text.parse::<SocketAddr>().is_ok()
+        || text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).is_some_and(|t| t.parse::<IpAddr>().is_ok())
+}
+
+impl Told {
+    /// Tells the upstream. The names must have been removed before.
+    pub(super) fn tell(self, headers: &mut HeaderMap, peer: &Peer, host: &HeaderValue, writer: &HeaderWriter) {
+        let proto = self.proto.unwrap_or(HTTP);
+        let told_host = self.host.unwrap_or_else(|| host.clone());
+        let chain = match self.chain {
+            None => peer.alone.clone(),
+            Some(chain) => HeaderValue::from_maybe_shared(Bytes::from(format!("{chain}, {}", peer.ip))).ok(),
+        };
+        let element = writer.value(|out| {
+            if let Some(before) = &self.elements {
+                out.put_slice(before.as_bytes());
+                out.put_slice(b", ");
+            }
+            write_element(out, peer.ip, &told_host, &proto);
+        });
+        for (name, value) in [(X_FORWARDED_FOR, chain), (header::FORWARDED, element)] {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        }
+        headers.insert(X_FORWARDED_PROTO, proto);
+        headers.insert(X_FORWARDED_HOST, told_host);
+    }
+}
+
+/// One element of `Forwarded` (RFC 7239, 4). The host is checked before and has no quote in it.
+fn write_element(out: &mut BytesMut, ip: IpAddr, host: &HeaderValue, proto: &HeaderValue) {
+    // Writing into growing memory does not fail.
+    let _ = match ip {
+        IpAddr::V4(ip) => write!(out, "for={ip};host=\""),
+        IpAddr::V6(ip) => write!(out, "for=\"[{ip}]\";host=\""),
+    };
+    for byte in host.as_bytes().iter().filter(|b| **b != b'"' && **b != b'\\') {
+        out.put_u8(*byte);
+    }
+    out.put_slice(b"\";proto=");
+    out.put_slice(proto.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(peer: &str, trusted: &str, received: &[(&str, &str)]) -> Vec<(String, String)> {
+        let proxies = TrustedProxies::new(&[trusted.parse().unwrap()]);
+        let peer = Peer::new(peer.parse().unwrap(), &proxies);
+        let mut headers = HeaderMap::new();
+        for (name, value) in received {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let kept = take(&headers, &peer, &proxies);
+        let doomed: Vec<_> = headers.keys().filter(|name| is_ours(name, &peer)).cloned().collect();
+        for name in doomed {
+            headers.remove(name);
+        }
+        kept.tell(&mut headers, &peer, &HeaderValue::from_static("api.example.com"), &HeaderWriter::default());
+        let mut out: Vec<_> =
+            headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
+        out.sort();
+        out
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_stranger_is_not_believed() {
+        let forged = [
+            ("X-Forwarded-For", "1.1.1.1"),
+            ("x_forwarded_for", "2.2.2.2"),
+            ("Forwarded", "for=3.3.3.3"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "evil"),
+            ("X-Forwarded-Uri", "/public"),
+            ("X-Original-URL", "/admin"),
+            ("X-Rewrite-Url", "/admin"),
+            ("X-Real-IP", "4.4.4.4"),
+        ];
+        assert_eq!(
+            told("10.0.0.5:99", "192.168.0.0/16", &forged),
+            pairs(&[
+                ("forwarded", "for=10.0.0.5;host=\"api.example.com\";proto=http"),
+                ("x-forwarded-for", "10.0.0.5"),
+                ("x-forwarded-host", "api.example.com"),
+                ("x-forwarded-proto", "http"),
+            ])
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_added_to_its_own_chain() {
+        let sent = [
+            ("X-Forwarded-For", "203.0.113.9, 198.51.100.7"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "shop.example.com"),
+            ("Forwarded", "for=203.0.113.9"),
+        ];
+        assert_eq!(
+            told("[::ffff:10.0.0.5]:99", "10.0.0.0/8", &sent),
+            pairs(&[
+                ("forwarded", "for=203.0.113.9, for=10.0.0.5;host=\"shop.example.com\";proto=https"),
+                ("x-forwarded-for", "203.0.113.9, 198.51.100.7, 10.0.0.5"),
+                ("x-forwarded-host", "shop.example.com"),
+                ("x-forwarded-proto", "https"),
+            ])
+        );
+    }
+
+    #[test]
+    fn a_chain_that_is_no_chain_is_dropped() {
+        let out = told("10.0.0.5:99", "10.0.0.0/8", &[("X-Forwarded-For", "1.1.1.1, <script>")]);
+        assert!(out.contains(&("x-forwarded-for".to_owned(), "10.0.0.5".to_owned())), "{out:?}");
+    }
+
+    #[test]
+    fn an_ipv6_client_is_quoted() {
+        let out = told("[2001:db8::1]:99", "10.0.0.0/8", &[]);
+        let element = "for=\"[2001:db8::1]\";host=\"api.example.com\";proto=http";
+        assert!(out.contains(&("forwarded".to_owned(), element.to_owned())), "{out:?}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Headers that concern one connection only, and must not be passed on (RFC 9110, 7.6.1).
+
+use http::{HeaderMap, HeaderName, header};
+use smallvec::SmallVec;
+
+use crate::web::headers::{HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION};
+
+/// The names that the client's `Connection` lines list. They go whether or not they mean anything to us: the client says
+/// they are for us alone. That is why nothing we add is added before this is done.
+pub(super) fn named_in_connection(headers: &HeaderMap) -> SmallVec<[HeaderName; 8]> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
+        // Names are case-insensitive, and `from_bytes` folds them. What is no name names nothing.
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
+}
+
+/// Whether a header is hop-by-hop by its own name. `Expect` is among them because we answer it ourselves: the client's
+/// body is asked for when the upstream takes it, not before.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::TE
+        || *name == header::TRAILER
+        || *name == header::UPGRADE
+        || *name == header::EXPECT
+        || *name == header::PROXY_AUTHORIZATION
+        || *name == header::PROXY_AUTHENTICATE
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+        || *name == HTTP2_SETTINGS
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn connection_lists_are_read_in_every_spelling() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONNECTION, HeaderValue::from_static("close,\tX-WX-OPENID , ,"));
+        headers.append(header::CONNECTION, HeaderValue::from_static("x-real-ip,b@d"));
+        let named: Vec<_> = named_in_connection(&headers).iter().map(|n| n.as_str().to_owned()).collect();
+        assert_eq!(named, ["close", "x-wx-openid", "x-real-ip"]);
+    }
+
+    #[test]
+    fn the_hop_by_hop_names_are_known() {
+        for name in [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "http2-settings",
+            "expect",
+            "proxy-authorization",
+            "proxy-authenticate",
+        ] {
+            assert!(is_hop_by_hop(&HeaderName::from_static(name)), "{name}");
+        }
+        assert!(!is_hop_by_hop(&header::CONTENT_LENGTH));
+        assert!(!is_hop_by_hop(&header::HOST));
+    }
+}

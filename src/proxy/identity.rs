@@ -1,0 +1,84 @@
+//! The trust boundary: who calls, told to the upstream by us alone. Remove first, then set, on every route.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{auth::Access, config::sections::IdentityHeaders, web::headers::X_WX_SOURCE};
+
+/// What a request that carries an identity came from, in `CloudRun`'s words.
+const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
+
+/// The names only we may use.
+#[derive(Debug)]
+pub(super) struct Headers {
+    names: IdentityHeaders,
+}
+
+impl Headers {
+    pub(super) fn new(names: &IdentityHeaders) -> Self {
+        Self { names: names.clone() }
+    }
+
+    /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `-` and `_` alike, and names
+    /// beginning with `X-WX-` are `CloudRun`'s, which a backend may believe even where we don't set them.
+    pub(super) fn owns(&self, name: &HeaderName) -> bool {
+        let name = name.as_str().as_bytes();
+        begins_like(name, b"x-wx-")
+            || [&self.names.openid, &self.names.app_id, &self.names.unionid]
+                .into_iter()
+                .any(|ours| name.len() == ours.as_str().len() && begins_like(name, ours.as_str().as_bytes()))
+    }
+
+    /// Sets exactly one value for what is known, and nothing for what is not: absent means anonymous. Every name here
+    /// must have been removed before.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, access: &Access) {
+        let Some(identity) = access.identity() else { return };
+        let app = HeaderValue::from_str(identity.user.app.as_str()).ok();
+        let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
+        let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
+        let unionid = unionid.and_then(|id| HeaderValue::from_maybe_shared(id).ok());
+        // The three are visible ASCII by their types, so none of them fails.
+        for (name, value) in
+            [(&self.names.openid, openid), (&self.names.app_id, app), (&self.names.unionid, unionid)]
+        {
+            if let Some(value) = value {
+                headers.insert(name.clone(), value);
+            }
+        }
+        headers.insert(X_WX_SOURCE, SOURCE);
+    }
+}
+
+/// Whether `name` begins with `ours`, where `_` counts as `-`. Both are lower case already.
+fn begins_like(name: &[u8], ours: &[u8]) -> bool {
+    name.len() >= ours.len()
+        && name.iter().zip(ours).all(|(a, b)| a == b || (is_separator(*a) && is_separator(*b)))
+}
+
+fn is_separator(byte: u8) -> bool {
+    byte == b'-' || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers() -> Headers {
+        let names = IdentityHeaders { openid: HeaderName::from_static("my-user"), ..IdentityHeaders::default() };
+        Headers::new(&names)
+    }
+
+    #[test]
+    fn whatever_could_be_read_as_ours_is_ours() {
+        for name in ["my-user", "my_user", "x-wx-openid", "x_wx_openid", "x-wx_openid", "X_WX-Anything", "x-wx-source"] {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            assert!(headers().owns(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_callers_own_headers_stay() {
+        for name in ["my-users", "x-wxyz", "user", "x-w-x-openid", "x-wx"] {
+            assert!(!headers().owns(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The answer on its way back: without what concerned only the upstream's connection, streamed as it comes, and the
+//! connection kept when both sides of the exchange are done.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+
+use crate::{
+    web::{BodyProgress, RequestBody},
+    upstream::Lease,
+};
+
+use super::hop;
+
+/// Takes out of an answer's head what concerned the upstream's connection only.
+pub(super) fn clean(headers: &mut HeaderMap) {
+    let mut doomed: SmallVec<[HeaderName; 8]> = hop::named_in_connection(headers);
+    doomed.extend(headers.keys().filter(|name| hop::is_hop_by_hop(name)).cloned());
+    for name in &doomed {
+        headers.remove(name);
+    }
+}
+
+/// An upstream's answer body.
+///
+/// An error here makes the server cut the client's connection, so that a body that broke off can't pass for a whole one.
+/// Trailers are dropped: nobody on this path has asked for them.
+#[derive(Debug)]
+pub struct Forwarded {
+    body: Incoming,
+    lease: Option<Lease<RequestBody>>,
+    request: BodyProgress,
+}
+
+impl Forwarded {
+    pub(super) fn new(body: Incoming, lease: Lease<RequestBody>, request: BodyProgress) -> Self {
+        let mut this = Self { body, lease: Some(lease), request };
+        if this.body.is_end_stream() {
+            this.finish();
+        }
+        this
+    }
+
+    /// Keeps the connection, unless the request's body is still on its way: the rest of that would be read as the
+    /// beginning of somebody else's request.
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.request.is_whole()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for Forwarded {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let over = match &frame {
+            Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
+            Some(Err(_)) => {
+                self.lease = None;
+                false
+            }
+            None => true,
+        };
+        if over {
+            self.finish();
+        }
+        Poll::Ready(frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,214 @@
+//! A client that sends exactly the bytes it is told to.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// One connection.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+/// One answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub version: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// How the body's end was told.
+    pub framing: Framing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    None,
+    Length,
+    Chunked,
+    Close,
+}
+
+impl Client {
+    pub fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Sends bytes as they are. A peer that has closed already is found out when reading.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let _ = self.stream.get_mut().write_all(bytes.as_ref());
+        self
+    }
+
+    /// Sends bytes as they are and reads one answer.
+    pub fn raw(&mut self, bytes: impl AsRef<[u8]>) -> Reply {
+        self.send(bytes);
+        self.reply()
+    }
+
+    /// One answer to anything but HEAD.
+    pub fn reply(&mut self) -> Reply {
+        self.try_reply("GET").expect("an answer")
+    }
+
+    /// One answer to a request with this method.
+    pub fn try_reply(&mut self, method: &str) -> io::Result<Reply> {
+        loop {
+            let reply = self.read(method)?;
+            if reply.status / 100 != 1 {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// One answer, which may be an interim one.
+    pub fn interim(&mut self) -> Reply {
+        self.read("GET").expect("an answer")
+    }
+
+    pub fn get(&mut self, path: &str) -> Reply {
+        self.request("GET", path, &[], "")
+    }
+
+    pub fn post(&mut self, path: &str, body: &str) -> Reply {
+        self.request("POST", path, &[("Content-Type", "application/json")], body)
+    }
+
+    pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        self.send(head(method, path, headers, body.len())).send(body);
+        self.try_reply(method).expect("an answer")
+    }
+
+    /// Whether the other side has closed, cleanly or not. Waits for it.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.stream.fill_buf(), Ok([])) || self.stream.get_ref().peer_addr().is_err() || self.reset()
+    }
+
+    fn reset(&mut self) -> bool {
+        self.stream.fill_buf().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset)
+    }
+
+    /// Everything until the other side closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let _ = self.stream.read_to_end(&mut all);
+        all
+    }
+
+    /// Some bytes of whatever comes next.
+    pub fn some(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.stream.read_exact(&mut bytes).expect("bytes");
+        bytes
+    }
+
+    /// Closes our writing half.
+    pub fn finish(&mut self) -> &mut Self {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+        self
+    }
+
+    pub fn local_port(&self) -> u16 {
+        self.stream.get_ref().local_addr().expect("a socket").port()
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let line = line.strip_suffix("\r\n").ok_or_else(|| io::Error::other(format!("no line end: {line:?}")))?;
+        Ok(line.to_owned())
+    }
+
+    fn read(&mut self, method: &str) -> io::Result<Reply> {
+        let status_line = self.line()?;
+        let mut words = status_line.splitn(3, ' ');
+        let version = words.next().unwrap_or_default().to_owned();
+        let status: u16 = words.next().and_then(|w| w.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').ok_or(io::ErrorKind::InvalidData)?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut reply = Reply { status, version, headers, body: Vec::new(), framing: Framing::None };
+        if method == "HEAD" || matches!(status, 100..=199 | 204 | 304) {
+            return Ok(reply);
+        }
+        if reply.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
+            reply.framing = Framing::Chunked;
+            reply.body = self.chunks()?;
+        } else if let Some(length) = reply.header("content-length") {
+            let length: usize = length.parse().map_err(io::Error::other)?;
+            reply.framing = Framing::Length;
+            reply.body = vec![0; length];
+            self.stream.read_exact(&mut reply.body)?;
+        } else {
+            reply.framing = Framing::Close;
+            self.stream.read_to_end(&mut reply.body)?;
+        }
+        Ok(reply)
+    }
+
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
+            if size == 0 {
+                while !self.line()?.is_empty() {}
+                return Ok(body);
+            }
+            let start = body.len();
+            body.resize(start + size, 0);
+            self.stream.read_exact(&mut body[start..])?;
+            if !self.line()?.is_empty() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+    }
+}
+
+/// A well-formed request head.
+pub fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: api.example.com\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if length > 0 {
+        head.push_str(&format!("Content-Length: {length}\r\n"));
+    }
+    head + "\r\n"
+}
+
+impl Reply {
+    /// A header's value; it fails when there are two.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(n, _)| n == name);
+        let value = found.next().map(|(_, v)| v.as_str());
+        assert!(found.next().is_none(), "two {name} in {self:?}");
+        value
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("UTF-8")
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {self:?}"))
+    }
+
+    /// The machine word of an error of wxgate's own.
+    pub fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}

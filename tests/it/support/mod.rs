@@ -1,0 +1,236 @@
+//! The harness: a real gateway on free ports, with a stand-in for WeChat, a recording upstream and a clock that stands
+//! still. Everything is read and written as bytes, because half of the stories are about bytes.
+
+pub mod client;
+pub mod upstream;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use wxgate::{
+    app::{App, World},
+    config::{
+        Config,
+        sections::{
+            Admin, Api, App as AppSection, Endpoint, IdentityHeaders, Limits, Log, Rate, Route, Server, Sessions, Upstream,
+            WeChat,
+        },
+    },
+    model::{AppId, AppSecret, ManualClock, SystemEntropy, Timestamp},
+    simulator::{Options, Simulator},
+};
+
+pub use client::{Client, Reply};
+pub use upstream::{Recorder, Seen};
+
+/// The app that most stories play in, and its secret.
+pub const APP: &str = "wx4f4bc4dec97d474b";
+pub const SECRET: &str = "the-app-secret-of-the-first-app";
+/// Another app, for stories about strangers.
+pub const OTHER_APP: &str = "wx00000000000other";
+pub const OTHER_SECRET: &str = "the-app-secret-of-the-other-app";
+
+/// A gateway and everything around it. Dropping it stops it, and fails the test when it does not end cleanly.
+pub struct TestGateway {
+    pub wechat: Simulator,
+    pub upstream: Recorder,
+    pub clock: Arc<ManualClock>,
+    pub log: LogSink,
+    app: Option<App>,
+}
+
+impl TestGateway {
+    /// One app more than needed, everything to one upstream, a session required but under `/public/` and `/maybe/`.
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same after `change` has been at its configuration.
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_790_000_000_000)));
+        let wechat = Simulator::start(Options {
+            clock: clock.clone(),
+            ..Options::on_free_port().with_app(APP, SECRET).with_app(OTHER_APP, OTHER_SECRET)
+        });
+        let wechat = wechat.expect("the stand-in starts");
+        let upstream = Recorder::start();
+        let mut config = config(&wechat.api_base(), &upstream);
+        change(&mut config);
+        let log = LogSink::default();
+        let world =
+            World { clock: clock.clone(), entropy: Arc::new(SystemEntropy), access_log: Box::new(log.clone()) };
+        let app = App::start(config, world).expect("the gateway starts");
+        Self { wechat, upstream, clock, log, app: Some(app) }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.app().addrs()[0]
+    }
+
+    pub fn admin(&self) -> Client {
+        Client::connect(self.app().admin_addrs()[0])
+    }
+
+    pub fn app(&self) -> &App {
+        self.app.as_ref().expect("it runs")
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client {
+        Client::connect(self.addr())
+    }
+
+    /// Sends these bytes on a connection of their own and reads one answer.
+    pub fn raw(&self, bytes: impl AsRef<[u8]>) -> Reply {
+        self.client().raw(bytes)
+    }
+
+    /// Asks for a login, whatever comes of it.
+    pub fn verify(&self, body: &Value) -> Reply {
+        self.client().post("/v1/verify", &body.to_string())
+    }
+
+    /// A user who has logged in: `openid` of the first app.
+    pub fn login(&self, openid: &str) -> User {
+        self.login_to(APP, openid)
+    }
+
+    /// The same, to another app.
+    pub fn login_to(&self, app: &str, openid: &str) -> User {
+        let code = self.wechat.make_code(app, openid).expect("a code");
+        let reply = self.verify(&serde_json::json!({ "jsCode": code, "appId": app }));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let token = reply.json()["token"].as_str().expect("a token").to_owned();
+        User { client: self.client(), token, openid: openid.to_owned() }
+    }
+
+    /// Moves the time.
+    pub fn later(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Stops as SIGTERM does, and waits for the end.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(app) = self.app.take() else { return };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let ended = runtime.block_on(app.stop(std::future::ready(())));
+        if !std::thread::panicking() {
+            ended.expect("every worker ends well");
+        }
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Somebody with a token and a connection.
+pub struct User {
+    pub client: Client,
+    pub token: String,
+    pub openid: String,
+}
+
+impl User {
+    /// A GET with the token.
+    pub fn get(&mut self, path: &str) -> Reply {
+        self.request("GET", path, &[], "")
+    }
+
+    /// A POST with the token.
+    pub fn post(&mut self, path: &str, body: &str) -> Reply {
+        self.request("POST", path, &[], body)
+    }
+
+    /// Any request with the token and more headers.
+    pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let bearer = format!("Bearer {}", self.token);
+        let mut all = vec![("Authorization", bearer.as_str())];
+        all.extend_from_slice(headers);
+        self.client.request(method, path, &all, body)
+    }
+}
+
+/// What most stories run on. Timeouts are short where a story has to wait for one, limits wide where it does not.
+fn config(api_base: &str, upstream: &Recorder) -> Config {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let app = |id: &str, secret: &str| AppSection {
+        app_id: AppId::parse(id).expect("an AppID"),
+        secret: AppSecret::new(secret),
+        api_base: api_base.parse().expect("a URL"),
+    };
+    let optional = Route { auth: wxgate::config::sections::AuthRule::Optional, ..Route::new("/maybe/", "app") };
+    let open = Route { auth: wxgate::config::sections::AuthRule::None, ..Route::new("/public/", "app") };
+    Config {
+        server: Server { listen: vec![free], workers: 2, ..Server::default() },
+        admin: Admin { listen: free, token: None },
+        api: Api::default(),
+        apps: vec![app(APP, SECRET), app(OTHER_APP, OTHER_SECRET)],
+        wechat: WeChat::default(),
+        sessions: Sessions::default(),
+        identity: IdentityHeaders::default(),
+        limits: Limits {
+            verify_per_ip: Rate { count: 1_000_000.try_into().expect("not zero"), per: Duration::from_secs(60) },
+            ..Limits::default()
+        },
+        log: Log::default(),
+        upstreams: vec![Upstream::new("app", vec![endpoint(upstream.addr())])],
+        routes: vec![Route::new("/", "app"), optional, open],
+    }
+}
+
+pub fn endpoint(addr: SocketAddr) -> Endpoint {
+    Endpoint { host: addr.ip().to_string(), port: addr.port() }
+}
+
+/// Where the access log goes.
+#[derive(Clone, Default)]
+pub struct LogSink(Arc<Mutex<Vec<u8>>>);
+
+impl LogSink {
+    /// All lines so far.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).expect("UTF-8")
+    }
+
+    /// Waits for a line with this in it.
+    pub fn line(&self, part: &str) -> String {
+        until(&format!("a log line with {part}"), || {
+            self.text().lines().find(|line| line.contains(part)).map(str::to_owned)
+        })
+    }
+}
+
+impl Write for LogSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Asks again and again until there is an answer, and fails after a time that no healthy run needs.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
