@@ -51,20 +51,27 @@ struct Calls {
 pub(super) fn handle(stand_in: &StandIn, what: &str, request: &Request<Bytes>) -> Reply {
     let body = request.body();
     match (request.method(), what) {
-        (&Method::POST, "codes") => make_code(stand_in, body),
-        (&Method::POST, "faults") => order_fault(stand_in, body),
-        (&Method::POST, "users") => set_user(stand_in, body),
-        (&Method::GET, "calls") => {
-            let hanging = *stand_in.hanging().borrow();
-            Reply::json(StatusCode::OK, &Calls { tally: stand_in.calls(), hanging })
-        }
-        (&Method::DELETE, "faults") => done(stand_in.script.clear()),
-        (&Method::POST, "release") => done(stand_in.release()),
-        (&Method::POST, "reset") => done(stand_in.reset()),
+        (&Method::POST, "codes") => return make_code(stand_in, body),
+        (&Method::GET, "calls") => return count_calls(stand_in),
+        (&Method::POST, "faults") => match Order::parse(body) {
+            Ok(order) => stand_in.script.append(order),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+        },
+        (&Method::POST, "users") => match serde_json::from_slice::<UserState>(body) {
+            Ok(user) => stand_in.wechat.block(&user.openid, user.blocked),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+        },
+        (&Method::DELETE, "faults") => stand_in.script.clear(),
+        (&Method::POST, "release") => stand_in.release(),
+        (&Method::POST, "reset") => stand_in.reset(),
         _ => {
-            refuse(StatusCode::NOT_FOUND, &"no such control; see POST codes, faults, users, release, reset; GET calls")
+            return refuse(
+                StatusCode::NOT_FOUND,
+                &"no such control; there are codes, faults, users, release, reset, calls",
+            );
         }
     }
+    Reply::status(StatusCode::NO_CONTENT)
 }
 
 fn make_code(stand_in: &StandIn, body: &[u8]) -> Reply {
@@ -80,22 +87,9 @@ fn make_code(stand_in: &StandIn, body: &[u8]) -> Reply {
     Reply::json(StatusCode::OK, &json!({ "code": code }))
 }
 
-fn order_fault(stand_in: &StandIn, body: &[u8]) -> Reply {
-    match Order::parse(body) {
-        Ok(order) => done(stand_in.script.append(order)),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
-    }
-}
-
-fn set_user(stand_in: &StandIn, body: &[u8]) -> Reply {
-    match serde_json::from_slice::<UserState>(body) {
-        Ok(user) => done(stand_in.wechat.block(&user.openid, user.blocked)),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
-    }
-}
-
-fn done((): ()) -> Reply {
-    Reply::status(StatusCode::NO_CONTENT)
+fn count_calls(stand_in: &StandIn) -> Reply {
+    let hanging = *stand_in.hanging().borrow();
+    Reply::json(StatusCode::OK, &Calls { tally: stand_in.calls(), hanging })
 }
 
 fn refuse(status: StatusCode, why: &dyn std::fmt::Display) -> Reply {

@@ -121,12 +121,14 @@ pub enum InvalidOrder {
 
 impl Order {
     /// For the next `times` calls.
+    #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = times;
         self
     }
 
     /// Says whether the code that meets the fault can be used again. Each fault has a sensible answer of its own.
+    #[must_use]
     pub fn burns_code(mut self, burns: bool) -> Self {
         self.burns_code = burns;
         self

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -132,13 +131,11 @@ impl StandIn {
 }
 
 impl Service for StandIn {
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Reply> {
-        async {
-            let (head, body) = request.into_parts();
-            match Limited::new(body, MAX_BODY).collect().await {
-                Ok(body) => self.handle(Request::from_parts(head, body.to_bytes())).await,
-                Err(_) => Reply::status(StatusCode::PAYLOAD_TOO_LARGE),
-            }
+    async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let (head, body) = request.into_parts();
+        match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => self.handle(Request::from_parts(head, body.to_bytes())).await,
+            Err(_) => Reply::status(StatusCode::PAYLOAD_TOO_LARGE),
         }
     }
 
@@ -182,7 +179,7 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{future::Future, sync::Arc};
 
     use serde_json::Value;
 
@@ -281,13 +278,13 @@ mod tests {
         let stand_in = stand_in();
         stand_in.script.append(Fault::Hang.into());
         let mut call = Box::pin(stand_in.ask("c"));
-        assert!(futures_poll_once(&mut call).await.is_none());
+        assert!(poll_once(&mut call).await.is_none());
         assert_eq!(*stand_in.hanging().borrow(), 1);
         drop(call);
         assert_eq!(*stand_in.hanging().borrow(), 0);
     }
 
-    async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
             std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
             std::task::Poll::Pending => std::task::Poll::Ready(None),

@@ -1,6 +1,6 @@
 //! A backend for demos: it answers with what it was sent, the identity headers first.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -44,22 +44,20 @@ struct Seen {
 }
 
 impl Service for Mirror {
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Reply> {
-        async {
-            let (head, body) = request.into_parts();
-            let Some(body_bytes) = count(body).await else { return Reply::Hangup };
-            let headers = readable(&head.headers);
-            let identity = headers.iter().filter(|(name, _)| names_identity(name));
-            let seen = Seen {
-                method: head.method.to_string(),
-                path: head.uri.path().to_owned(),
-                query: head.uri.query().map(str::to_owned),
-                identity: identity.map(|(name, value)| (name.clone(), value.clone())).collect(),
-                headers,
-                body_bytes,
-            };
-            Reply::json(StatusCode::OK, &seen)
-        }
+    async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let (head, body) = request.into_parts();
+        let Some(body_bytes) = count(body).await else { return Reply::Hangup };
+        let headers = readable(&head.headers);
+        let identity = headers.iter().filter(|(name, _)| names_identity(name));
+        let seen = Seen {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            identity: identity.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            headers,
+            body_bytes,
+        };
+        Reply::json(StatusCode::OK, &seen)
     }
 }
 

@@ -201,9 +201,9 @@ impl WeChat {
         let mut words = [0; 8];
         // A trace id opens nothing; zeros serve when the generator fails.
         let _ = self.entropy.fill(&mut words);
-        let [a, b, c, d, e, f, g, h] = words;
+        let word = u64::from_be_bytes(words);
         let seconds = self.clock.now().as_secs() & 0xffff_ffff;
-        format!("{seconds:08x}-{:08x}-{:08x}", u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+        format!("{seconds:08x}-{:08x}-{:08x}", word >> 32, word & 0xffff_ffff)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
