@@ -105,6 +105,12 @@ pub enum InvalidOrder {
     /// Not a fault, or not one of its fields.
     #[error("not a fault: {0}")]
     Malformed(#[from] serde_json::Error),
+    /// A field that this fault does not have.
+    #[error("this fault has no field `{name}`")]
+    Surplus {
+        /// The field.
+        name: String,
+    },
     /// `times` is not a whole number from 1.
     #[error("`times` must be a whole number from 1 to 4294967295")]
     Times,
@@ -139,7 +145,13 @@ impl Order {
         let mut fields: Answer = serde_json::from_slice(body)?;
         let times = fields.remove("times");
         let burns = fields.remove("burnsCode");
-        let mut order = Self::from(Fault::deserialize(Value::Object(fields))?.checked()?);
+        let surplus = fields.keys().find(|name| *name != "fault").cloned();
+        let fault = Fault::deserialize(Value::Object(fields))?.checked()?;
+        // serde refuses unknown fields only where a fault has fields at all.
+        if let Some(name) = surplus.filter(|_| fault.is_bare()) {
+            return Err(InvalidOrder::Surplus { name });
+        }
+        let mut order = Self::from(fault);
         if let Some(times) = times {
             let times = times.as_u64().and_then(|times| u32::try_from(times).ok());
             order.times = times.filter(|times| *times > 0).ok_or(InvalidOrder::Times)?;
@@ -240,6 +252,30 @@ impl Fault {
             }
             Self::Status { .. } | Self::Redirect { .. } | Self::CutUnread => false,
             _ => true,
+        }
+    }
+
+    fn is_bare(&self) -> bool {
+        match self {
+            Self::ErrcodeZero
+            | Self::UnknownFields
+            | Self::NotJson
+            | Self::EmptyBody
+            | Self::Hang
+            | Self::CutUnread
+            | Self::Cut
+            | Self::HalfAnswer
+            | Self::Endless => true,
+            Self::Errcode { .. }
+            | Self::ErrcodeText { .. }
+            | Self::EmptyStrings { .. }
+            | Self::Openid { .. }
+            | Self::Without { .. }
+            | Self::Body { .. }
+            | Self::Status { .. }
+            | Self::Redirect { .. }
+            | Self::Latency { .. }
+            | Self::Oversize { .. } => false,
         }
     }
 
@@ -384,10 +420,11 @@ mod tests {
 
     #[test]
     fn an_order_nobody_could_serve_is_refused() {
-        let rows: [(&str, &str); 7] = [
+        let rows: [(&str, &str); 8] = [
             ("", "not a fault: EOF while parsing a value at line 1 column 0"),
             (r#"{"fault":"rain"}"#, "not a fault: unknown variant `rain`"),
-            (r#"{"fault":"hang","latency":3}"#, "not a fault: unknown field `latency`"),
+            (r#"{"fault":"hang","latency":3}"#, "this fault has no field `latency`"),
+            (r#"{"fault":"latency","seconds":3}"#, "not a fault: unknown field `seconds`"),
             (r#"{"fault":"hang","times":0}"#, "`times` must be a whole number from 1 to 4294967295"),
             (r#"{"fault":"hang","burnsCode":1}"#, "`burnsCode` must be true or false"),
             (r#"{"fault":"status","status":99}"#, "`status` must be from 200 to 599"),

@@ -121,7 +121,7 @@ async fn accept<S: Service>(listener: TcpListener, service: Arc<S>) {
 async fn connection<S: Service>(stream: TcpStream, service: Arc<S>) {
     // Without it half an answer would wait for more; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Cuttable { stream, service: service.clone() });
+    let io = TokioIo::new(Cuttable { stream, service: service.clone(), cut: false });
     let answer = service_fn(move |request| {
         let service = service.clone();
         async move { service.answer(request).await.into_response() }
@@ -134,6 +134,7 @@ async fn connection<S: Service>(stream: TcpStream, service: Arc<S>) {
 struct Cuttable<S> {
     stream: TcpStream,
     service: Arc<S>,
+    cut: bool,
 }
 
 impl<S: Service> AsyncRead for Cuttable<S> {
@@ -143,6 +144,7 @@ impl<S: Service> AsyncRead for Cuttable<S> {
             let mut first = ReadBuf::new(&mut first);
             ready!(self.stream.poll_peek(cx, &mut first))?;
             if !first.filled().is_empty() && self.service.cut_unread(first.filled()) {
+                self.cut = true;
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
         }
@@ -160,6 +162,7 @@ impl<S: Service> AsyncWrite for Cuttable<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        // hyper says goodbye even after a read error; a crash would not.
+        if self.cut { Poll::Ready(Ok(())) } else { Pin::new(&mut self.stream).poll_shutdown(cx) }
     }
 }

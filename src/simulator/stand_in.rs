@@ -292,14 +292,14 @@ mod tests {
         .await
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test(flavor = "current_thread")]
     async fn latency_ends_by_itself() {
         let stand_in = stand_in();
         stand_in.knows("c", "oAlice");
-        stand_in.script.append(Fault::Latency { millis: 6000 }.into());
+        stand_in.script.append(Fault::Latency { millis: 30 }.into());
         let before = tokio::time::Instant::now();
         assert_eq!(stand_in.ask("c").await["openid"], "oAlice");
-        assert_eq!(before.elapsed().as_secs(), 6);
+        assert!(before.elapsed() >= Duration::from_millis(30), "{:?}", before.elapsed());
     }
 
     #[test]
