@@ -57,6 +57,12 @@ impl Reply {
         Self::Answer(response)
     }
 
+    /// The answer, where it is a whole one.
+    #[cfg(test)]
+    pub(super) fn whole(self) -> Option<Response<Bytes>> {
+        if let Self::Answer(response) = self { Some(response) } else { None }
+    }
+
     /// What hyper sends; [`Cut`] makes it close the connection instead.
     pub(super) fn into_response(self) -> Result<Response<ReplyBody>, Cut> {
         let (response, then) = match self {

@@ -337,13 +337,10 @@ mod tests {
 
     /// What a client reads when the true answer is a success for oAlice.
     fn spoilt(fault: Fault) -> Response<Bytes> {
-        let minutes = Duration::from_secs(300);
+        let minutes = Duration::from_mins(5);
         let wechat = WeChat::new(Apps::Any, minutes, 0, Arc::new(SystemClock), Arc::new(SystemEntropy));
         let truth = json!({ "openid": "oAlice", "session_key": "tiihtNczf5v6AKRyjwEUhQ==" });
-        match fault.spoil(truth.as_object().unwrap().clone(), &wechat) {
-            Reply::Answer(response) => response,
-            _ => panic!("a whole answer was expected"),
-        }
+        fault.spoil(truth.as_object().unwrap().clone(), &wechat).whole().unwrap()
     }
 
     fn spoilt_json(fault: Fault) -> Value {

@@ -193,7 +193,7 @@ mod tests {
 
     fn stand_in() -> StandIn {
         let entropy = Arc::new(SystemEntropy);
-        StandIn::new(WeChat::new(Apps::Any, Duration::from_secs(300), 0, Arc::new(SystemClock), entropy))
+        StandIn::new(WeChat::new(Apps::Any, Duration::from_mins(5), 0, Arc::new(SystemClock), entropy))
     }
 
     impl StandIn {
@@ -208,14 +208,10 @@ mod tests {
         }
 
         async fn send(&self, request: http::request::Builder) -> Value {
-            match self.handle(request.body(Bytes::new()).unwrap()).await {
-                Reply::Answer(response) => {
-                    assert_eq!(response.headers()["content-type"], "text/plain");
-                    assert_eq!(response.status(), 200);
-                    serde_json::from_slice(response.body()).unwrap()
-                }
-                _ => panic!("a whole answer was expected"),
-            }
+            let response = self.handle(request.body(Bytes::new()).unwrap()).await.whole().unwrap();
+            assert_eq!(response.headers()["content-type"], "text/plain");
+            assert_eq!(response.status(), 200);
+            serde_json::from_slice(response.body()).unwrap()
         }
     }
 
