@@ -1,0 +1,97 @@
+//! The endpoints under `/_sim/`: make a code, order a fault, block a user, read the counts. The real WeChat has none of these.
+//!
+//! | endpoint | does |
+//! |---|---|
+//! | `POST /_sim/codes` `{"appId", "openid", "unionid"?, "code"?}` | what `wx.login` does: 200 `{"code"}` |
+//! | `POST /_sim/faults` `{"fault", …, "times"?, "burnsCode"?}` | spoils the next calls; see [`Fault`](super::Fault) |
+//! | `DELETE /_sim/faults` | calls the faults off that are still to come |
+//! | `POST /_sim/release` | lets calls go on that hang |
+//! | `POST /_sim/users` `{"openid", "blocked"}` | blocks a user or lets them in again |
+//! | `GET /_sim/calls` | 200 `{"endpoints": {…}, "codes": {…}, "hanging"}` |
+//! | `POST /_sim/reset` | as if just started |
+//!
+//! Where nothing else is said the answer is 204; what can't be understood is a 400 with `{"error"}`.
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    reply::Reply,
+    scenario::Order,
+    stand_in::{StandIn, Tally},
+    wechat::User,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewCode {
+    app_id: String,
+    openid: String,
+    unionid: Option<String>,
+    code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserState {
+    openid: String,
+    blocked: bool,
+}
+
+#[derive(Serialize)]
+struct Calls {
+    #[serde(flatten)]
+    tally: Tally,
+    hanging: usize,
+}
+
+/// Answers a control request; `what` is its path after `/_sim/`.
+pub(super) fn handle(stand_in: &StandIn, what: &str, request: &Request<Bytes>) -> Reply {
+    let body = request.body();
+    match (request.method(), what) {
+        (&Method::POST, "codes") => return make_code(stand_in, body),
+        (&Method::GET, "calls") => return count_calls(stand_in),
+        (&Method::POST, "faults") => match Order::parse(body) {
+            Ok(order) => stand_in.script.append(order),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+        },
+        (&Method::POST, "users") => match serde_json::from_slice::<UserState>(body) {
+            Ok(user) => stand_in.wechat.block(&user.openid, user.blocked),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+        },
+        (&Method::DELETE, "faults") => stand_in.script.clear(),
+        (&Method::POST, "release") => stand_in.release(),
+        (&Method::POST, "reset") => stand_in.reset(),
+        _ => {
+            return refuse(
+                StatusCode::NOT_FOUND,
+                &"no such control; there are codes, faults, users, release, reset, calls",
+            );
+        }
+    }
+    Reply::status(StatusCode::NO_CONTENT)
+}
+
+fn make_code(stand_in: &StandIn, body: &[u8]) -> Reply {
+    let new: NewCode = match serde_json::from_slice(body) {
+        Ok(new) => new,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+    };
+    let code = match new.code.map_or_else(|| stand_in.wechat.new_code(), Ok) {
+        Ok(code) => code,
+        Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    };
+    stand_in.wechat.learn(&code, User { app: new.app_id, openid: new.openid, unionid: new.unionid });
+    Reply::json(StatusCode::OK, &json!({ "code": code }))
+}
+
+fn count_calls(stand_in: &StandIn) -> Reply {
+    let hanging = *stand_in.hanging().borrow();
+    Reply::json(StatusCode::OK, &Calls { tally: stand_in.calls(), hanging })
+}
+
+fn refuse(status: StatusCode, why: &dyn std::fmt::Display) -> Reply {
+    Reply::json(status, &json!({ "error": why.to_string() }))
+}
