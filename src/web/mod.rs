@@ -1,11 +1,17 @@
 //! Small pieces of HTTP that several modules speak: bodies, problems, header names, client addresses.
 
 mod body;
+pub mod client_ip;
+pub mod endpoints;
 mod header_writer;
+pub mod headers;
+mod problem;
 mod refusal;
 mod timer;
 
 pub use body::{BodyError, BodyProgress, BodyWatch, RequestBody};
+pub use client_ip::{Client, Proto, TrustedProxies};
 pub use header_writer::HeaderWriter;
+pub use problem::Problem;
 pub use refusal::Refusal;
 pub use timer::{Elapsed, RequestTimer};
