@@ -1,6 +1,17 @@
 //! `gateway.toml` as a value: a list of sections, nothing else.
 
+mod error;
+mod fields;
+mod load;
+mod outside;
+mod paths;
+mod resolve;
 pub mod sections;
+mod suggest;
+mod units;
+
+pub use error::{ConfigError, ConfigErrors, Finding};
+pub use load::{Loaded, known_keys, load, parse};
 
 use sections::{Admin, Api, App, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
 

@@ -1,0 +1,113 @@
+//! What two parts of a file have to agree on: names that point to something, and no two things that are the same.
+
+use std::collections::HashMap;
+
+use http::Method;
+
+use super::routes::RouteLines;
+use crate::config::{
+    fields::{At, Walk, quoted},
+    sections::{Admin, App, HostPattern, Server, Upstream},
+    suggest::did_you_mean,
+};
+
+/// One of a list whose members have names. The name is known even where the rest is wrong, so that one mistake is not
+/// reported again by everything that points to it.
+pub(super) struct Named<T> {
+    pub(super) name: Option<At<String>>,
+    pub(super) value: Option<T>,
+}
+
+pub(super) fn listeners(walk: &mut Walk<'_>, server: &At<Server>, admin: &At<Admin>) {
+    let operators = admin.value.listen;
+    let same = |public: &std::net::SocketAddr| {
+        let ip = public.ip() == operators.ip() || public.ip().is_unspecified() || operators.ip().is_unspecified();
+        public.port() != 0 && public.port() == operators.port() && ip
+    };
+    if let Some(public) = server.value.listen.iter().find(|public| same(public)) {
+        // The section that the file has is the one to point to; a default has no line.
+        let line = if admin.line > 1 { admin.line } else { server.line };
+        let message = format!("{operators} is where the public listens too ({public}); give it a port of its own");
+        walk.error(line, "admin.listen", message);
+    }
+}
+
+pub(super) fn apps(walk: &mut Walk<'_>, apps: &[Named<App>]) {
+    present(walk, apps.len(), "apps", "there must be at least one [[apps]]");
+    unique(walk, "apps.app_id", apps.iter().filter_map(|app| app.name.as_ref()));
+}
+
+pub(super) fn upstreams(walk: &mut Walk<'_>, upstreams: &[Named<Upstream>], routes: &[RouteLines]) {
+    present(walk, upstreams.len(), "upstreams", "there must be at least one [[upstreams]]");
+    unique(walk, "upstreams.name", upstreams.iter().filter_map(|upstream| upstream.name.as_ref()));
+    for At { line, value } in upstreams.iter().filter_map(|upstream| upstream.name.as_ref()) {
+        let led_to = |route: &RouteLines| route.upstream.as_ref().is_some_and(|to| to.value == *value);
+        if !routes.iter().any(led_to) {
+            walk.warn(*line, "upstreams.name", format!("no route leads to {}", quoted(value)));
+        }
+    }
+}
+
+pub(super) fn routes(walk: &mut Walk<'_>, apps: &[Named<App>], upstreams: &[Named<Upstream>], routes: &[RouteLines]) {
+    present(walk, routes.len(), "routes", "there must be at least one [[routes]]");
+    let app_ids = names(apps);
+    let upstream_names = names(upstreams);
+    for route in routes {
+        if let Some(At { line, value }) = &route.upstream {
+            points_to(walk, *line, "routes.upstream", value, "upstream", &upstream_names);
+        }
+        for At { line, value } in &route.apps {
+            points_to(walk, *line, "routes.apps", value.as_str(), "app", &app_ids);
+        }
+    }
+    no_ties(walk, routes);
+}
+
+fn present(walk: &mut Walk<'_>, count: usize, key: &str, message: &str) {
+    // A section of the wrong kind has been reported, and is not missing as well.
+    if count == 0 && !walk.errors.iter().any(|finding| finding.key == key) {
+        walk.error(1, key, message);
+    }
+}
+
+fn unique<'a>(walk: &mut Walk<'_>, key: &str, names: impl Iterator<Item = &'a At<String>>) {
+    let mut seen = HashMap::new();
+    for At { line, value } in names {
+        if let Some(first) = seen.insert(value, *line) {
+            walk.error(*line, key, format!("{} is taken by line {first}", quoted(value)));
+        }
+    }
+}
+
+fn names<T>(list: &[Named<T>]) -> Vec<&str> {
+    list.iter().filter_map(|item| item.name.as_ref()).map(|name| name.value.as_str()).collect()
+}
+
+fn points_to(walk: &mut Walk<'_>, line: usize, key: &str, name: &str, what: &str, known: &[&str]) {
+    if !known.contains(&name) {
+        let suggestion = did_you_mean(name, known.iter().copied());
+        walk.error(line, key, format!("there is no {what} {}{suggestion}", quoted(name)));
+    }
+}
+
+/// Two routes that a request could fit equally well leave it to chance who may pass.
+fn no_ties(walk: &mut Walk<'_>, routes: &[RouteLines]) {
+    let mut seen: HashMap<(Option<&HostPattern>, &str), Vec<&RouteLines>> = HashMap::new();
+    for route in routes.iter().filter(|route| route.comparable) {
+        let path = route.route.path.trim_end_matches('/');
+        let alike = seen.entry((route.route.host.as_ref(), path)).or_default();
+        let ties = |first: &&&RouteLines| overlap(first.route.methods.as_deref(), route.route.methods.as_deref());
+        if let Some(first) = alike.iter().find(ties) {
+            let message = format!("matches the same requests as the route on line {}", first.line);
+            walk.error(route.line, "routes.path", message);
+        }
+        alike.push(route);
+    }
+}
+
+fn overlap(one: Option<&[Method]>, other: Option<&[Method]>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.iter().any(|method| other.contains(method)),
+        _ => true,
+    }
+}

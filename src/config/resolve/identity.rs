@@ -1,0 +1,109 @@
+//! `[identity]`: header names that nothing else in HTTP, and nothing else of ours, has a use for.
+
+use http::HeaderName;
+
+use crate::config::{fields::Fields, fields::quoted, sections::IdentityHeaders};
+
+/// Headers whose meaning is taken: by HTTP, by proxies, by browsers, or by wxgate.
+const TAKEN: [&str; 58] = [
+    "accept",
+    "age",
+    "allow",
+    "alt-svc",
+    "authorization",
+    "cache-control",
+    "connection",
+    "cookie",
+    "date",
+    "dnt",
+    "early-data",
+    "etag",
+    "expect",
+    "expires",
+    "forwarded",
+    "from",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "last-modified",
+    "link",
+    "location",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "refresh",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "te",
+    "trailer",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "transfer-encoding",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
+    "client-ip",
+    "true-client-ip",
+    "x-client-ip",
+    "x-real-ip",
+    "x-request-id",
+    "x-correlation-id",
+    "x-http-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-requested-with",
+    "x-wx-source",
+    "idempotency-key",
+];
+
+const TAKEN_FAMILIES: [&str; 8] =
+    ["accept-", "access-control-", "content-", "if-", "proxy-", "sec-", "x-forwarded-", "x-accel-"];
+
+pub(super) fn identity(mut fields: Fields<'_, '_>) -> IdentityHeaders {
+    let default = IdentityHeaders::default();
+    let names = IdentityHeaders {
+        openid: fields.parsed("openid", default.openid, header),
+        app_id: fields.parsed("app_id", default.app_id, header),
+        unionid: fields.parsed("unionid", default.unionid, header),
+    };
+    let pairs = [
+        ("app_id", "openid", names.app_id == names.openid),
+        ("unionid", "openid", names.unionid == names.openid),
+        ("unionid", "app_id", names.unionid == names.app_id),
+    ];
+    for (key, other, same) in pairs {
+        if same {
+            let line = fields.line_of(key).or(fields.line_of(other)).unwrap_or(fields.line);
+            let name = quoted(if key == "app_id" { names.app_id.as_str() } else { names.unionid.as_str() });
+            fields.error(line, key, format!("{name} is the header of identity.{other} already"));
+        }
+    }
+    fields.later("assertion", "identity goes upstream in plain headers only");
+    fields.finish();
+    names
+}
+
+fn header(text: &str) -> Result<HeaderName, String> {
+    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+        return Err("is not a header name".to_owned());
+    };
+    // CGI and WSGI read _ and - as one, and many servers drop headers with _ altogether.
+    if text.contains('_') {
+        return Err("must do without _; write -".to_owned());
+    }
+    let lower = name.as_str();
+    if TAKEN.contains(&lower) || TAKEN_FAMILIES.iter().any(|family| lower.starts_with(family)) {
+        return Err("has another meaning already; choose a name of your own".to_owned());
+    }
+    Ok(name)
+}

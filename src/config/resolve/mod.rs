@@ -1,0 +1,51 @@
+//! The sections of a file, one after the other, into the values the rest of wxgate uses. Each section's file here has
+//! that section's rules; what two sections have to agree on is checked at the end.
+
+mod across;
+mod api;
+mod apps;
+mod identity;
+mod limits;
+mod log;
+mod routes;
+mod server;
+mod sessions;
+mod upstreams;
+
+use super::{Config, fields::Fields};
+
+/// Reads a whole file; what is wrong is noted in the walk. None where a part is missing that has no default.
+pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
+    let server = server::server(root.section("server"));
+    let admin = server::admin(root.section("admin"));
+    let api = api::api(root.section("api"));
+    let apps = apps::apps(&mut root);
+    let wechat = sessions::wechat(root.section("wechat"));
+    let sessions = sessions::sessions(root.section("sessions"));
+    let identity = identity::identity(root.section("identity"));
+    let limits = limits::limits(root.section("limits"));
+    let log = log::log(root.section("log"));
+    let upstreams = upstreams::upstreams(&mut root);
+    let routes = routes::routes(&mut root);
+    root.later("internal", "leave the section out");
+
+    across::listeners(root.walk, &server, &admin);
+    across::apps(root.walk, &apps);
+    across::upstreams(root.walk, &upstreams, &routes);
+    across::routes(root.walk, &apps, &upstreams, &routes);
+    root.finish();
+
+    Some(Config {
+        server: server.value,
+        admin: admin.value,
+        api,
+        apps: apps.into_iter().map(|app| app.value).collect::<Option<_>>()?,
+        wechat,
+        sessions,
+        identity,
+        limits,
+        log,
+        upstreams: upstreams.into_iter().map(|upstream| upstream.value).collect::<Option<_>>()?,
+        routes: routes.into_iter().map(|route| route.route).collect(),
+    })
+}

@@ -1,0 +1,137 @@
+//! `[server]` and `[admin]`: listeners and what they put up with.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use crate::config::{
+    fields::{At, Fields, quoted},
+    sections::{Admin, Server, UnderscoreHeaders},
+};
+
+const KIB: u64 = 1024;
+const UNDERSCORES: [(&str, UnderscoreHeaders); 3] =
+    [("drop", UnderscoreHeaders::Drop), ("reject", UnderscoreHeaders::Reject), ("keep", UnderscoreHeaders::Keep)];
+
+/// A token shorter than this can be guessed by trying.
+pub(super) const LEAST_KEY_BYTES: usize = 16;
+
+/// The section, with the line of its `listen`.
+pub(super) fn server(mut fields: Fields<'_, '_>) -> At<Server> {
+    let default = Server::default();
+    let (line, listen) = listen(&mut fields, default.listen);
+    let (max_header_bytes, max_uri_bytes) = head_sizes(&mut fields, default.max_header_bytes, default.max_uri_bytes);
+    let value = Server {
+        listen,
+        workers: fields.whole("workers", default.workers, 0..=1024),
+        max_connections: fields.whole("max_connections", default.max_connections, 1..=10_000_000),
+        header_timeout: fields.duration("header_timeout", default.header_timeout),
+        body_timeout: fields.duration("body_timeout", default.body_timeout),
+        keepalive_timeout: fields.duration("keepalive_timeout", default.keepalive_timeout),
+        write_timeout: fields.duration("write_timeout", default.write_timeout),
+        max_header_bytes,
+        max_headers: fields.whole("max_headers", default.max_headers, 1..=1000),
+        max_uri_bytes,
+        max_body: fields.size("max_body", default.max_body, 1..=1 << 40, "between 1 byte and 1TiB"),
+        drain_timeout: fields.duration("drain_timeout", default.drain_timeout),
+        trusted_proxies: trusted_proxies(&mut fields),
+        underscore_headers: fields.choice("underscore_headers", default.underscore_headers, &UNDERSCORES),
+    };
+    proxy_protocol(&mut fields);
+    fields.later("tls", "wxgate speaks plain HTTP; end TLS in front of it");
+    fields.finish();
+    At { line, value }
+}
+
+/// The section, with the line of its `listen`.
+pub(super) fn admin(mut fields: Fields<'_, '_>) -> At<Admin> {
+    let default = Admin::default();
+    let given = fields.text("listen");
+    let listen = match &given {
+        Some(text) => address(&mut fields, text).unwrap_or(default.listen),
+        None => default.listen,
+    };
+    let token = fields.secret("token");
+    if let Some(At { line, value }) = &token {
+        if value.expose().len() < LEAST_KEY_BYTES {
+            fields.error(*line, "token", format!("the secret is shorter than {LEAST_KEY_BYTES} bytes"));
+        } else if !value.expose().bytes().all(|b| b.is_ascii_graphic()) {
+            fields.error(*line, "token", "the secret has a character in it that no Authorization header can carry");
+        }
+    }
+    let line = given.map_or(fields.line, |text| text.line);
+    fields.finish();
+    At { line, value: Admin { listen, token: token.map(|token| token.value) } }
+}
+
+fn listen(fields: &mut Fields<'_, '_>, default: Vec<SocketAddr>) -> (usize, Vec<SocketAddr>) {
+    let Some(At { line, value: texts }) = fields.list("listen") else { return (fields.line, default) };
+    if texts.is_empty() {
+        fields.error(line, "listen", "names no address; leave the key out for 0.0.0.0:8080");
+    }
+    let mut addresses = Vec::new();
+    for text in texts {
+        let Some(at) = address(fields, &text) else { continue };
+        // Port 0 is a free port, another one each time.
+        if at.port() != 0 && addresses.contains(&at) {
+            fields.error(text.line, "listen", format!("{} is listed twice", quoted(text.value)));
+        }
+        addresses.push(at);
+    }
+    (line, addresses)
+}
+
+fn address(fields: &mut Fields<'_, '_>, text: &At<&str>) -> Option<SocketAddr> {
+    let address = text.value.parse().ok();
+    if address.is_none() {
+        let message = format!("{} is not an address with a port (write 127.0.0.1:8080)", quoted(text.value));
+        fields.error(text.line, "listen", message);
+    }
+    address
+}
+
+fn head_sizes(fields: &mut Fields<'_, '_>, header: usize, uri: usize) -> (usize, usize) {
+    let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    let count = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let header = fields.size("max_header_bytes", bytes(header), KIB..=KIB * KIB, "between 1KiB and 1MiB");
+    let given = fields.line_of("max_uri_bytes");
+    // Where only the headers' limit is lowered, the target's follows it down.
+    let uri = if given.is_some() { bytes(uri) } else { bytes(uri).min(header) };
+    let uri = fields.size("max_uri_bytes", uri, 1..=KIB * KIB, "between 1 byte and 1MiB");
+    if uri > header {
+        let line = given.unwrap_or(fields.line);
+        fields.error(line, "max_uri_bytes", "is more than server.max_header_bytes, which holds the target too");
+    }
+    (count(header), count(uri))
+}
+
+fn trusted_proxies(fields: &mut Fields<'_, '_>) -> Vec<IpNet> {
+    let Some(At { value: texts, .. }) = fields.list("trusted_proxies") else { return Vec::new() };
+    let mut nets = Vec::new();
+    for text in texts {
+        let net = text.value.parse::<IpNet>().or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from));
+        match net {
+            Ok(net) => {
+                if net.prefix_len() == 0 {
+                    let message = format!("{} believes everybody's X-Forwarded-For", quoted(text.value));
+                    fields.warn(text.line, "trusted_proxies", message);
+                }
+                nets.push(net);
+            }
+            Err(_) => {
+                let message = format!("{} is not a network (write 10.0.0.0/8 or 10.0.0.1)", quoted(text.value));
+                fields.error(text.line, "trusted_proxies", message);
+            }
+        }
+    }
+    nets
+}
+
+/// Off is what it is, so that may be said.
+fn proxy_protocol(fields: &mut Fields<'_, '_>) {
+    let line = fields.line_of("proxy_protocol");
+    if fields.boolean("proxy_protocol", false) {
+        let message = "not built yet in this version; leave it false";
+        fields.error(line.unwrap_or(fields.line), "proxy_protocol", message);
+    }
+}

@@ -1,0 +1,39 @@
+//! `[sessions]` and `[wechat]`: how long things are remembered, and how long is waited.
+
+use crate::config::{
+    fields::Fields,
+    sections::{Sessions, WeChat},
+};
+
+/// What the fixed-size tables behind these limits can still hold on a large machine.
+const MOST_SESSIONS: usize = 1_000_000_000;
+
+pub(super) fn sessions(mut fields: Fields<'_, '_>) -> Sessions {
+    let default = Sessions::default();
+    let capacity = usize::try_from(default.capacity).unwrap_or(usize::MAX);
+    let sessions = Sessions {
+        idle: fields.duration("idle", default.idle),
+        lifetime: fields.duration("lifetime", default.lifetime),
+        capacity: u64::try_from(fields.whole("capacity", capacity, 1..=MOST_SESSIONS)).unwrap_or(u64::MAX),
+        per_user: fields.whole("per_user", default.per_user, 0..=MOST_SESSIONS),
+    };
+    if sessions.lifetime < sessions.idle {
+        let line = fields.line_of("lifetime").or(fields.line_of("idle")).unwrap_or(fields.line);
+        fields.warn(line, "lifetime", "is shorter than sessions.idle, which so never ends a session");
+    }
+    fields.later("snapshot", "sessions live in memory");
+    fields.later("redis", "sessions live in memory");
+    fields.later("seal", "nothing is stored that would have to be sealed");
+    fields.finish();
+    sessions
+}
+
+pub(super) fn wechat(mut fields: Fields<'_, '_>) -> WeChat {
+    let default = WeChat::default();
+    let wechat = WeChat {
+        timeout: fields.duration("timeout", default.timeout),
+        replay_window: fields.duration_or_zero("replay_window", default.replay_window),
+    };
+    fields.finish();
+    wechat
+}
