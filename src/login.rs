@@ -1,1 +1,0 @@
-//! Flow 2: a login code becomes a session. No HTTP in here.

@@ -1,0 +1,125 @@
+//! WeChat's errcodes by name, each sorted by who has to act: the client, time, WeChat's risk control, or our operator.
+//!
+//! The list of the call itself:
+//! <https://developers.weixin.qq.com/miniprogram/dev/server/API/user-login/api_code2session>. Several codes that do
+//! occur are not in it.
+
+use super::error::{Error, Flaw, Refusal};
+
+/// The system is busy; asking once more is allowed.
+pub const BUSY: i64 = -1;
+/// The code is unknown or expired, or it belongs to another app than the one that asks.
+pub const CODE_INVALID: i64 = 40029;
+/// The code was spent before.
+pub const CODE_USED: i64 = 40163;
+/// The call had no code.
+pub const CODE_MISSING: i64 = 41008;
+/// The user is a high risk and the login was stopped.
+pub const USER_BLOCKED: i64 = 40226;
+/// The user's hundred calls of this minute are used up.
+pub const MINUTE_QUOTA: i64 = 45011;
+/// The credential, here the AppSecret, is wrong.
+pub const CREDENTIAL_INVALID: i64 = 40001;
+/// The grant_type is wrong.
+pub const GRANT_TYPE_INVALID: i64 = 40002;
+/// The AppID is wrong.
+pub const APPID_INVALID: i64 = 40013;
+/// The AppSecret is wrong.
+pub const SECRET_INVALID: i64 = 40125;
+/// The address that asks is not on the app's list of allowed addresses.
+pub const ADDRESS_NOT_ALLOWED: i64 = 40164;
+/// The AppSecret was frozen by the app's owner.
+pub const SECRET_FROZEN: i64 = 40243;
+/// The call had no AppID.
+pub const APPID_MISSING: i64 = 41002;
+/// The call had no AppSecret.
+pub const SECRET_MISSING: i64 = 41004;
+/// The app's calls of this day are used up.
+pub const DAY_QUOTA: i64 = 45009;
+/// The app is not allowed to make this call.
+pub const API_UNAUTHORIZED: i64 = 48001;
+/// The call's use is not authorised.
+pub const USE_UNAUTHORIZED: i64 = 50001;
+/// The account is restricted.
+pub const ACCOUNT_RESTRICTED: i64 = 50002;
+/// The app has not authorised the third-party platform that asks.
+pub const COMPONENT_UNAUTHORIZED: i64 = 61003;
+
+/// Which failure a non-zero errcode is. Codes of other calls, such as 42001 for an expired access token, have no
+/// business here and count as unknown.
+pub(super) fn sort(refusal: Refusal) -> Error {
+    match refusal.errcode {
+        // A missing code is the client's fault too: whatever it sent, WeChat did not see a code in it.
+        CODE_INVALID | CODE_MISSING => Error::CodeInvalid(refusal),
+        CODE_USED => Error::CodeUsed(refusal),
+        USER_BLOCKED => Error::UserBlocked(refusal),
+        MINUTE_QUOTA => Error::RateLimited(refusal),
+        BUSY => Error::Busy(refusal),
+        code => match mend(code) {
+            Some(mend) => Error::Misconfigured { refusal, mend },
+            None => Error::BrokenAnswer(Flaw::UnknownErrcode(refusal)),
+        },
+    }
+}
+
+/// What the operator has to mend.
+fn mend(code: i64) -> Option<&'static str> {
+    Some(match code {
+        APPID_INVALID => "check this app's `app_id` in [[apps]], case matters",
+        APPID_MISSING => "check this app's `app_id` and `api_base` in [[apps]]: no AppID arrived",
+        CREDENTIAL_INVALID | SECRET_INVALID => "check this app's `secret` in [[apps]]: it is not this AppID's",
+        SECRET_MISSING => "check this app's `secret` and `api_base` in [[apps]]: no AppSecret arrived",
+        SECRET_FROZEN => {
+            "the AppSecret is frozen: thaw it in the app's console, or put a new one into `secret` in [[apps]]"
+        }
+        ADDRESS_NOT_ALLOWED => "add this machine's outgoing address to the address list in the app's console",
+        GRANT_TYPE_INVALID => "check this app's `api_base` in [[apps]]: it does not know the login call",
+        DAY_QUOTA => "the app's daily quota of calls is used up: raise or reset it in the app's console",
+        API_UNAUTHORIZED | USE_UNAUTHORIZED => {
+            "check this app's `app_id` in [[apps]]: this kind of account can't log users in"
+        }
+        ACCOUNT_RESTRICTED => "WeChat has restricted the app: see the notices in its console",
+        COMPONENT_UNAUTHORIZED => "check this app's `api_base` in [[apps]]: the app has not authorised that platform",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(errcode: i64) -> Error {
+        sort(Refusal { errcode, rid: None })
+    }
+
+    #[test]
+    fn every_code_of_the_table_has_its_class() {
+        let refusal = |errcode| Refusal { errcode, rid: None };
+        assert_eq!(sorted(40029), Error::CodeInvalid(refusal(40029)));
+        assert_eq!(sorted(41008), Error::CodeInvalid(refusal(41008)));
+        assert_eq!(sorted(40163), Error::CodeUsed(refusal(40163)));
+        assert_eq!(sorted(40226), Error::UserBlocked(refusal(40226)));
+        assert_eq!(sorted(45011), Error::RateLimited(refusal(45011)));
+        assert_eq!(sorted(-1), Error::Busy(refusal(-1)));
+        for code in [40013, 40125, 40164, 40243, 41002, 41004, 40001, 40002, 45009, 48001, 50001, 50002, 61003] {
+            let error = sorted(code);
+            assert!(matches!(error, Error::Misconfigured { .. }), "{code}: {error:?}");
+        }
+        for code in [40014, 42001, 87008, 87009, 61010, 1, i64::MIN, i64::MAX] {
+            assert_eq!(sorted(code), Error::BrokenAnswer(Flaw::UnknownErrcode(refusal(code))));
+        }
+    }
+
+    #[test]
+    fn a_wrong_secret_says_which_key_to_mend() {
+        assert_eq!(
+            sorted(40125).to_string(),
+            "WeChat refuses our set-up (errcode 40125): check this app's `secret` in [[apps]]: it is not this AppID's"
+        );
+    }
+
+    #[test]
+    fn an_unknown_code_is_named() {
+        assert_eq!(sorted(99999).to_string(), "WeChat's answer can't be used: it has an unknown errcode 99999");
+    }
+}

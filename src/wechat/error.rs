@@ -1,0 +1,222 @@
+//! What can go wrong when WeChat is asked, sorted by who has to act on it. Nothing in here holds a URL, a body or
+//! WeChat's own words: the first has the AppSecret in it, and the others may repeat what we sent.
+
+use std::{fmt, io};
+
+use crate::model::InvalidId;
+
+/// Longest trace id that is kept. WeChat's are about 26 bytes.
+const MAX_RID: usize = 64;
+
+/// Why a login code did not become a session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The code is wrong, expired, or of another app than the one it was presented for.
+    #[error("the login code is not valid ({0})")]
+    CodeInvalid(Refusal),
+    /// The code was spent before.
+    #[error("the login code was used before ({0})")]
+    CodeUsed(Refusal),
+    /// WeChat takes the user for a risk; asking again does not help.
+    #[error("WeChat blocks this user ({0})")]
+    UserBlocked(Refusal),
+    /// The user logged in too often within a minute.
+    #[error("WeChat wants fewer logins of this user ({0})")]
+    RateLimited(Refusal),
+    /// WeChat was too busy, twice.
+    #[error("WeChat is busy ({0})")]
+    Busy(Refusal),
+    /// No login of this app can work until somebody mends the set-up.
+    #[error("WeChat refuses our set-up ({refusal}): {mend}")]
+    Misconfigured {
+        /// What WeChat said.
+        refusal: Refusal,
+        /// What to mend, by its configuration key where there is one.
+        mend: &'static str,
+    },
+    /// WeChat answered with something that can't be used.
+    #[error("WeChat's answer can't be used: {0}")]
+    BrokenAnswer(Flaw),
+    /// No connection, or it broke.
+    #[error("WeChat was not reached: {0}")]
+    Unreachable(Trouble),
+    /// `wechat.timeout` went by.
+    #[error("WeChat did not answer within wechat.timeout")]
+    Timeout,
+    /// The app has no entry in `[[apps]]`.
+    #[error("the app is not configured")]
+    UnknownApp,
+}
+
+impl Error {
+    /// What WeChat said, where it said a non-zero errcode.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::CodeInvalid(refusal)
+            | Self::CodeUsed(refusal)
+            | Self::UserBlocked(refusal)
+            | Self::RateLimited(refusal)
+            | Self::Busy(refusal)
+            | Self::Misconfigured { refusal, .. }
+            | Self::BrokenAnswer(Flaw::UnknownErrcode(refusal)) => Some(refusal),
+            Self::BrokenAnswer(_) | Self::Unreachable(_) | Self::Timeout | Self::UnknownApp => None,
+        }
+    }
+
+    /// WeChat's trace id of the call; it is what WeChat's support asks for, and it can be looked up for seven days.
+    pub fn rid(&self) -> Option<&str> {
+        self.refusal()?.rid.as_deref()
+    }
+
+    /// Whether the request certainly never left, so that the code is still good.
+    pub(super) fn nothing_was_sent(&self) -> bool {
+        matches!(self, Self::Unreachable(Trouble { stage: Stage::Resolve | Stage::Connect | Stage::Tls, .. }))
+    }
+}
+
+/// A non-zero errcode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// WeChat's number for it; [`errcode`](super::errcode) has the names.
+    pub errcode: i64,
+    /// WeChat's trace id: at most 64 bytes of ASCII letters, digits and `-_.!`.
+    pub rid: Option<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "errcode {}", self.errcode)?;
+        match &self.rid {
+            Some(rid) => write!(f, ", rid {rid}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// Not HTTP 200, and no errcode in the body that would say more.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// More than 64 KiB.
+    #[error("it is larger than 64 KiB")]
+    TooLarge,
+    /// Not one JSON object with each field at most once.
+    #[error("it is not a JSON object")]
+    NotJson,
+    /// A field that has another type than it always had.
+    #[error("`{0}` has a wrong type")]
+    WrongType(&'static str),
+    /// A field a login can't do without.
+    #[error("`{0}` is missing or empty")]
+    Missing(&'static str),
+    /// An identifier that could not stand in a header.
+    #[error("`{field}` {why}")]
+    BadId {
+        /// `openid` or `unionid`.
+        field: &'static str,
+        /// What is wrong with it.
+        why: InvalidId,
+    },
+    /// A session_key that is too long or not visible ASCII.
+    #[error("`session_key` is not a key")]
+    BadSessionKey,
+    /// A number that is not in our table.
+    #[error("it has an unknown {0}")]
+    UnknownErrcode(Refusal),
+}
+
+/// How the connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// How far the call had come.
+    pub stage: Stage,
+    /// The operating system's word for it, where there was one.
+    pub kind: Option<io::ErrorKind>,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.stage {
+            Stage::Resolve => "its name was not resolved",
+            Stage::Connect => "no connection",
+            Stage::Tls => "TLS was not agreed on, the certificate may not be trusted",
+            Stage::Request => "the connection broke before the answer",
+            Stage::Answer => "the connection broke within the answer",
+        })?;
+        match self.kind {
+            Some(kind) => write!(f, " ({kind})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How far a call had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Looking up the host name.
+    Resolve,
+    /// Connecting.
+    Connect,
+    /// Agreeing on TLS.
+    Tls,
+    /// The request may have been sent, and the code spent.
+    Request,
+    /// The answer had begun, and the code is spent.
+    Answer,
+}
+
+/// Finds the trace id in WeChat's errmsg: `…, rid: 652d44d0-1d0af18b-5b069232`, formerly `…, hints: [ req_id: … ]`.
+pub(super) fn rid_of(errmsg: &str) -> Option<String> {
+    let (_, tail) = ["rid:", "req_id:"].into_iter().find_map(|label| {
+        let (head, tail) = errmsg.split_once(label)?;
+        // Inside a longer word ("grid:") it is no label.
+        let stands_alone = !head.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        stands_alone.then_some((head, tail))
+    })?;
+    let rid = tail.trim_start().split(|c: char| c.is_whitespace() || c == ']' || c == ',').next()?;
+    let plain = rid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!".contains(&b));
+    (plain && (1..=MAX_RID).contains(&rid.len())).then(|| rid.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trace_id_is_found_in_both_its_forms() {
+        let now = "invalid code, rid: 652d44d0-1d0af18b-5b069232";
+        assert_eq!(rid_of(now).as_deref(), Some("652d44d0-1d0af18b-5b069232"));
+        let formerly = "code been used, hints: [ req_id: .OjDA05ce-iDHGna ]";
+        assert_eq!(rid_of(formerly).as_deref(), Some(".OjDA05ce-iDHGna"));
+        assert_eq!(rid_of("hints: [req_id:abc]").as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn what_is_no_plain_trace_id_is_not_kept() {
+        assert_eq!(rid_of("invalid code"), None);
+        assert_eq!(rid_of("rid: "), None);
+        assert_eq!(rid_of("rid: a\u{1b}[31mred"), None);
+        assert_eq!(rid_of("no such grid: 12"), None);
+        assert_eq!(rid_of(&format!("rid: {}", "a".repeat(65))), None);
+        assert_eq!(rid_of(&format!("rid: {}", "a".repeat(64))).map(|rid| rid.len()), Some(64));
+    }
+
+    #[test]
+    fn an_error_names_the_errcode_and_the_trace_id() {
+        let refusal = Refusal { errcode: 40029, rid: Some("652d-1d".into()) };
+        let error = Error::CodeInvalid(refusal);
+        assert_eq!(error.to_string(), "the login code is not valid (errcode 40029, rid 652d-1d)");
+        assert_eq!(error.rid(), Some("652d-1d"));
+        assert_eq!(Error::Timeout.rid(), None);
+    }
+
+    #[test]
+    fn only_what_failed_before_the_request_left_counts_as_not_sent() {
+        let at = |stage| Error::Unreachable(Trouble { stage, kind: None }).nothing_was_sent();
+        assert_eq!([Stage::Resolve, Stage::Connect, Stage::Tls].map(at), [true; 3]);
+        assert_eq!([Stage::Request, Stage::Answer].map(at), [false; 2]);
+        assert!(!Error::Timeout.nothing_was_sent());
+    }
+}
