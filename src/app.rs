@@ -19,7 +19,6 @@ use tokio::{runtime, time::timeout};
 use crate::{
     admin::Admin,
     api::Api,
-    auth::Authenticator,
     config::{Config, sections::LogFormat},
     gateway::{AccessLog, Body, Conn, Gateway, Snapshot},
     limit::VerifyLimits,
@@ -249,8 +248,7 @@ impl Parts {
         let proxy = Proxy::new(&config.upstreams, &config.identity, &config.server, Arc::clone(&self.counters));
         let json = config.log.format == LogFormat::Json;
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone());
-        let authenticator = Authenticator::new(Arc::clone(&self.sessions));
-        Gateway::new(Arc::clone(&self.snapshot), authenticator, api, proxy, log, seed)
+        Gateway::new(Arc::clone(&self.snapshot), Arc::clone(&self.sessions), api, proxy, log, seed)
     }
 }
 

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 
 use crate::{
     api::{self, LoginFailure},
-    auth, proxy, routing,
+    auth, proxy, routing, session,
     web::Refusal,
 };
 
@@ -27,7 +27,7 @@ pub enum Failure {
     /// The caller may not pass.
     Denied(auth::Denial),
     /// It could not be found out whether the caller may pass.
-    Sessions(auth::Unavailable),
+    Sessions(session::Error),
     /// An endpoint of ours failed.
     Api(api::Error),
     /// Forwarding failed.

@@ -15,10 +15,11 @@ use tokio::time::Instant;
 
 use crate::{
     api::{Api, Caller, Endpoint},
-    auth::{self, Access, Authenticator, Credentials, Decision},
+    auth::{self, Access, Credentials, Decision, bearer},
     model::AppId,
     proxy::{self, Forward, Peer, Proxy},
     routing::{self, AuthRule, BadTarget, Rule, Target},
+    session::Sessions,
     web::{HeaderWriter, Refusal, RequestBody, RequestTimer, headers::X_REQUEST_ID},
 };
 
@@ -32,7 +33,7 @@ pub use snapshot::Snapshot;
 #[derive(Debug)]
 pub struct Gateway {
     snapshot: Arc<Snapshot>,
-    authenticator: Authenticator,
+    sessions: Arc<Sessions>,
     api: Api,
     proxy: Proxy,
     log: Rc<AccessLog>,
@@ -50,14 +51,14 @@ impl Gateway {
     /// A gateway of these parts. `seed` makes the request ids of this worker unlike those of any other.
     pub fn new(
         snapshot: Arc<Snapshot>,
-        authenticator: Authenticator,
+        sessions: Arc<Sessions>,
         api: Api,
         proxy: Proxy,
         log: Rc<AccessLog>,
         seed: [u8; 32],
     ) -> Self {
         let ids = RefCell::new(SmallRng::from_seed(seed));
-        Self { snapshot, authenticator, api, proxy, log, ids, writer: HeaderWriter::default() }
+        Self { snapshot, sessions, api, proxy, log, ids, writer: HeaderWriter::default() }
     }
 
     /// A connection has come in.
@@ -109,7 +110,8 @@ impl Gateway {
         let uri = request.uri().clone();
         let target = routing::target_of(request.version(), &uri, request.headers()).map_err(Failure::Target)?;
         let host = host_line(&request, &target);
-        let credentials = auth::find(request.headers()).map_err(Failure::Credentials)?;
+        let ours = bearer::holds_a_token(request.headers());
+        let credentials = bearer::find(request.headers()).map_err(Failure::Credentials)?;
 
         // Our own endpoints first: no route can take their place.
         if let Some(endpoint) = self.api.endpoint(target.path.as_str()) {
@@ -136,7 +138,7 @@ impl Gateway {
             peer: &conn.peer,
             proxies: &self.snapshot.proxies,
             request_id: &entry.id,
-            keep_authorization: rule.forward_token || !credentials.is_ours(),
+            keep_authorization: rule.forward_token || !ours,
         };
         let asked_at = Instant::now();
         let response = self.proxy.forward(request, how, timer).await;
@@ -167,7 +169,7 @@ impl Gateway {
         credentials: &Credentials,
         entry: &mut Entry,
     ) -> Result<Access, Failure> {
-        match self.authenticator.authenticate(rule, apps, credentials).await.map_err(Failure::Sessions)? {
+        match auth::authenticate(rule, apps, credentials, &self.sessions).await.map_err(Failure::Sessions)? {
             Decision::Pass(access) => {
                 entry.access = Some(access.clone());
                 Ok(access)

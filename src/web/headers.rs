@@ -24,3 +24,9 @@ pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 pub const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// Of one hop: goes with an upgrade to HTTP/2 in the clear.
 pub const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// A claim about which path was asked for; some backends route by it.
+pub const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
+/// A claim about which path was asked for; some backends route by it.
+pub const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+/// A claim about which path was asked for; some backends route by it.
+pub const X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");
