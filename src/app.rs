@@ -244,6 +244,7 @@ impl Parts {
             Arc::clone(&self.sessions),
             Arc::clone(&self.limits),
             Arc::clone(&self.clock),
+            Arc::clone(&self.counters),
         );
         let proxy = Proxy::new(&config.upstreams, &config.identity, &config.server, Arc::clone(&self.counters));
         let json = config.log.format == LogFormat::Json;

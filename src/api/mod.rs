@@ -24,6 +24,7 @@ use crate::{
     model::{AppId, Clock},
     web::{RequestBody, endpoints},
     session::Sessions,
+    telemetry::Counters,
 };
 
 pub use error::{Error, LoginFailure};
@@ -82,6 +83,7 @@ pub struct Api {
     sessions: Arc<Sessions>,
     limits: Arc<VerifyLimits>,
     clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
 }
 
 impl Api {
@@ -93,8 +95,9 @@ impl Api {
         sessions: Arc<Sessions>,
         limits: Arc<VerifyLimits>,
         clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
     ) -> Self {
-        Self { prefix: prefix.to_owned(), apps, login, sessions, limits, clock }
+        Self { prefix: prefix.to_owned(), apps, login, sessions, limits, clock, counters }
     }
 
     /// Which endpoint a canonical path names. Only exact paths are ours.

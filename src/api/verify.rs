@@ -40,7 +40,10 @@ pub(super) async fn answer(api: &Api, body: RequestBody, ip: IpAddr) -> Result<R
         return Err(Error::BadInput(EXPECTED));
     }
     let app = app(&api.apps, asked.app_id.as_deref()).ok_or(Error::UnknownApp)?;
-    let _permit = api.limits.enter(ip).map_err(|limited| Error::Limited { retry_after: limited.retry_after })?;
+    let _permit = api.limits.enter(ip).map_err(|limited| {
+        api.counters.logins_limited.inc();
+        Error::Limited { retry_after: limited.retry_after }
+    })?;
     let code = LoginCode::new(asked.js_code.as_str());
     let issued = api.login.exchange(app, &code).await?;
     json(&Told { token: issued.token.expose(), expires_in: issued.expires_in.as_secs() })

@@ -173,3 +173,52 @@ impl Hasher for DigestHasher {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::sections,
+        model::{AppId, Identity, OpenId, SystemEntropy, UserKey},
+        session::SessionToken,
+        telemetry::UserTagger,
+    };
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session() -> Arc<Session> {
+        let user = UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse("o1").unwrap() };
+        let tag = UserTagger::new(None, &SystemEntropy).unwrap().tag(&user);
+        let digest = SessionToken::mint(&SystemEntropy).unwrap().digest();
+        let section = sections::Sessions { idle: HOUR, lifetime: 10 * HOUR, ..Default::default() };
+        Arc::new(Session::begin(Identity { user, unionid: None }, digest, tag, &section, Timestamp::from_millis(0)))
+    }
+
+    /// When moka may collect a session of this age that is read now, if so far it might in `left`.
+    #[expect(clippy::disallowed_methods, reason = "moka speaks in instants, and only their distance counts here")]
+    fn after_read(age: Duration, left: Duration) -> Option<Duration> {
+        let (session, created_at) = (session(), Instant::now());
+        GarbageAfter.expire_after_read(session.digest(), &session, created_at + age, Some(left), created_at)
+    }
+
+    #[test]
+    fn moka_waits_longer_than_the_judge() {
+        assert_eq!(GarbageAfter::allowance(&session(), Duration::ZERO), HOUR + SLACK);
+        assert_eq!(GarbageAfter::allowance(&session(), 9 * HOUR + HOUR / 2), HOUR / 2 + SLACK);
+        assert_eq!(GarbageAfter::allowance(&session(), 11 * HOUR), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_read_sets_a_new_timer_only_when_half_the_slack_is_used_up() {
+        assert_eq!(after_read(HOUR, HOUR + 31 * SECOND), Some(HOUR + 31 * SECOND));
+        assert_eq!(after_read(HOUR, HOUR + 30 * SECOND), Some(HOUR + SLACK));
+        assert_eq!(after_read(HOUR, HOUR), Some(HOUR + SLACK));
+    }
+
+    #[test]
+    fn no_read_puts_the_collection_off_beyond_the_lifetime() {
+        assert_eq!(after_read(10 * HOUR, SLACK), Some(SLACK));
+        assert_eq!(after_read(10 * HOUR + SLACK / 2, SLACK / 2), Some(SLACK / 2));
+    }
+}

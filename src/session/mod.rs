@@ -87,7 +87,8 @@ impl Sessions {
         self.drop_revoked(&displaced);
         self.cache.insert(Arc::clone(&session));
         if !session.is_live(now) {
-            // A log-out everywhere came between. It found the session in the index but not yet in the cache.
+            // A log-out everywhere came between, and found the session in the index but not yet in the cache. It is
+            // dead already and must only not lie about there.
             self.cache.remove(session.digest());
         }
         self.counters.sessions_issued.inc();
