@@ -49,7 +49,7 @@ impl<'w> Walk<'w> {
     /// The line on which the byte at `offset` stands, counted from 1.
     pub(super) fn line_of(&self, offset: usize) -> usize {
         let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        1 + memchr::memchr_iter(b'\n', before).count()
     }
 
     pub(super) fn error(&mut self, line: usize, key: impl Into<String>, message: impl Into<String>) {

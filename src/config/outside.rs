@@ -17,7 +17,7 @@ pub(super) trait Outside {
     fn open_to_others(&self, path: &Path) -> bool;
 }
 
-impl<'t> Fields<'_, 't> {
+impl Fields<'_, '_> {
     /// A secret: `{ env = "NAME" }`, `{ file = "path" }`, or, with a warning, the text itself.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<At<Secret>> {
         let At { line, value } = self.take(key)?;
@@ -62,6 +62,8 @@ fn from_source(source: &mut Fields<'_, '_>) -> Option<String> {
             source.error(line, "file", "give env or file, not both");
             None
         }
+        // One that is there and no text has been reported.
+        (None, None) if source.has("env") || source.has("file") => None,
         (None, None) => {
             let line = source.line;
             source.error(line, "env", "missing; write { env = \"NAME\" } or { file = \"path\" }");

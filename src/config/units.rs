@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use super::sections::Rate;
 
 /// Longest duration a key may have. Anything longer is a slip, and sums with it could overflow further in.
-const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(3650 * 24);
 
 /// Reads `"500ms"`, `"10s"`, `"24h"` or `"1h 30min"`. What is not zero is at least a millisecond, our clock's step.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -55,8 +55,8 @@ mod tests {
     #[test]
     fn durations_read_as_people_write_them() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("1h 30min"), Ok(Duration::from_secs(5400)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(duration("1h 30min"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("7d"), Ok(Duration::from_hours(168)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
     }
 
@@ -86,7 +86,7 @@ mod tests {
     fn a_rate_is_a_count_and_a_unit() {
         let five = NonZeroU32::new(5).unwrap();
         assert_eq!(rate("5/s"), Ok(Rate { count: five, per: Duration::from_secs(1) }));
-        assert_eq!(rate("5 / hour"), Ok(Rate { count: five, per: Duration::from_secs(3600) }));
+        assert_eq!(rate("5 / hour"), Ok(Rate { count: five, per: Duration::from_hours(1) }));
         for text in ["5", "/s", "5/fortnight", "5/s/s", "-5/s", "5000000000/s"] {
             assert_eq!(rate(text), Err("is not a rate (write 5/s, 30/min or 1000/h)".to_owned()), "{text}");
         }

@@ -54,10 +54,10 @@ pub(super) fn routes(walk: &mut Walk<'_>, apps: &[Named<App>], upstreams: &[Name
     let upstream_names = names(upstreams);
     for route in routes {
         if let Some(At { line, value }) = &route.upstream {
-            points_to(walk, *line, "routes.upstream", value, "upstream", &upstream_names);
+            points_to(walk, *line, "routes.upstream", value, "upstream", upstream_names.as_deref());
         }
         for At { line, value } in &route.apps {
-            points_to(walk, *line, "routes.apps", value.as_str(), "app", &app_ids);
+            points_to(walk, *line, "routes.apps", value.as_str(), "app", app_ids.as_deref());
         }
     }
     no_ties(walk, routes);
@@ -79,11 +79,14 @@ fn unique<'a>(walk: &mut Walk<'_>, key: &str, names: impl Iterator<Item = &'a At
     }
 }
 
-fn names<T>(list: &[Named<T>]) -> Vec<&str> {
-    list.iter().filter_map(|item| item.name.as_ref()).map(|name| name.value.as_str()).collect()
+/// The names of a list; none where one can't be read, or the list is missing: then nobody can say which is unknown.
+fn names<T>(list: &[Named<T>]) -> Option<Vec<&str>> {
+    let names: Option<Vec<&str>> = list.iter().map(|item| Some(item.name.as_ref()?.value.as_str())).collect();
+    names.filter(|names| !names.is_empty())
 }
 
-fn points_to(walk: &mut Walk<'_>, line: usize, key: &str, name: &str, what: &str, known: &[&str]) {
+fn points_to(walk: &mut Walk<'_>, line: usize, key: &str, name: &str, what: &str, known: Option<&[&str]>) {
+    let Some(known) = known else { return };
     if !known.contains(&name) {
         let suggestion = did_you_mean(name, known.iter().copied());
         walk.error(line, key, format!("there is no {what} {}{suggestion}", quoted(name)));

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use crate::config::{fields::Fields, fields::quoted, sections::IdentityHeaders};
+use crate::config::{fields::Fields, sections::IdentityHeaders};
 
 /// Headers whose meaning is taken: by HTTP, by proxies, by browsers, or by wxgate.
 const TAKEN: [&str; 58] = [
@@ -81,11 +81,12 @@ pub(super) fn identity(mut fields: Fields<'_, '_>) -> IdentityHeaders {
         ("unionid", "openid", names.unionid == names.openid),
         ("unionid", "app_id", names.unionid == names.app_id),
     ];
-    for (key, other, same) in pairs {
+    for (later, earlier, same) in pairs {
         if same {
-            let line = fields.line_of(key).or(fields.line_of(other)).unwrap_or(fields.line);
-            let name = quoted(if key == "app_id" { names.app_id.as_str() } else { names.unionid.as_str() });
-            fields.error(line, key, format!("{name} is the header of identity.{other} already"));
+            // The fault lies with a key that the file has, not with a default.
+            let (key, other) = if fields.has(later) { (later, earlier) } else { (earlier, later) };
+            let line = fields.line_of(key).unwrap_or(fields.line);
+            fields.error(line, key, format!("is the same header as identity.{other}"));
         }
     }
     fields.later("assertion", "identity goes upstream in plain headers only");

@@ -98,7 +98,7 @@ fn host_pattern(text: &str) -> Result<HostPattern, &'static str> {
     if name.starts_with('[') && name.ends_with(']') && !wildcard {
         return ipv6(name);
     }
-    if name.contains(':') {
+    if name.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())) {
         return Err("has a port in it; a route is for a host on every port");
     }
     let label = |label: &str| {

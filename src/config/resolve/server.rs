@@ -110,19 +110,16 @@ fn trusted_proxies(fields: &mut Fields<'_, '_>) -> Vec<IpNet> {
     let mut nets = Vec::new();
     for text in texts {
         let net = text.value.parse::<IpNet>().or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from));
-        match net {
-            Ok(net) => {
-                if net.prefix_len() == 0 {
-                    let message = format!("{} believes everybody's X-Forwarded-For", quoted(text.value));
-                    fields.warn(text.line, "trusted_proxies", message);
-                }
-                nets.push(net);
-            }
-            Err(_) => {
-                let message = format!("{} is not a network (write 10.0.0.0/8 or 10.0.0.1)", quoted(text.value));
-                fields.error(text.line, "trusted_proxies", message);
-            }
+        let Ok(net) = net else {
+            let message = format!("{} is not a network (write 10.0.0.0/8 or 10.0.0.1)", quoted(text.value));
+            fields.error(text.line, "trusted_proxies", message);
+            continue;
+        };
+        if net.prefix_len() == 0 {
+            let message = format!("{} believes everybody's X-Forwarded-For", quoted(text.value));
+            fields.warn(text.line, "trusted_proxies", message);
         }
+        nets.push(net);
     }
     nets
 }

@@ -24,7 +24,7 @@ fn upstream(mut fields: Fields<'_, '_>) -> Named<Upstream> {
         max_idle: fields.whole("max_idle", default.max_idle, 0..=100_000),
         ..default
     };
-    fields.later("health", "leave the section out; a server that does not answer is passed over by itself");
+    fields.later("health", "leave the section out");
     fields.finish();
     Named { name, value: Some(value) }
 }
@@ -92,14 +92,14 @@ fn endpoint(text: &str) -> Result<Endpoint, &'static str> {
 mod tests {
     use super::*;
 
-    fn at(host: &str, port: u16) -> Result<Endpoint, &'static str> {
-        Ok(Endpoint { host: host.to_owned(), port })
+    fn at(host: &str, port: u16) -> Endpoint {
+        Endpoint { host: host.to_owned(), port }
     }
 
     #[test]
     fn a_server_is_a_host_and_a_port() {
-        assert_eq!(endpoint("http://127.0.0.1:3000"), at("127.0.0.1", 3000));
-        assert_eq!(endpoint("http://App.Internal/"), at("app.internal", 80));
-        assert_eq!(endpoint("http://[::1]:8000"), at("::1", 8000));
+        assert_eq!(endpoint("http://127.0.0.1:3000"), Ok(at("127.0.0.1", 3000)));
+        assert_eq!(endpoint("http://App.Internal/"), Ok(at("app.internal", 80)));
+        assert_eq!(endpoint("http://[::1]:8000"), Ok(at("::1", 8000)));
     }
 }

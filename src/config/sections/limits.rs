@@ -23,6 +23,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let thirty = NonZeroU32::MIN.saturating_add(29);
-        Self { verify_per_ip: Rate { count: thirty, per: Duration::from_secs(60) }, verify_in_flight: 1000 }
+        Self { verify_per_ip: Rate { count: thirty, per: Duration::from_mins(1) }, verify_in_flight: 1000 }
     }
 }

@@ -6,6 +6,7 @@ use crate::model::AppId;
 
 /// One rule: what it matches, who may pass, where it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own, independent of the others")]
 pub struct Route {
     /// Which `Host`; any when left out.
     pub host: Option<HostPattern>,

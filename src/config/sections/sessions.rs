@@ -18,8 +18,8 @@ pub struct Sessions {
 impl Default for Sessions {
     fn default() -> Self {
         Self {
-            idle: Duration::from_secs(24 * 3600),
-            lifetime: Duration::from_secs(7 * 24 * 3600),
+            idle: Duration::from_hours(24),
+            lifetime: Duration::from_hours(7 * 24),
             capacity: 1_000_000,
             per_user: 0,
         }
