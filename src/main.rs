@@ -1,3 +1,11 @@
 //! The binary: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Gives memory back to the kernel and takes no lock between workers, which the system's allocator does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    wxgate::cli::run()
+}

@@ -1,0 +1,172 @@
+//! `wxgate check`: validates the configuration and says what the gateway would do with it.
+
+use std::{
+    cmp::Reverse,
+    io::{self, Write},
+    path::Path,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::config::{
+    Config, Loaded, load,
+    sections::{AuthRule, HostPattern, Rate, Route, Upstream},
+};
+
+/// `check` takes nothing but `--config`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {}
+
+/// Prints the configuration as understood; a wrong one is the error, with every fault on a line of its own.
+pub fn run(config: &Path, _args: &CheckArgs) -> anyhow::Result<()> {
+    let loaded = load(config)?;
+    describe(&mut io::stdout().lock(), &config.display().to_string(), &loaded)?;
+    Ok(())
+}
+
+/// Writes what a gateway with this configuration would do. No secret is part of it.
+pub fn describe(out: &mut dyn Write, file_name: &str, loaded: &Loaded) -> io::Result<()> {
+    let Loaded { config, warnings } = loaded;
+    writeln!(out, "{file_name} is valid\n")?;
+    listeners(out, config)?;
+    apps(out, config)?;
+    sessions_and_limits(out, config)?;
+    identity(out, config)?;
+    routes(out, config)?;
+    if !warnings.is_empty() {
+        writeln!(out, "\nwarnings")?;
+    }
+    for warning in warnings {
+        writeln!(out, "  {}", warning.in_file(file_name))?;
+    }
+    Ok(())
+}
+
+fn listeners(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    let listen: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
+    let prefix = &config.api.prefix;
+    let operators = match config.admin.token {
+        Some(_) => "with a token",
+        None => "without a token: only /healthz, /readyz and /metrics",
+    };
+    writeln!(out, "listens    {}", listen.join(", "))?;
+    writeln!(out, "answers    {prefix}/verify, {prefix}/session and {prefix}/logout itself")?;
+    writeln!(out, "operators  {}, {operators}", config.admin.listen)
+}
+
+fn apps(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    writeln!(out, "\napps")?;
+    for app in &config.apps {
+        let host = app.api_base.host_str().unwrap_or_default();
+        writeln!(out, "  {}, known to {}://{host}", app.app_id, app.api_base.scheme())?;
+    }
+    Ok(())
+}
+
+fn sessions_and_limits(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    let (sessions, server, limits) = (&config.sessions, &config.server, &config.limits);
+    let per_user = match sessions.per_user {
+        0 => "any number of them per user".to_owned(),
+        most => format!("the newest {most} of a user stay"),
+    };
+    let (idle, lifetime) = (time(sessions.idle), time(sessions.lifetime));
+    writeln!(out, "\nsessions   end {idle} after their last use, {lifetime} after login; {per_user}")?;
+    writeln!(out, "           {} of them in memory; a restart ends all", sessions.capacity)?;
+    let rate = rate(limits.verify_per_ip);
+    writeln!(out, "logins     {rate} from one address, {} at once", limits.verify_in_flight)?;
+    let connections = server.max_connections;
+    let (head, target) = (bytes(server.max_header_bytes), bytes(server.max_uri_bytes));
+    let body = ByteSize::b(server.max_body).display().iec();
+    writeln!(out, "requests   head {head}, target {target}, {} headers, body {body}", server.max_headers)?;
+    writeln!(out, "           on {connections} connections")?;
+    let proxies: Vec<String> = server.trusted_proxies.iter().map(ToString::to_string).collect();
+    let believed = if proxies.is_empty() { "nobody".to_owned() } else { proxies.join(", ") };
+    writeln!(out, "believes   the X-Forwarded-For of {believed}")
+}
+
+fn identity(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    let names = &config.identity;
+    writeln!(out, "upstreams  see {}, {} and {}", names.openid, names.app_id, names.unionid)
+}
+
+fn routes(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    writeln!(out, "\nroutes, in the order they are tried")?;
+    let mut routes: Vec<&Route> = config.routes.iter().collect();
+    routes.sort_by_key(|route| rank(route));
+    for route in routes {
+        let methods = match &route.methods {
+            None => "every method".to_owned(),
+            Some(methods) => methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(" "),
+        };
+        writeln!(out, "  {}{}  {methods}", host(route.host.as_ref()), route.path)?;
+        writeln!(out, "      {}", policy(route))?;
+        writeln!(out, "      to {}", target(route, &config.upstreams))?;
+    }
+    Ok(())
+}
+
+/// The longest path comes first, then a host before a wildcard (the longer one first) before any host.
+fn rank(route: &Route) -> (Reverse<usize>, u8, Reverse<usize>) {
+    let (kind, length) = match &route.host {
+        Some(HostPattern::Exact(name)) => (0, name.len()),
+        Some(HostPattern::Suffix(name)) => (1, name.len()),
+        None => (2, 0),
+    };
+    (Reverse(route.path.trim_end_matches('/').len()), kind, Reverse(length))
+}
+
+fn host(host: Option<&HostPattern>) -> String {
+    match host {
+        Some(HostPattern::Exact(name)) => name.clone(),
+        Some(HostPattern::Suffix(name)) => format!("*{name}"),
+        None => "any host ".to_owned(),
+    }
+}
+
+fn policy(route: &Route) -> String {
+    let whose = match &route.apps {
+        None => "any app".to_owned(),
+        Some(apps) => apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+    };
+    let mut policy = match route.auth {
+        AuthRule::Required => format!("auth required: a session of {whose}"),
+        AuthRule::Optional => format!("auth optional: a session of {whose}, or anonymous"),
+        AuthRule::None => "auth none: always anonymous".to_owned(),
+    };
+    let exceptions = [
+        (route.forward_token, "the upstream sees the token"),
+        (route.allow_encoded_slash, "%2f passes"),
+        (route.allow_semicolon, "; passes"),
+    ];
+    for (_, exception) in exceptions.iter().filter(|(set, _)| *set) {
+        policy.push_str("; ");
+        policy.push_str(exception);
+    }
+    policy
+}
+
+fn target(route: &Route, upstreams: &[Upstream]) -> String {
+    let servers = upstreams.iter().filter(|upstream| upstream.name == route.upstream).flat_map(|up| &up.servers);
+    let servers: Vec<String> = servers
+        .map(|server| {
+            let brackets = if server.host.contains(':') { ("[", "]") } else { ("", "") };
+            format!("http://{}{}{}:{}", brackets.0, server.host, brackets.1, server.port)
+        })
+        .collect();
+    let strip = if route.strip_prefix { ", path cut off" } else { "" };
+    format!("{} at {}{strip}", route.upstream, servers.join(", "))
+}
+
+fn time(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn bytes(size: usize) -> String {
+    ByteSize::b(u64::try_from(size).unwrap_or(u64::MAX)).display().iec().to_string()
+}
+
+fn rate(rate: Rate) -> String {
+    format!("{} per {}", rate.count, time(rate.per))
+}
