@@ -1,0 +1,121 @@
+//! `wxgate check` as a user runs it: the real binary, its output and its exit code.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use super::support::{MARK, MINIMAL, root};
+
+#[test]
+fn check_says_what_the_gateway_would_do() {
+    let folder = folder("check_says");
+    fs::create_dir(folder.join("secrets")).unwrap();
+    fs::write(folder.join("secrets/app"), "hunter2-from-a-file\n").unwrap();
+    let config = folder.join("gateway.toml");
+    fs::copy(root().join("tests/config/valid/everything.toml"), &config).unwrap();
+
+    let output = check(&config);
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stdout).replace(&folder.display().to_string(), "");
+    // Whether others may read the secret's file depends on the umask of whoever runs this.
+    let said = said.split("\nwarnings\n").next().unwrap_or_default();
+    assert_eq!(said, include_str!("check_everything.txt"));
+}
+
+#[test]
+fn check_prints_every_fault_and_exits_2() {
+    let config = folder("check_faults").join("gateway.toml");
+    fs::write(&config, MINIMAL.replace("name =", "nane =").replace("path = \"/\"", "path = \"/a//b\"")).unwrap();
+
+    let output = check(&config);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stdout), "");
+    let file = config.display();
+    let expected = format!(
+        "{file}:5: upstreams.name: missing; write name = \"app\"\n\
+         {file}:6: upstreams.nane: unknown key; did you mean \"name\"?\n\
+         {file}:10: routes.path: \"/a//b\" has two slashes in a row; requests lose the second\n"
+    );
+    assert_eq!(text(&output.stderr), expected);
+}
+
+#[test]
+fn check_of_a_missing_file_names_it_and_exits_2() {
+    let config = folder("check_missing").join("none.toml");
+    let output = check(&config);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.starts_with(&format!("{}: cannot be read: ", config.display())), "{said}");
+}
+
+#[test]
+fn the_reference_passes_the_check_with_one_variable_set() {
+    let output = check(&root().join("gateway.toml"));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!text(&output.stdout).contains("warnings"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn serving_refuses_what_check_refuses() {
+    let config = folder("serve_refuses").join("gateway.toml");
+    fs::write(&config, "").unwrap();
+    let output = wxgate().arg("--config").arg(&config).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stderr), text(&check(&config).stderr));
+    assert_eq!(text(&output.stderr).lines().count(), 3);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_file_that_others_can_read_is_warned_about() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = folder("open_secret");
+    let secret = folder.join("app.secret");
+    fs::write(&secret, "hunter2-from-a-file\n").unwrap();
+    let config = folder.join("gateway.toml");
+    fs::write(&config, MINIMAL.replace("{ env = \"WX_APP_SECRET\" }", "{ file = \"app.secret\" }")).unwrap();
+    let warnings_with_mode = |mode| {
+        fs::set_permissions(&secret, fs::Permissions::from_mode(mode)).unwrap();
+        let output = text(&check(&config).stdout);
+        output.split_once("\nwarnings\n").map(|(_, warnings)| warnings.to_owned())
+    };
+
+    assert_eq!(warnings_with_mode(0o600), None);
+    let warning = "apps.secret.file: \"app.secret\" can be read by others; chmod 600 keeps it to its owner";
+    assert_eq!(warnings_with_mode(0o640), Some(format!("  {}:3: {warning}\n", config.display())));
+    assert_eq!(warnings_with_mode(0o604), Some(format!("  {}:3: {warning}\n", config.display())));
+}
+
+/// Runs `check` with one secret in the environment of each kind; none may come out again.
+fn check(config: &Path) -> Output {
+    let output = wxgate().arg("check").arg("--config").arg(config).output().unwrap();
+    for said in [&output.stdout, &output.stderr] {
+        assert!(!text(said).contains(MARK), "{}", text(said));
+    }
+    output
+}
+
+fn wxgate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
+    command.env_clear();
+    for name in ["WX_APP_SECRET", "ADMIN_TOKEN", "LOG_KEY"] {
+        command.env(name, format!("hunter2-for-{name}"));
+    }
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A folder of this test's own, empty.
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}

@@ -1,0 +1,141 @@
+//! `valid/*.toml` load; `invalid/*.toml` are refused in exactly the words of the `.txt` beside each.
+
+use std::{collections::BTreeSet, fs, net::SocketAddr, time::Duration};
+
+use wxgate::config::{
+    Config,
+    sections::{AuthRule, HostPattern, LogFormat, LogLevel, UnderscoreHeaders},
+};
+
+use super::support::{MARK, MINIMAL, examples, read};
+
+#[test]
+fn an_invalid_file_is_refused_in_the_words_beside_it() {
+    let mut wrong = Vec::new();
+    for path in examples("invalid") {
+        let text = fs::read_to_string(&path).unwrap();
+        let said = read(&text).map_or_else(|errors| errors.to_string(), |_| "nothing: it loads".to_owned());
+        let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_else(|_| "(no .txt)\n".to_owned());
+        if format!("{said}\n") != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- said\n{said}\n", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_valid_file_loads_with_the_warnings_beside_it() {
+    let mut wrong = Vec::new();
+    for path in examples("valid") {
+        let text = fs::read_to_string(&path).unwrap();
+        let said = match read(&text) {
+            Ok(loaded) => loaded.warnings.iter().map(|warning| warning.in_file("gateway.toml") + "\n").collect(),
+            Err(errors) => format!("refused: {errors}\n"),
+        };
+        let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
+        if said != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- said\n{said}\n", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_message_shows_a_secret() {
+    let mut with_a_secret = 0;
+    for path in examples("invalid").into_iter().chain(examples("valid")) {
+        let text = fs::read_to_string(&path).unwrap();
+        with_a_secret += usize::from(text.contains(MARK));
+        let said = match read(&text) {
+            Ok(loaded) => format!("{loaded:?}"),
+            Err(errors) => format!("{errors}\n{errors:?}"),
+        };
+        assert!(!said.contains(MARK), "{}: {said}", path.display());
+    }
+    assert!(with_a_secret >= 10, "only {with_a_secret} examples have a secret in them");
+}
+
+#[test]
+fn every_key_has_an_invalid_example() {
+    let shown: BTreeSet<String> = examples("invalid")
+        .into_iter()
+        .flat_map(|path| read(&fs::read_to_string(path).unwrap()).unwrap_err().findings)
+        .map(|finding| finding.key)
+        .collect();
+    let never_wrong: Vec<String> = wxgate::config::known_keys()
+        .into_iter()
+        .filter(|key| !shown.iter().any(|said| said == key || said.starts_with(&format!("{key}."))))
+        .collect();
+    assert_eq!(never_wrong, Vec::<String>::new());
+}
+
+#[test]
+fn every_key_arrives_where_it_belongs() {
+    let Config { server, admin, api, apps, wechat, sessions, identity, limits, log, upstreams, routes } =
+        read(include_str!("valid/everything.toml")).unwrap().config;
+    let secs = Duration::from_secs;
+
+    let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+    assert_eq!(server.listen, addresses(&["127.0.0.1:8080", "[::1]:8080"]));
+    assert_eq!((server.workers, server.max_connections, server.max_headers), (2, 500, 50));
+    assert_eq!((server.header_timeout, server.body_timeout), (secs(5), secs(60)));
+    assert_eq!((server.keepalive_timeout, server.write_timeout), (secs(90), secs(20)));
+    assert_eq!((server.max_header_bytes, server.max_uri_bytes, server.max_body), (65_536, 4096, 1 << 30));
+    assert_eq!(server.drain_timeout, secs(90));
+    let nets: Vec<String> = server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(nets, ["10.0.0.0/8", "fd00::1/128"]);
+    assert_eq!(server.underscore_headers, UnderscoreHeaders::Keep);
+
+    assert_eq!(vec![admin.listen], addresses(&["127.0.0.1:9000"]));
+    assert_eq!(admin.token.unwrap().expose(), "hunter2-admin-token");
+    assert_eq!(api.prefix, "/wx/v1");
+
+    let apps: Vec<_> = apps.iter().map(|a| (a.app_id.as_str(), a.secret.expose(), a.api_base.as_str())).collect();
+    let wechats = ("wx4f4bc4dec97d474b", "hunter2-app-secret", "https://api.weixin.qq.com/");
+    let qqs = ("1109999999", "hunter2-from-a-file", "https://api.q.qq.com/openserver/");
+    assert_eq!(apps, [wechats, qqs]);
+
+    assert_eq!((wechat.timeout, wechat.replay_window), (Duration::from_millis(2500), secs(3)));
+    assert_eq!((sessions.idle, sessions.lifetime), (secs(7200), secs(30 * 86_400)));
+    assert_eq!((sessions.capacity, sessions.per_user), (5000, 3));
+    assert_eq!([identity.openid, identity.app_id, identity.unionid], ["x-user", "x-app", "x-union"]);
+    assert_eq!((limits.verify_per_ip.count.get(), limits.verify_per_ip.per), (5, secs(1)));
+    assert_eq!(limits.verify_in_flight, 10);
+    assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
+    assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
+
+    let servers = |at: usize| upstreams[at].servers.iter().map(|s| (s.host.as_str(), s.port)).collect::<Vec<_>>();
+    assert_eq!((upstreams[0].name.as_str(), servers(0)), ("app", vec![("127.0.0.1", 3000), ("::1", 3000)]));
+    assert_eq!((upstreams[1].name.as_str(), servers(1)), ("assets", vec![("assets.internal", 80)]));
+    let app = &upstreams[0];
+    assert_eq!((app.connect_timeout, app.response_timeout, app.idle_timeout), (secs(1), secs(10), secs(60)));
+    assert_eq!(app.max_idle, 8);
+
+    assert_eq!(routes.len(), 4);
+    assert_eq!(
+        (routes[0].path.as_str(), routes[0].upstream.as_str(), routes[0].auth),
+        ("/", "app", AuthRule::Required)
+    );
+    let assets = &routes[1];
+    assert_eq!((assets.path.as_str(), assets.upstream.as_str(), assets.auth), ("/assets/", "assets", AuthRule::None));
+    assert_eq!(assets.methods.as_deref().unwrap(), [http::Method::GET, http::Method::HEAD]);
+    assert!(assets.strip_prefix && assets.allow_encoded_slash && assets.allow_semicolon && !assets.forward_token);
+    assert_eq!(routes[2].host, Some(HostPattern::Suffix(".example.com".to_owned())));
+    assert_eq!(routes[2].auth, AuthRule::Optional);
+    assert_eq!(routes[3].host, Some(HostPattern::Exact("api.example.com".to_owned())));
+    assert_eq!(routes[3].apps.as_deref().unwrap()[0].as_str(), "wx4f4bc4dec97d474b");
+    assert!(routes[3].forward_token && !routes[3].strip_prefix);
+}
+
+#[test]
+fn a_small_head_limit_takes_the_target_limit_along() {
+    let config = read(include_str!("valid/small_heads.toml")).unwrap().config;
+    assert_eq!((config.server.max_header_bytes, config.server.max_uri_bytes), (4096, 4096));
+}
+
+#[test]
+fn every_fault_of_a_file_is_reported_at_once() {
+    let text = MINIMAL.replace("\"/\"", "\"nowhere\"").replace("http:", "ftp:").replace("secret", "sekret");
+    let lines: Vec<usize> = read(&text).unwrap_err().findings.iter().map(|finding| finding.line).collect();
+    assert_eq!(lines, [1, 3, 7, 10]);
+}

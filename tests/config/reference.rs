@@ -1,0 +1,140 @@
+//! The reference, `gateway.toml` and `docs/CONFIG.md`, held against the code: every key is shown, with its default.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use wxgate::config::known_keys;
+
+use super::support::{MINIMAL, read, root};
+
+/// Keys that may be left out and have no value then; the reference shows them behind a `#`.
+const WITHOUT_DEFAULT: [&str; 5] = ["admin.token", "log.user_key", "routes.apps", "routes.host", "routes.methods"];
+
+/// Keys that every file has to have.
+const NEEDED: [&str; 6] =
+    ["apps.app_id", "apps.secret", "routes.path", "routes.upstream", "upstreams.name", "upstreams.servers"];
+
+/// What one of the reference's lines says.
+struct Shown {
+    value: String,
+    active: bool,
+}
+
+#[test]
+fn the_reference_shows_every_key_and_no_other() {
+    let shown: Vec<String> = reference().into_keys().collect();
+    // proxy_protocol included: what it can't be yet is part of what it is.
+    assert_eq!(shown, known_keys());
+}
+
+#[test]
+fn what_the_reference_shows_without_a_hash_is_the_default() {
+    let shown = format!("{:#?}", read(&gateway_toml()).unwrap().config);
+    let default = format!("{:#?}", read(MINIMAL).unwrap().config);
+    assert_eq!(shown, default);
+}
+
+#[test]
+fn the_reference_loads_without_a_warning() {
+    assert_eq!(read(&gateway_toml()).unwrap().warnings, []);
+}
+
+#[test]
+fn the_reference_loads_with_every_hash_taken_away() {
+    let all: String = gateway_toml().lines().map(|line| without_hash(line).unwrap_or(line).to_owned() + "\n").collect();
+    let config = read(&all).unwrap().config;
+    assert!(config.admin.token.is_some() && config.log.user_key.is_some());
+    let route = &config.routes[0];
+    assert!(route.host.is_some() && route.methods.is_some() && route.apps.is_some());
+}
+
+#[test]
+fn only_keys_without_a_default_stand_behind_a_hash() {
+    let hidden: Vec<String> = reference().into_iter().filter(|(_, shown)| !shown.active).map(|(key, _)| key).collect();
+    assert_eq!(hidden, WITHOUT_DEFAULT);
+}
+
+#[test]
+fn the_tables_have_every_key_with_the_default_of_the_reference() {
+    let tables = tables();
+    assert_eq!(tables.keys().cloned().collect::<Vec<_>>(), known_keys());
+    for (key, shown) in reference() {
+        let expected = match key.as_str() {
+            key if NEEDED.contains(&key) => "needed".to_owned(),
+            key if WITHOUT_DEFAULT.contains(&key) => "–".to_owned(),
+            _ => format!("`{}`", shown.value),
+        };
+        assert_eq!(tables[&key], expected, "{key} in docs/CONFIG.md");
+    }
+}
+
+#[test]
+fn a_file_without_a_needed_key_is_refused() {
+    for key in NEEDED {
+        let (section, name) = key.split_once('.').unwrap();
+        let mut here = false;
+        let without: String = MINIMAL
+            .lines()
+            .filter(|line| {
+                here = if line.starts_with('[') { *line == format!("[[{section}]]") } else { here };
+                !(here && line.starts_with(&format!("{name} =")))
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let errors = read(&without).expect_err(key);
+        assert_eq!(errors.findings.iter().map(|f| f.key.as_str()).collect::<BTreeSet<_>>(), BTreeSet::from([key]));
+    }
+}
+
+fn gateway_toml() -> String {
+    fs::read_to_string(root().join("gateway.toml")).unwrap()
+}
+
+/// `#key = value` without its `#`.
+fn without_hash(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix('#')?;
+    rest.starts_with(|c: char| c.is_ascii_lowercase()).then_some(rest)
+}
+
+fn reference() -> BTreeMap<String, Shown> {
+    let text = gateway_toml();
+    let mut section = String::new();
+    let mut shown = BTreeMap::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            let name = line.split('#').next().unwrap_or_default().trim();
+            name.trim_matches(['[', ']']).clone_into(&mut section);
+            continue;
+        }
+        let (line, active) = match without_hash(line) {
+            Some(line) => (line, false),
+            None if line.starts_with('#') => continue,
+            None => (line, true),
+        };
+        let Some((key, rest)) = line.split_once(" = ") else { continue };
+        let value = rest.split(" #").next().unwrap_or_default().trim().to_owned();
+        shown.insert(format!("{section}.{key}"), Shown { value, active });
+    }
+    shown
+}
+
+/// Key and default of every row of docs/CONFIG.md.
+fn tables() -> BTreeMap<String, String> {
+    let text = fs::read_to_string(root().join("docs/CONFIG.md")).unwrap();
+    let mut section = String::new();
+    let mut rows = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            title.trim_matches(['`', '[', ']']).clone_into(&mut section);
+        }
+        let cells: Vec<&str> = line.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
+        if let [key, default, _] = cells[..]
+            && let Some(key) = key.strip_prefix('`').and_then(|key| key.strip_suffix('`'))
+        {
+            rows.insert(format!("{section}.{key}"), default.to_owned());
+        }
+    }
+    rows
+}

@@ -1,0 +1,53 @@
+//! The outside world of a configuration under test: its environment, its files, and its folder of examples.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use wxgate::config::{ConfigErrors, Loaded, parse};
+
+/// Every secret of these tests has this in it, so that its showing up anywhere is a leak.
+pub(crate) const MARK: &str = "hunter2";
+
+/// The smallest file that loads.
+pub(crate) const MINIMAL: &str = include_str!("valid/minimal.toml");
+
+pub(crate) fn env(name: &str) -> Option<String> {
+    let value = match name {
+        "WX_APP_SECRET" => "hunter2-app-secret",
+        "ADMIN_TOKEN" | "WXGATE_ADMIN_TOKEN" => "hunter2-admin-token",
+        "LOG_KEY" | "WXGATE_LOG_KEY" => "hunter2-log-key-hunter2",
+        "SHORT" => "hunter2",
+        "WITH_SPACE" => "hunter2 and some more",
+        "EMPTY" => "",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+pub(crate) fn file(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("secrets/app") => Ok("hunter2-from-a-file\r\n".to_owned()),
+        Some("secrets/two_newlines") => Ok("hunter2\n\n".to_owned()),
+        Some("secrets/empty") => Ok("\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+pub(crate) fn read(text: &str) -> Result<Loaded, ConfigErrors> {
+    parse(text, "gateway.toml", &env, &file)
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The examples of one kind, in alphabetical order.
+pub(crate) fn examples(kind: &str) -> Vec<PathBuf> {
+    let folder = root().join("tests/config").join(kind);
+    let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
+    files.sort();
+    files
+}
