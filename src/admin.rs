@@ -27,7 +27,8 @@ use prometheus_client::{
 use crate::{config::sections, model::Secret, session::Sessions, telemetry::Counters};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const OPEN_METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Answers operators.
 pub struct Admin {

@@ -93,9 +93,33 @@ pub struct App {
     public: Running,
     admin: Running,
     ready: Arc<AtomicBool>,
-    control: runtime::Runtime,
+    control: Control,
     lines: Arc<Mutex<LineWriter>>,
     parts: Arc<Parts>,
+}
+
+/// The runtime of the control side. It goes without waiting: exchanges that are still waiting for WeChat have nobody left
+/// to tell.
+#[derive(Debug)]
+struct Control {
+    handle: runtime::Handle,
+    runtime: Option<runtime::Runtime>,
+}
+
+impl Control {
+    fn start() -> io::Result<Self> {
+        let mut builder = runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What all workers share.
@@ -117,17 +141,12 @@ impl App {
         let options = Options::from_section(&config.server);
         let listeners = listen(&config.server.listen, options.workers)?;
         let admin_listener = listen(&[config.admin.listen], 1)?;
-        let control = runtime::Builder::new_multi_thread()
-            .worker_threads(CONTROL_THREADS)
-            .thread_name("control")
-            .enable_all()
-            .build()
-            .map_err(Error::Workers)?;
+        let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
-        let parts = Arc::new(parts(config, world.clock, world.entropy, counters, control.handle())?);
+        let parts = Arc::new(parts(config, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
@@ -185,16 +204,14 @@ impl App {
         let ended = self.public.join().and(self.admin.join()).map_err(Error::Workers);
         // The workers' handles are gone, so this is the last one: it writes out what is left.
         drop(self.lines);
-        // Exchanges that are still waiting for WeChat have nobody left to tell.
-        self.control.shutdown_background();
+        drop(self.control);
         ended
     }
 }
 
 fn listen(addrs: &[SocketAddr], workers: usize) -> Result<Vec<Listener>, Error> {
-    let bind = |addr: &SocketAddr| {
-        Listener::bind(*addr, workers).map_err(|source| Error::Listen { addr: *addr, source })
-    };
+    let bind =
+        |addr: &SocketAddr| Listener::bind(*addr, workers).map_err(|source| Error::Listen { addr: *addr, source });
     addrs.iter().map(bind).collect()
 }
 

@@ -22,9 +22,9 @@ use crate::{
     limit::VerifyLimits,
     login::Login,
     model::{AppId, Clock},
-    web::{RequestBody, endpoints},
     session::Sessions,
     telemetry::Counters,
+    web::{RequestBody, endpoints},
 };
 
 pub use error::{Error, LoginFailure};

@@ -51,11 +51,9 @@ impl Failure {
             Failure::Sessions(error) => error,
             Failure::Api(error) => error,
             Failure::Proxy(error) => error,
-            Failure::Refused(_)
-            | Failure::Method
-            | Failure::NoRoute
-            | Failure::WrongMethod(_)
-            | Failure::Denied(_) => return None,
+            Failure::Refused(_) | Failure::Method | Failure::NoRoute | Failure::WrongMethod(_) | Failure::Denied(_) => {
+                return None;
+            }
         };
         let mut text = first.to_string();
         let mut next = first.source();

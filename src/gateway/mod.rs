@@ -238,7 +238,11 @@ fn explain(failure: &Failure, entry: &mut Entry) -> Response<Bytes> {
     entry.code = Some(rescue.code);
     entry.cause = failure.cause();
     if let Some(advice) = failure.advice() {
-        tracing::error!(request = entry.id.to_str().unwrap_or_default(), advice, "a login failed because of the set-up");
+        tracing::error!(
+            request = entry.id.to_str().unwrap_or_default(),
+            advice,
+            "a login failed because of the set-up"
+        );
     }
     rescue.into_response(&entry.id)
 }

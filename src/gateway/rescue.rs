@@ -177,12 +177,10 @@ fn denied(why: Denial) -> Rescue {
 
 fn body(error: &BodyError) -> Rescue {
     match error {
-        BodyError::TooLarge => Rescue::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "The request body is larger than allowed.",
-        )
-        .close(),
+        BodyError::TooLarge => {
+            Rescue::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than allowed.")
+                .close()
+        }
         BodyError::TimedOut => request_timeout(),
         BodyError::Broken(_) => bad_request("The request body broke off or is not well-formed."),
     }
@@ -241,11 +239,15 @@ fn forwarding(error: &proxy::Error) -> Rescue {
         proxy::Error::NoUpstream | proxy::Error::BadTarget => ours(),
         proxy::Error::UnderscoreHeader => bad_request("Header names with an underscore are not taken here."),
         proxy::Error::Body(error) => body(error),
-        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Switched => {
-            Rescue::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", "The service behind this gateway can't be reached.")
-        }
-        proxy::Error::Timeout => {
-            Rescue::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "The service behind this gateway took too long.")
-        }
+        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Switched => Rescue::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream_unreachable",
+            "The service behind this gateway can't be reached.",
+        ),
+        proxy::Error::Timeout => Rescue::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream_timeout",
+            "The service behind this gateway took too long.",
+        ),
     }
 }

@@ -37,9 +37,7 @@ impl Headers {
         let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
         let unionid = unionid.and_then(|id| HeaderValue::from_maybe_shared(id).ok());
         // The three are visible ASCII by their types, so none of them fails.
-        for (name, value) in
-            [(&self.names.openid, openid), (&self.names.app_id, app), (&self.names.unionid, unionid)]
-        {
+        for (name, value) in [(&self.names.openid, openid), (&self.names.app_id, app), (&self.names.unionid, unionid)] {
             if let Some(value) = value {
                 headers.insert(name.clone(), value);
             }
@@ -50,8 +48,7 @@ impl Headers {
 
 /// Whether `name` begins with `ours`, where `_` counts as `-`. Both are lower case already.
 fn begins_like(name: &[u8], ours: &[u8]) -> bool {
-    name.len() >= ours.len()
-        && name.iter().zip(ours).all(|(a, b)| a == b || (is_separator(*a) && is_separator(*b)))
+    name.len() >= ours.len() && name.iter().zip(ours).all(|(a, b)| a == b || (is_separator(*a) && is_separator(*b)))
 }
 
 fn is_separator(byte: u8) -> bool {
@@ -69,7 +66,8 @@ mod tests {
 
     #[test]
     fn whatever_could_be_read_as_ours_is_ours() {
-        for name in ["my-user", "my_user", "x-wx-openid", "x_wx_openid", "x-wx_openid", "X_WX-Anything", "x-wx-source"] {
+        for name in ["my-user", "my_user", "x-wx-openid", "x_wx_openid", "x-wx_openid", "X_WX-Anything", "x-wx-source"]
+        {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             assert!(headers().owns(&name), "{name}");
         }

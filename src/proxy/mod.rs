@@ -175,4 +175,3 @@ pub fn target(path: &str, query: Option<&str>, received: &Uri) -> Result<PathAnd
     };
     PathAndQuery::from_maybe_shared(text).map_err(|_| Error::BadTarget)
 }
-

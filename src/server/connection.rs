@@ -118,7 +118,8 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
         let wire = Wire::new(Rc::clone(&stream), held, shared.options.head, Rc::clone(&traffic));
         let service = requests(&shared.service, conn, &traffic);
         let mut http = shared.http.serve_connection(TokioIo::new(wire), service);
-        let mut driver = Driver { traffic: &traffic, stream: &stream, tick: Tick::new(&shared.options), watching: false };
+        let mut driver =
+            Driver { traffic: &traffic, stream: &stream, tick: Tick::new(&shared.options), watching: false };
         let mut told = false;
         let end = poll_fn(|cx| {
             loop {
@@ -149,8 +150,7 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
                 let refusal = traffic.refusal()?;
                 let answer = shared.service.refuse(refusal, conn);
                 // The client may be gone already; then there is nobody to tell.
-                let _: io::Result<()> =
-                    refuse::answer(into_owned(stream)?, answer, shared.options.write_timeout).await;
+                let _: io::Result<()> = refuse::answer(into_owned(stream)?, answer, shared.options.write_timeout).await;
                 return None;
             }
             End::Done if whole => return None,

@@ -26,11 +26,8 @@ pub(super) struct Tick {
 impl Tick {
     /// A tick fine enough for the shortest of these timeouts.
     pub(super) fn new(options: &Options) -> Self {
-        let shortest = options
-            .header_timeout
-            .min(options.body_timeout)
-            .min(options.keepalive_timeout)
-            .min(options.write_timeout);
+        let shortest =
+            options.header_timeout.min(options.body_timeout).min(options.keepalive_timeout).min(options.write_timeout);
         let every = (shortest / 8).clamp(SHORTEST, LONGEST);
         Self { every, sleep: Box::pin(sleep(every)), registered: false }
     }

@@ -17,8 +17,8 @@ use wxgate::{
     config::{
         Config,
         sections::{
-            Admin, Api, App as AppSection, Endpoint, IdentityHeaders, Limits, Log, Rate, Route, Server, Sessions, Upstream,
-            WeChat,
+            Admin, Api, App as AppSection, Endpoint, IdentityHeaders, Limits, Log, Rate, Route, Server, Sessions,
+            Upstream, WeChat,
         },
     },
     model::{AppId, AppSecret, ManualClock, SystemEntropy, Timestamp},
@@ -62,8 +62,7 @@ impl TestGateway {
         let mut config = config(&wechat.api_base(), &upstream);
         change(&mut config);
         let log = LogSink::default();
-        let world =
-            World { clock: clock.clone(), entropy: Arc::new(SystemEntropy), access_log: Box::new(log.clone()) };
+        let world = World { clock: clock.clone(), entropy: Arc::new(SystemEntropy), access_log: Box::new(log.clone()) };
         let app = App::start(config, world).expect("the gateway starts");
         Self { wechat, upstream, clock, log, app: Some(app) }
     }
