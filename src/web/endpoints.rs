@@ -1,0 +1,31 @@
+//! The paths that wxgate answers itself, each exact and under the API's prefix, and what they take.
+
+/// Login: code in, token out.
+pub const VERIFY: &str = "/verify";
+/// What is known of the caller's session.
+pub const SESSION: &str = "/session";
+/// The end of it.
+pub const LOGOUT: &str = "/logout";
+
+const ALL: &[(&str, &str)] = &[(VERIFY, "POST"), (SESSION, "GET"), (LOGOUT, "POST")];
+
+/// The methods of the endpoint at this canonical path, as an `Allow` header lists them; `None` when it is none of ours.
+pub fn methods_of(prefix: &str, path: &str) -> Option<&'static str> {
+    let name = path.strip_prefix(prefix)?;
+    ALL.iter().find(|(endpoint, _)| *endpoint == name).map(|(_, methods)| *methods)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exact_paths_are_ours() {
+        assert_eq!(methods_of("/v1", "/v1/verify"), Some("POST"));
+        assert_eq!(methods_of("/v1", "/v1/session"), Some("GET"));
+        for path in ["/v1/verify/", "/v1/verify/x", "/v1/orders", "/v1", "/", "/verify", "/V1/verify", "/v2/verify"] {
+            assert_eq!(methods_of("/v1", path), None, "{path}");
+        }
+        assert_eq!(methods_of("/auth/api", "/auth/api/logout"), Some("POST"));
+    }
+}
