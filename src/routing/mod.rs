@@ -1,1 +1,14 @@
 //! Which rule a request falls under: canonical path, host and method in, route out.
+
+mod explain;
+mod path;
+mod table;
+mod target;
+
+pub use explain::{ExplainError, Explanation, Routed, explain};
+pub use path::{CanonicalPath, PathError, canonicalise, strip_prefix};
+pub use table::{Rule, Table, UnknownUpstream};
+pub use target::{BadHost, BadTarget, Host, Target, target_of};
+
+/// What a rule asks of the caller, so that who enforces it needs to know rules and no config.
+pub use crate::config::sections::AuthRule;
