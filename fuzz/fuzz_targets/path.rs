@@ -1,0 +1,37 @@
+//! A path that passes is a fixed point, has no parent segment however often it is decoded, and survives a prefix cut.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use wxgate::routing::{canonicalise, strip_prefix};
+
+fuzz_target!(|raw: &str| {
+    let Ok(path) = canonicalise(raw) else { return };
+    let text = path.as_str();
+    assert!(text.len() <= raw.len(), "{raw} grew to {text}");
+    assert_eq!(canonicalise(text).as_ref(), Ok(&path), "{raw}");
+
+    let once = decode(text.as_bytes());
+    for view in [text.as_bytes(), &once, &decode(&once)] {
+        let mut pieces = view.split(|byte| matches!(byte, b'/' | b';' | b'\\'));
+        assert!(pieces.all(|piece| piece != b".." && piece != b"."), "{raw} climbs as {}", view.escape_ascii());
+        assert!(!view.iter().any(|byte| byte.is_ascii_control() || *byte == b'#'), "{}", view.escape_ascii());
+    }
+
+    let prefix_end = text[1..].find('/').map_or(text.len(), |at| at + 1);
+    let cut = strip_prefix(&path, &text[..prefix_end]);
+    assert!(cut.as_ref().is_ok_and(|rest| rest.as_str().starts_with('/')), "{raw}: {cut:?}");
+});
+
+/// What a backend that decodes once makes of it.
+fn decode(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&first, after)) = rest.split_first() {
+        let escape = after.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = escape.filter(|hex| !hex.starts_with('+')).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    out
+}
