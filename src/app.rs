@@ -344,8 +344,6 @@ impl Service for Back {
     }
 
     fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from_static(b"the request is not well-formed\n"));
-        *response.status_mut() = http::StatusCode::BAD_REQUEST;
-        response
+        Admin::refuse()
     }
 }

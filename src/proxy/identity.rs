@@ -1,6 +1,6 @@
 //! The trust boundary: who calls, told to the upstream by us alone. Remove first, then set, on every route.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{auth::Access, config::sections::IdentityHeaders, web::headers::X_WX_SOURCE};
 
@@ -44,6 +44,11 @@ impl Headers {
         }
         headers.insert(X_WX_SOURCE, SOURCE);
     }
+}
+
+/// Whether this header carries the session token. What is in it was read long before, in `auth`.
+pub(super) fn is_credentials(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION
 }
 
 /// Whether `name` begins with `ours`, where `_` counts as `-`. Both are lower case already.

@@ -142,7 +142,7 @@ impl Proxy {
                 || self.identity.owns(name)
                 || forwarded::is_ours(name, how.peer)
                 || (underscore && self.underscores == UnderscoreHeaders::Drop)
-                || (*name == header::AUTHORIZATION && !how.keep_authorization)
+                || (identity::is_credentials(name) && !how.keep_authorization)
             {
                 doomed.push(name.clone());
             }
