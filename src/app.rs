@@ -151,7 +151,7 @@ impl App {
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
         let (shared, handles) = (Arc::clone(&parts), Arc::clone(&lines));
-        let public = server::start(listeners, options, move |worker| {
+        let public = server::start(listeners, &options, move |worker| {
             let log = shared.config.log.access.then(|| handles.lock().unwrap_or_else(PoisonError::into_inner).handle());
             Front(shared.gateway(log, seeds[worker]))
         })
@@ -330,7 +330,7 @@ fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicB
     };
     let (counters, sessions) = (Arc::clone(&parts.counters), Arc::clone(&parts.sessions));
     let admin = Arc::new(Admin::new(&parts.config.admin, Arc::clone(ready), counters, sessions));
-    server::start(listeners, options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
+    server::start(listeners, &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
 }
 
 impl Service for Back {

@@ -28,7 +28,7 @@ use crate::{
 const REMEMBERED: u64 = 10_000;
 
 /// An upper bound on how long one login takes, for the time after which memory is given back.
-const LONGEST_LOGIN: Duration = Duration::from_secs(60);
+const LONGEST_LOGIN: Duration = Duration::from_mins(1);
 
 /// Who makes a session of a proven identity. The sessions' side of this seam is connected where all is wired.
 pub trait SessionIssuer: fmt::Debug + Send + Sync {

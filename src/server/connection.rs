@@ -179,12 +179,7 @@ fn requests<S: Service>(
     service: &Rc<S>,
     conn: &Rc<S::Conn>,
     traffic: &Rc<Traffic>,
-) -> impl hyper::service::Service<
-    Request<Incoming>,
-    Response = Response<Answer<S::Body>>,
-    Error = Infallible,
-    Future: Future<Output = Result<Response<Answer<S::Body>>, Infallible>>,
-> + use<S> {
+) -> impl Requests<S, Future: Future<Output = Answered<S>>> + use<S> {
     let (service, conn, traffic) = (Rc::clone(service), Rc::clone(conn), Rc::clone(traffic));
     service_fn(move |request: Request<Incoming>| {
         let (service, conn, traffic) = (Rc::clone(&service), Rc::clone(&conn), Rc::clone(&traffic));
@@ -199,6 +194,20 @@ fn requests<S: Service>(
             Ok(response.map(|body| Answer::new(body, traffic)))
         }
     })
+}
+
+/// What hyper is answered. The service itself never fails; it has an answer for everything.
+type Answered<S> = Result<Response<Answer<<S as Service>::Body>>, Infallible>;
+
+/// A hyper service that gives answers of `S`.
+trait Requests<S: Service>:
+    hyper::service::Service<Request<Incoming>, Response = Response<Answer<S::Body>>, Error = Infallible>
+{
+}
+
+impl<S: Service, R> Requests<S> for R where
+    R: hyper::service::Service<Request<Incoming>, Response = Response<Answer<S::Body>>, Error = Infallible>
+{
 }
 
 /// What follows from a look at the connection.

@@ -4,7 +4,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::Context,
     time::Duration,
 };
 
@@ -38,7 +38,7 @@ impl Tick {
         if self.registered && !self.sleep.is_elapsed() {
             return None;
         }
-        if let Poll::Pending = self.sleep.as_mut().poll(cx) {
+        if self.sleep.as_mut().poll(cx).is_pending() {
             self.registered = true;
             return None;
         }

@@ -88,7 +88,7 @@ impl Running {
     }
 }
 
-pub(super) fn start<S, F>(mut listeners: Vec<Listener>, options: Options, make: F) -> io::Result<Running>
+pub(super) fn start<S, F>(mut listeners: Vec<Listener>, options: &Options, make: F) -> io::Result<Running>
 where
     S: Service,
     F: Fn(usize) -> S + Clone + Send + 'static,

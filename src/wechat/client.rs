@@ -256,7 +256,7 @@ mod tests {
                     while stream.write_all(b" ").is_ok() && stream.read(&mut [0]).is_err_and(waiting) {}
                     return;
                 }
-                Act::Reset => return socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap(),
+                Act::Reset => return socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap(),
             }
         }
     }
