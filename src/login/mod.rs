@@ -453,18 +453,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_memory_is_bounded() {
+    async fn the_memory_is_bounded_and_keeps_the_newest() {
         let story = Story::with_window(WINDOW);
-        for number in 0..REMEMBERED + 500 {
-            story.wechat.may_answer.add_permits(1);
-            story.login("wx1", &number.to_string()).await.unwrap();
+        story.wechat.may_answer.add_permits(20_000);
+        // Each twice, so that those who are already there look popular.
+        for number in 0..2 * REMEMBERED {
+            story.login("wx1", &(number / 2).to_string()).await.unwrap();
         }
         story.login.flights.run_pending_tasks();
+        story.login("wx1", "newest").await.unwrap();
+        story.login.flights.run_pending_tasks();
         assert_eq!(story.login.flights.entry_count(), REMEMBERED);
-        let last = (REMEMBERED + 499).to_string();
+
         let asked = story.wechat.asked().len();
-        story.login("wx1", &last).await.unwrap();
-        assert_eq!(story.wechat.asked().len(), asked, "the newest was forgotten");
+        story.login("wx1", "newest").await.unwrap();
+        assert_eq!(story.wechat.asked().len(), asked);
+        story.login("wx1", "0").await.unwrap();
+        assert_eq!(story.wechat.asked().len(), asked + 1);
     }
 
     #[tokio::test]
