@@ -613,12 +613,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = https_client(listener.local_addr().unwrap(), Duration::from_secs(30));
         let heard = Arc::<Mutex<Vec<_>>>::default();
-        let hears = Arc::clone(&heard);
+        let notes = Arc::clone(&heard);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut hello = [0; 4096];
                 let len = stream.as_ref().unwrap().read(&mut hello).unwrap();
-                hears.lock().unwrap().push(String::from_utf8_lossy(&hello[..len]).into_owned());
+                notes.lock().unwrap().push(String::from_utf8_lossy(&hello[..len]).into_owned());
                 stream.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
             }
         });
