@@ -1,12 +1,7 @@
 //! One timer per connection in use, however many requests it carries: it ticks a few times per second and the
 //! connection then looks at its deadlines. Setting and dropping a timer for each request would cost more than the look.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::Context,
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, task::Context, time::Duration};
 
 use tokio::time::{Instant, Sleep, sleep};
 
