@@ -3,4 +3,5 @@
 mod support;
 
 mod framing;
+mod identity_header;
 mod smoke;
