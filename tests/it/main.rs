@@ -2,6 +2,8 @@
 
 mod support;
 
+mod forwarded;
 mod framing;
 mod identity_header;
+mod paths;
 mod smoke;
