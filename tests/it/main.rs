@@ -7,3 +7,4 @@ mod framing;
 mod identity_header;
 mod paths;
 mod smoke;
+mod two_parsers;
