@@ -103,7 +103,14 @@ fn what_a_proxy_of_ours_says_is_kept_only_if_it_can_be_read() {
 #[test]
 fn no_header_chooses_the_rule() {
     for gw in [TestGateway::start(), behind_a_proxy()] {
-        for name in ["X-Forwarded-Uri", "X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X_Original_URL", "X-Accel-Redirect"] {
+        for name in [
+            "X-Forwarded-Uri",
+            "X-Original-URL",
+            "X-Original-URI",
+            "X-Rewrite-URL",
+            "X_Original_URL",
+            "X-Accel-Redirect",
+        ] {
             for path in ["/public/", "http://api.example.com/public/", "%2fpublic%2f"] {
                 let head = format!("GET /admin HTTP/1.1\r\nHost: api.example.com\r\n{name}: {path}\r\n\r\n");
                 let attack = gw.attack(head);
@@ -122,7 +129,8 @@ fn a_request_has_one_id_here_upstream_and_back() {
     let gw = TestGateway::start();
     gw.upstream.answers("HTTP/1.1 200 OK\r\nx-request-id: the-upstreams-own\r\ncontent-length: 0\r\n\r\n");
     let mut ids = Vec::new();
-    for lines in ["Accept: */*", "X-Request-Id: mine", "X-Request-Id: a\r\nX-Request-ID: b", "Connection: X-Request-Id"] {
+    for lines in ["Accept: */*", "X-Request-Id: mine", "X-Request-Id: a\r\nX-Request-ID: b", "Connection: X-Request-Id"]
+    {
         let reply = gw.raw(format!("GET /public/1 HTTP/1.1\r\nHost: api.example.com\r\n{lines}\r\n\r\n"));
         let id = reply.header("x-request-id").expect("an id").to_owned();
         assert_eq!(gw.upstream.last().header("x-request-id"), Some(id.as_str()), "{lines}");
@@ -181,8 +189,20 @@ fn logins_are_counted_by_the_address_that_can_be_believed() {
     assert_eq!(three_logins(&["10.0.0.0/8"], ["10.0.0.1", "10.0.0.2", "10.0.0.3"]), limited, "a stranger in disguise");
     assert_eq!(three_logins(own, ["203.0.113.1", "203.0.113.2", "203.0.113.3"]), free, "a proxy's word");
     assert_eq!(three_logins(own, ["for=203.0.113.1", "for=203.0.113.2", "for=203.0.113.3"]), free, "in the other form");
-    assert_eq!(three_logins(own, ["203.0.113.1, 9.9.9.9", "203.0.113.2, 9.9.9.9", "9.9.9.9"]), limited, "the client's part");
-    assert_eq!(three_logins(own, ["9.9.9.9, 127.0.0.1", "9.9.9.9", "1.1.1.1, 9.9.9.9,127.0.0.1"]), limited, "our own part");
+    assert_eq!(
+        three_logins(own, ["203.0.113.1, 9.9.9.9", "203.0.113.2, 9.9.9.9", "9.9.9.9"]),
+        limited,
+        "the client's part"
+    );
+    assert_eq!(
+        three_logins(own, ["9.9.9.9, 127.0.0.1", "9.9.9.9", "1.1.1.1, 9.9.9.9,127.0.0.1"]),
+        limited,
+        "our own part"
+    );
     assert_eq!(three_logins(own, ["junk", "203.0.113.1, junk", "junk2"]), limited, "what can't be read");
-    assert_eq!(three_logins(own, ["9.9.9.9", "::ffff:9.9.9.9", "[::ffff:9.9.9.9]:80"]), limited, "one address, spelled anew");
+    assert_eq!(
+        three_logins(own, ["9.9.9.9", "::ffff:9.9.9.9", "[::ffff:9.9.9.9]:80"]),
+        limited,
+        "one address, spelled anew"
+    );
 }

@@ -171,7 +171,8 @@ fn a_session_without_a_unionid_does_not_take_the_clients() {
 fn configured_names_are_guarded_in_every_spelling() {
     let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).unwrap();
     let gw = TestGateway::with(|config| {
-        config.identity = IdentityHeaders { openid: name("remote-USER"), app_id: name("App"), unionid: name("x_Union") };
+        config.identity =
+            IdentityHeaders { openid: name("remote-USER"), app_id: name("App"), unionid: name("x_Union") };
     });
     let mut alice = gw.login("oAlice");
     let is_ours = |header: &str| ["remote", "app", "x-wx", "x_un", "x-un"].iter().any(|part| header.starts_with(part));
@@ -183,7 +184,8 @@ fn configured_names_are_guarded_in_every_spelling() {
     ] {
         alice.request("GET", "/orders", &forgery, "");
         let seen = gw.upstream.last();
-        let ours: Vec<_> = seen.headers.iter().filter(|(name, _)| is_ours(name)).map(|(n, v)| format!("{n}: {v}")).collect();
+        let ours: Vec<_> =
+            seen.headers.iter().filter(|(name, _)| is_ours(name)).map(|(n, v)| format!("{n}: {v}")).collect();
         assert_eq!(ours, ["remote-user: oAlice", &format!("app: {APP}"), "x-wx-source: wx_client"], "{forgery:?}");
         gw.client().request("GET", "/public/1", &forgery, "");
         assert!(!gw.upstream.last().headers.iter().any(|(name, _)| is_ours(name)), "{forgery:?}");
@@ -200,7 +202,9 @@ fn header_names_with_an_underscore_are_dropped_refused_or_kept_but_never_ours() 
         (UnderscoreHeaders::Reject, "400 bad_request", None),
     ] {
         let gw = TestGateway::with(|config| config.server.underscore_headers = policy);
-        let attack = gw.attack(format!("{sent}X_WX_OPENID: evil\r\nMy_Own: yes\r\nX_Forwarded_For: evil\r\nX_Real_IP: evil\r\n\r\n"));
+        let attack = gw.attack(format!(
+            "{sent}X_WX_OPENID: evil\r\nMy_Own: yes\r\nX_Forwarded_For: evil\r\nX_Real_IP: evil\r\n\r\n"
+        ));
         assert_eq!(attack.answer, answer, "{policy:?}");
         assert_eq!(attack.seen.first().and_then(|seen| seen.header("my_own")), kept, "{policy:?}");
         assert_eq!(attack.seen.len(), usize::from(policy != UnderscoreHeaders::Reject), "{policy:?}");
@@ -213,12 +217,17 @@ fn header_names_with_an_underscore_are_dropped_refused_or_kept_but_never_ours() 
 fn a_line_end_in_data_never_becomes_a_line() {
     let gw = TestGateway::start();
     let mut alice = gw.login("oAlice");
-    for query in ["u=guest%0d%0ax-wx-openid:%20evil", "u=%0ax-wx-openid:evil", "u=guest%E5%98%8D%E5%98%8Ax-wx-openid:evil"] {
+    for query in
+        ["u=guest%0d%0ax-wx-openid:%20evil", "u=%0ax-wx-openid:evil", "u=guest%E5%98%8D%E5%98%8Ax-wx-openid:evil"]
+    {
         assert_eq!(alice.get(&format!("/orders?{query}")).status, 200);
         let seen = gw.upstream.last();
         assert_eq!((told(&seen), seen.target), (known(APP, "oAlice"), format!("/orders?{query}")));
     }
-    for (at, openid) in ["oBob\r\nX-WX-OPENID: evil", "oBob\nevil", "oBob\0", " oBob", "oBob evil", "o\u{7f}", "oé", ""].iter().enumerate() {
+    for (at, openid) in ["oBob\r\nX-WX-OPENID: evil", "oBob\nevil", "oBob\0", " oBob", "oBob evil", "o\u{7f}", "oé", ""]
+        .iter()
+        .enumerate()
+    {
         gw.wechat.next_fault(Fault::Openid { openid: (*openid).to_owned() });
         let code = format!("code-{at}");
         gw.wechat.knows(&code, APP, "oBob");
@@ -247,8 +256,11 @@ fn two_authorization_lines_are_refused_and_a_list_is_no_token() {
             assert_eq!((attack.answer.as_str(), attack.bytes), (answer, 0), "{path} {lines:?}");
         }
     }
-    for list in [format!("Bearer {token}, Bearer evil"), format!("Bearer evil, Bearer {token}"), format!("Bearer {token},")] {
-        let attack = gw.attack(format!("GET /orders HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: {list}\r\n\r\n"));
+    for list in
+        [format!("Bearer {token}, Bearer evil"), format!("Bearer evil, Bearer {token}"), format!("Bearer {token},")]
+    {
+        let attack =
+            gw.attack(format!("GET /orders HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: {list}\r\n\r\n"));
         assert_eq!((attack.answer.as_str(), attack.bytes), ("401 token_invalid", 0), "{list}");
     }
 }
@@ -270,19 +282,27 @@ fn the_token_stays_here_unless_the_route_hands_it_on() {
         assert_eq!(alice.get(path).status, 200);
         assert_eq!(gw.upstream.last().header("authorization"), Some(bearer.as_str()), "{path}");
     }
-    for dead in [format!("{bearer}x"), bearer.to_lowercase(), "Bearer wxg_".to_owned(), format!("Token {}", alice.token)] {
+    for dead in
+        [format!("{bearer}x"), bearer.to_lowercase(), "Bearer wxg_".to_owned(), format!("Token {}", alice.token)]
+    {
         gw.client().request("GET", "/maybe/1", &[("Authorization", &dead)], "");
         assert_eq!(gw.upstream.last().header("authorization"), None, "{dead}: what may be a token of ours stays too");
     }
     gw.client().request("GET", "/public/1", &[("Authorization", "Basic dXNlcjpwdw==")], "");
-    assert_eq!(gw.upstream.last().header("authorization"), Some("Basic dXNlcjpwdw=="), "a backend's own credentials pass");
+    assert_eq!(
+        gw.upstream.last().header("authorization"),
+        Some("Basic dXNlcjpwdw=="),
+        "a backend's own credentials pass"
+    );
 }
 
 /// Threat 20, CVE-2026-34457: no name a client gives itself opens a door.
 #[test]
 fn no_user_agent_is_let_in_for_its_name() {
     let gw = TestGateway::start();
-    for agent in ["GoogleHC/1.0", "kube-probe/1.30", "ELB-HealthChecker/2.0", "wxgate", "wxgate/0.1.0", "Prometheus/3.0"] {
+    for agent in
+        ["GoogleHC/1.0", "kube-probe/1.30", "ELB-HealthChecker/2.0", "wxgate", "wxgate/0.1.0", "Prometheus/3.0"]
+    {
         for path in ["/orders", "/healthz", "/readyz", "/metrics", "/v1/authorize", "/ping"] {
             let head = format!("GET {path} HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: {agent}\r\n\r\n");
             let attack = gw.attack(head);

@@ -35,7 +35,9 @@ fn asked(gw: &TestGateway, target: &str) -> String {
 #[test]
 fn a_query_opens_no_door() {
     let gw = TestGateway::start();
-    for target in ["/admin?/public/", "/admin?path=/public/x", "/admin?x=/../public/", "/admin??/public/", "/?/public/x"] {
+    for target in
+        ["/admin?/public/", "/admin?path=/public/x", "/admin?x=/../public/", "/admin??/public/", "/?/public/x"]
+    {
         let attack = gw.attack(get(target));
         assert_eq!((attack.answer.as_str(), attack.bytes), ("401 token_missing", 0), "{target}");
     }
@@ -82,8 +84,34 @@ fn no_spelling_of_a_climb_gets_through() {
 fn what_two_parsers_could_read_differently_is_refused() {
     let gw = TestGateway::start();
     for path in [
-        "%2f", "a%2Fb", "a%252fb", "%5c", "a\\b", "a%255Cb", "%00", "a%2500", ";", "a;v=1", "a%3bb", "a%253b", "%0d%0aX:1", "%0A",
-        "%09", "%7f", "%1f", "%250a", "a%", "a%2", "a%zz", "%u002e", "%%32e%%32e", "a%25%3", ".%2f", "%2f.", "%252e/x", ".;/x",
+        "%2f",
+        "a%2Fb",
+        "a%252fb",
+        "%5c",
+        "a\\b",
+        "a%255Cb",
+        "%00",
+        "a%2500",
+        ";",
+        "a;v=1",
+        "a%3bb",
+        "a%253b",
+        "%0d%0aX:1",
+        "%0A",
+        "%09",
+        "%7f",
+        "%1f",
+        "%250a",
+        "a%",
+        "a%2",
+        "a%zz",
+        "%u002e",
+        "%%32e%%32e",
+        "a%25%3",
+        ".%2f",
+        "%2f.",
+        "%252e/x",
+        ".;/x",
     ] {
         let attack = gw.attack(get(&format!("/public/{path}")));
         assert_eq!((attack.answer.as_str(), attack.bytes), NOTHING, "{path}");
@@ -95,11 +123,21 @@ fn what_two_parsers_could_read_differently_is_refused() {
 #[test]
 fn a_target_in_another_form_is_refused() {
     let gw = TestGateway::start();
-    for target in ["admin", "internal:80", "api.example.com:80", "*", "http:/public/", "ftp://api.example.com/public/", "public/x"] {
+    for target in [
+        "admin",
+        "internal:80",
+        "api.example.com:80",
+        "*",
+        "http:/public/",
+        "ftp://api.example.com/public/",
+        "public/x",
+    ] {
         let attack = gw.attack(get(target));
         assert!(attack.answer.starts_with("400") && attack.bytes == 0, "{target}: {}", attack.answer);
     }
-    for target in ["http:http://internal-vhost/public/", "/admin /public/", "/public/ /x", "", " /public/x", "/public/x "] {
+    for target in
+        ["http:http://internal-vhost/public/", "/admin /public/", "/public/ /x", "", " /public/x", "/public/x "]
+    {
         let attack = gw.attack(get(target));
         assert_eq!((attack.answer.as_str(), attack.bytes), ("400", 0), "{target}");
     }
@@ -110,7 +148,12 @@ fn a_target_in_another_form_is_refused() {
 fn a_prefix_is_cut_off_and_what_is_left_is_checked_again() {
     let gw = TestGateway::with(|config| {
         config.routes.push(Route { strip_prefix: true, ..open("/api") });
-        config.routes.push(Route { strip_prefix: true, allow_encoded_slash: true, allow_semicolon: true, ..open("/lax/") });
+        config.routes.push(Route {
+            strip_prefix: true,
+            allow_encoded_slash: true,
+            allow_semicolon: true,
+            ..open("/lax/")
+        });
     });
     for (target, expected) in [
         ("/api/x", "/x"),
@@ -182,10 +225,10 @@ fn a_star_is_a_character_like_any_other() {
 fn a_host_is_the_same_host_in_every_spelling() {
     let gw = TestGateway::with(|config| {
         config.routes.push(Route { host: Some(HostPattern::Suffix(".example.com".to_owned())), ..open("/") });
-        config.routes.extend(["a.b.example.com", "xn--fiqs8s.example.com"].map(|name| Route {
-            host: Some(HostPattern::Exact(name.to_owned())),
-            ..Route::new("/", "app")
-        }));
+        config.routes.extend(
+            ["a.b.example.com", "xn--fiqs8s.example.com"]
+                .map(|name| Route { host: Some(HostPattern::Exact(name.to_owned())), ..Route::new("/", "app") }),
+        );
     });
     let mut cases: Vec<(String, &str)> = Vec::new();
     for strict in ["a.b.example.com", "xn--fiqs8s.example.com"] {
@@ -197,16 +240,33 @@ fn a_host_is_the_same_host_in_every_spelling() {
     }
     cases.extend(["c.example.com", "C.Example.Com.:80", "a.b.c.example.com"].map(|host| (host.to_owned(), "200")));
     for junk in [
-        "", "a.b.example.com..", ".a.b.example.com", "a..b.example.com", "a.b.example.com:x", "a.b.example.com:99999", "a.b.example.com:80:80",
-        "a.b.example.com/", "a.b.example.com, c.example.com", "c.example.com a.b.example.com", "a%2eb.example.com", "me@c.example.com",
-        "中国.example.com", "[::1", "*.example.com", "a.b.example.com\\",
+        "",
+        "a.b.example.com..",
+        ".a.b.example.com",
+        "a..b.example.com",
+        "a.b.example.com:x",
+        "a.b.example.com:99999",
+        "a.b.example.com:80:80",
+        "a.b.example.com/",
+        "a.b.example.com, c.example.com",
+        "c.example.com a.b.example.com",
+        "a%2eb.example.com",
+        "me@c.example.com",
+        "中国.example.com",
+        "[::1",
+        "*.example.com",
+        "a.b.example.com\\",
     ] {
         cases.push((junk.to_owned(), "400 bad_request"));
     }
     for (host, answer) in cases {
         let attack = gw.attack(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!(attack.answer, answer, "{host:?}");
-        assert_eq!(attack.seen.iter().map(|seen| seen.header("host").unwrap()).next(), (answer == "200").then_some(&*host), "{host}");
+        assert_eq!(
+            attack.seen.iter().map(|seen| seen.header("host").unwrap()).next(),
+            (answer == "200").then_some(&*host),
+            "{host}"
+        );
         let attack = gw.attack(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         let verdict = attack.answer.trim_end_matches(" bad_request");
         assert_eq!(verdict, answer.trim_end_matches(" bad_request"), "http://{host}/");
@@ -225,7 +285,9 @@ fn three_hundred_hosts_are_matched_like_three() {
     });
     let mut client = gw.client();
     for n in 0..300 {
-        for host in [format!("host-{n}.example.com"), format!("HOST-{n}.Example.COM."), format!("Host-{n}.example.com:80")] {
+        for host in
+            [format!("host-{n}.example.com"), format!("HOST-{n}.Example.COM."), format!("Host-{n}.example.com:80")]
+        {
             let reply = client.raw(format!("GET /%61dmin HTTP/1.1\r\nHost: {host}\r\n\r\n"));
             assert_eq!(reply.verdict(), "401 token_missing", "{host}");
         }
@@ -237,10 +299,19 @@ fn three_hundred_hosts_are_matched_like_three() {
 #[test]
 fn our_own_endpoints_have_one_path_each() {
     let gw = TestGateway::with(|config| config.routes = vec![Route { allow_semicolon: true, ..open("/") }]);
-    for target in ["/v1/session", "/v1//session", "/./v1/./session", "/v1/%73ession", "//v1/session?x", "http://api.example.com/v1/session"] {
+    for target in [
+        "/v1/session",
+        "/v1//session",
+        "/./v1/./session",
+        "/v1/%73ession",
+        "//v1/session?x",
+        "http://api.example.com/v1/session",
+    ] {
         assert_eq!(asked(&gw, target), "401 token_missing", "{target}");
     }
-    for target in ["/v1/session/", "/v1/session/x", "/V1/session", "/v1/Session", "/v1/session;v=1", "/v1/sessions", "/v1"] {
+    for target in
+        ["/v1/session/", "/v1/session/x", "/V1/session", "/v1/Session", "/v1/session;v=1", "/v1/sessions", "/v1"]
+    {
         assert_eq!(asked(&gw, target), target);
     }
 }
@@ -274,9 +345,13 @@ fn the_upstream_sees_the_canonical_path_and_the_query_as_it_came() {
         assert_eq!(asked(&gw, expected), expected, "a second time nothing changes");
     }
     let root = TestGateway::with(|config| config.routes = vec![open("/")]);
-    for (target, expected) in
-        [("http://api.example.com", "/"), ("http://api.example.com?a/../b", "/?a/../b"), ("/?", "/?"), ("//", "/"), ("/.", "/")]
-    {
+    for (target, expected) in [
+        ("http://api.example.com", "/"),
+        ("http://api.example.com?a/../b", "/?a/../b"),
+        ("/?", "/?"),
+        ("//", "/"),
+        ("/.", "/"),
+    ] {
         assert_eq!(asked(&root, target), expected, "{target}");
     }
 }
@@ -286,7 +361,11 @@ fn decoded(path: &str) -> String {
     let mut out = Vec::new();
     let mut rest = path.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
-        let escape = if *byte == b'%' { after.get(..2).and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok()) } else { None };
+        let escape = if *byte == b'%' {
+            after.get(..2).and_then(|hex| u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok())
+        } else {
+            None
+        };
         out.push(escape.unwrap_or(*byte));
         rest = if escape.is_some() { &after[2..] } else { after };
     }
@@ -314,8 +393,36 @@ fn no_path_gets_out_of_the_open_folder() {
         config.routes.retain(|route| route.path != "/public/" || route.allow_semicolon);
     });
     let parts = prop::sample::select(vec![
-        "/", "/", "/public", "/public/", "admin", ".", "..", "%2e", "%2E%2e", "%252e", "%2f", "%252F", ";", "%3b", "\\", "%5c", "%", "%25", "2e",
-        "5c", "a", "%61", "#", "?", "%3f", "%00", "*", "http://api.example.com", "@", ":",
+        "/",
+        "/",
+        "/public",
+        "/public/",
+        "admin",
+        ".",
+        "..",
+        "%2e",
+        "%2E%2e",
+        "%252e",
+        "%2f",
+        "%252F",
+        ";",
+        "%3b",
+        "\\",
+        "%5c",
+        "%",
+        "%25",
+        "2e",
+        "5c",
+        "a",
+        "%61",
+        "#",
+        "?",
+        "%3f",
+        "%00",
+        "*",
+        "http://api.example.com",
+        "@",
+        ":",
     ]);
     let paths = (prop::sample::select(vec!["/public", "/", ""]), prop::collection::vec(parts, 0..8));
     let mut runner = TestRunner::new(Cases { cases: 400, failure_persistence: None, ..Cases::default() });
@@ -323,17 +430,24 @@ fn no_path_gets_out_of_the_open_folder() {
         let target = format!("{start}{}", parts.concat());
         let attack = gw.attack(get(&target));
         for seen in &attack.seen {
-            let (path, query) = seen.target.split_once('?').map_or((&*seen.target, None), |(path, query)| (path, Some(query)));
+            let (path, query) =
+                seen.target.split_once('?').map_or((&*seen.target, None), |(path, query)| (path, Some(query)));
             prop_assert_eq!(query, target.split_once('?').map(|(_, query)| query), "the query of {}", target);
             let again = canonicalise(path);
             prop_assert_eq!(again.as_ref().map(|path| path.as_str()), Ok(path), "{} is not canonical", path);
             for view in [path.to_owned(), decoded(path), decoded(&decoded(path))] {
                 let place = resolved(&view);
-                prop_assert!(place == "/public" || place.starts_with("/public/"), "{target} led to {place} by way of {view}");
+                prop_assert!(
+                    place == "/public" || place.starts_with("/public/"),
+                    "{target} led to {place} by way of {view}"
+                );
             }
         }
         let refused = attack.answer.starts_with("400") || attack.answer == "401 token_missing";
-        prop_assert!(if attack.seen.is_empty() { refused && attack.bytes == 0 } else { attack.answer == "200" }, "{target}: {attack:?}");
+        prop_assert!(
+            if attack.seen.is_empty() { refused && attack.bytes == 0 } else { attack.answer == "200" },
+            "{target}: {attack:?}"
+        );
         Ok(())
     });
     outcome.unwrap();
