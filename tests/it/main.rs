@@ -7,4 +7,5 @@ mod framing;
 mod identity_header;
 mod paths;
 mod smoke;
+mod strangers;
 mod two_parsers;
