@@ -2,4 +2,10 @@
 
 mod support;
 
+mod forwarded;
+mod framing;
+mod identity_header;
+mod paths;
 mod smoke;
+mod strangers;
+mod two_parsers;
