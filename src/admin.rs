@@ -27,7 +27,8 @@ use prometheus_client::{
 use crate::{config::sections, model::Secret, session::Sessions, telemetry::Counters};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const OPEN_METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Answers operators.
 pub struct Admin {
@@ -58,7 +59,9 @@ impl Admin {
     /// Answers one request. Its body is of no interest.
     pub fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         match path {
             "/healthz" => text(StatusCode::OK, "alive\n"),
@@ -66,7 +69,11 @@ impl Admin {
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/metrics" => self.metrics(),
             _ if self.knows(headers) => text(StatusCode::NOT_FOUND, "nothing here\n"),
-            _ => text(StatusCode::UNAUTHORIZED, "the admin token is needed\n"),
+            _ => {
+                let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is needed\n");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+            }
         }
     }
 
