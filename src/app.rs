@@ -192,9 +192,8 @@ impl App {
 }
 
 fn listen(addrs: &[SocketAddr], workers: usize) -> Result<Vec<Listener>, Error> {
-    let bind = |addr: &SocketAddr| {
-        Listener::bind(*addr, workers).map_err(|source| Error::Listen { addr: *addr, source })
-    };
+    let bind =
+        |addr: &SocketAddr| Listener::bind(*addr, workers).map_err(|source| Error::Listen { addr: *addr, source });
     addrs.iter().map(bind).collect()
 }
 
@@ -249,7 +248,15 @@ impl Parts {
         let proxy = Proxy::new(&config.upstreams, &config.identity, &config.server, Arc::clone(&self.counters));
         let json = config.log.format == LogFormat::Json;
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone());
-        Gateway::new(Arc::clone(&self.snapshot), Arc::clone(&self.sessions), api, proxy, log, seed)
+        Gateway::new(
+            Arc::clone(&self.snapshot),
+            Arc::clone(&self.sessions),
+            api,
+            proxy,
+            log,
+            Arc::clone(&self.clock),
+            seed,
+        )
     }
 }
 

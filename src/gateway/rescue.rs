@@ -177,12 +177,10 @@ fn denied(why: Denial) -> Rescue {
 
 fn body(error: &BodyError) -> Rescue {
     match error {
-        BodyError::TooLarge => Rescue::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "The request body is larger than allowed.",
-        )
-        .close(),
+        BodyError::TooLarge => {
+            Rescue::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request body is larger than allowed.")
+                .close()
+        }
         BodyError::TimedOut => request_timeout(),
         BodyError::Broken(_) => bad_request("The request body broke off or is not well-formed."),
     }
@@ -197,7 +195,7 @@ fn endpoint(error: &api::Error) -> Rescue {
             Rescue::new(StatusCode::BAD_REQUEST, "unknown_app", "This appId is not configured here.")
         }
         api::Error::Limited { retry_after } => rate_limited(*retry_after),
-        api::Error::Login(why, _) => failed_login(*why),
+        api::Error::Login { why, .. } => failed_login(*why),
         api::Error::Session(_) => store_unavailable(),
         api::Error::NoSession | api::Error::Encode(_) => ours(),
     }
@@ -241,11 +239,15 @@ fn forwarding(error: &proxy::Error) -> Rescue {
         proxy::Error::NoUpstream | proxy::Error::BadTarget => ours(),
         proxy::Error::UnderscoreHeader => bad_request("Header names with an underscore are not taken here."),
         proxy::Error::Body(error) => body(error),
-        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Switched => {
-            Rescue::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", "The service behind this gateway can't be reached.")
-        }
-        proxy::Error::Timeout => {
-            Rescue::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "The service behind this gateway took too long.")
-        }
+        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Switched => Rescue::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream_unreachable",
+            "The service behind this gateway can't be reached.",
+        ),
+        proxy::Error::Timeout => Rescue::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream_timeout",
+            "The service behind this gateway took too long.",
+        ),
     }
 }
