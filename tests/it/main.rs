@@ -2,4 +2,10 @@
 
 mod support;
 
+mod access_log;
+mod admin;
+mod errors;
+mod limits;
+mod login;
+mod sessions;
 mod smoke;
