@@ -56,7 +56,8 @@ pub(super) fn is_ours(name: &HeaderName, peer: &Peer) -> bool {
         || *name == X_FORWARDED_FOR
         || *name == X_FORWARDED_PROTO
         || *name == X_FORWARDED_HOST;
-    rebuilt || (!peer.trusted && is_claim(name))
+    // A proxy of ours writes these with dashes. Written otherwise it is what the proxy's client sent and nobody noticed.
+    rebuilt || (is_claim(name) && !(peer.trusted && is_dashed(name)))
 }
 
 fn is_claim(name: &HeaderName) -> bool {
@@ -69,9 +70,14 @@ fn is_claim(name: &HeaderName) -> bool {
                 .any(|claim| text.len() == claim.as_str().len() && dashed_prefix(text, claim.as_str().as_bytes())))
 }
 
-/// Whether `text` begins with `prefix`, with `_` for `-` too.
+/// Whether `text` begins with `prefix`, where CGI and its heirs would say so: to some of them any mark is a `-`.
 fn dashed_prefix(text: &[u8], prefix: &[u8]) -> bool {
-    text.len() >= prefix.len() && text.iter().zip(prefix).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+    let alike = |(a, b): (&u8, &u8)| a == b || (*b == b'-' && !a.is_ascii_alphanumeric());
+    text.len() >= prefix.len() && text.iter().zip(prefix).all(alike)
+}
+
+fn is_dashed(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(|b| b == b'-' || b.is_ascii_alphanumeric())
 }
 
 /// What a trusted proxy told of the way before it. Empty from anybody else.

@@ -18,8 +18,8 @@ impl Headers {
         Self { names: names.clone() }
     }
 
-    /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `-` and `_` alike, and names
-    /// beginning with `X-WX-` are `CloudRun`'s, which a backend may believe even where we don't set them.
+    /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `_` for `-`, some for any mark
+    /// at all, and names beginning with `X-WX-` are `CloudRun`'s, which a backend may believe even where we don't set them.
     pub(super) fn owns(&self, name: &HeaderName) -> bool {
         let name = name.as_str().as_bytes();
         begins_like(name, b"x-wx-")
@@ -48,14 +48,14 @@ impl Headers {
     }
 }
 
-/// Whether `name` begins with `ours`, where `_` counts as `-`. Both are lower case already.
+/// Whether `name` begins with `ours`, where one mark is as good as another. Both are lower case already.
 fn begins_like(name: &[u8], ours: &[u8]) -> bool {
     name.len() >= ours.len()
         && name.iter().zip(ours).all(|(a, b)| a == b || (is_separator(*a) && is_separator(*b)))
 }
 
 fn is_separator(byte: u8) -> bool {
-    byte == b'-' || byte == b'_'
+    !byte.is_ascii_alphanumeric()
 }
 
 #[cfg(test)]
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn whatever_could_be_read_as_ours_is_ours() {
-        for name in ["my-user", "my_user", "x-wx-openid", "x_wx_openid", "x-wx_openid", "X_WX-Anything", "x-wx-source"] {
+        for name in ["my-user", "my_user", "x-wx-openid", "x_wx_openid", "x-wx_openid", "X_WX-Anything", "x-wx-source", "x.wx~openid"] {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             assert!(headers().owns(&name), "{name}");
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{io::ReadBuf, net::TcpStream, time::sleep};
@@ -24,7 +24,7 @@ use super::{
     deadline::Tick,
     drain::Drain,
     refuse,
-    traffic::{Due, Phase, Traffic},
+    traffic::{BodyLeft, Due, Phase, Traffic},
     wire::Wire,
 };
 
@@ -195,7 +195,10 @@ fn requests<S: Service>(
                 pending::<()>().await;
             }
             let request = request.map(|body| RequestBody::new(body, traffic.body()));
-            let response = service.call(request, &conn, traffic.timer()).await;
+            let mut response = service.call(request, &conn, traffic.timer()).await;
+            if traffic.body_left() == BodyLeft::ChunkedLost {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(response.map(|body| Answer::new(body, traffic)))
         }
     })
@@ -221,6 +224,9 @@ impl Driver<'_> {
         // A refusal waits for the answers before it: a client may have sent several requests at once.
         if self.traffic.refusal().is_some() && !self.traffic.unflushed() {
             return Look::End(End::Refused);
+        }
+        if self.traffic.is_lost() {
+            return Look::End(End::Done);
         }
         if self.traffic.wants_new_parser() {
             return Look::End(End::Replace);

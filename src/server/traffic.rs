@@ -35,8 +35,10 @@ pub(super) enum BodyLeft {
     Exact(u64),
     /// Chunks, whose end only the parser sees.
     Chunked,
-    /// Chunks, and nobody reads them any more: all read, or given up.
+    /// Chunks, all read.
     ChunkedOver,
+    /// Chunks that nobody reads any more. Where they end nobody will know: no request can follow.
+    ChunkedLost,
 }
 
 /// What the driver is to do now that some time has passed.
@@ -100,7 +102,8 @@ impl Traffic {
 
     pub(super) fn body_left(&self) -> BodyLeft {
         match self.body_left.get() {
-            BodyLeft::Chunked if self.body.is_over() => BodyLeft::ChunkedOver,
+            BodyLeft::Chunked if self.body.is_whole() => BodyLeft::ChunkedOver,
+            BodyLeft::Chunked if self.body.is_given_up() => BodyLeft::ChunkedLost,
             left => left,
         }
     }
@@ -184,6 +187,11 @@ impl Traffic {
     /// The parser has read past a chunked body, perhaps into the next head: take its buffer back.
     pub(super) fn wants_new_parser(&self) -> bool {
         self.body_left() == BodyLeft::ChunkedOver && self.quiet()
+    }
+
+    /// The last answer has gone out, and what may still come is the rest of a body: there is nothing to go on with.
+    pub(super) fn is_lost(&self) -> bool {
+        self.body_left() == BodyLeft::ChunkedLost && self.phase.get() == Phase::Idle && !self.unflushed.get()
     }
 
     /// What is due at this moment.

@@ -62,7 +62,9 @@ impl Wire {
         match (self.traffic.body_left(), self.traffic.phase()) {
             (BodyLeft::Chunked, _) => Expect::Body(u64::MAX),
             (BodyLeft::Exact(left @ 1..), _) => Expect::Body(left),
-            (BodyLeft::ChunkedOver, _) | (BodyLeft::Exact(0), Phase::Request) => Expect::Nothing,
+            (BodyLeft::ChunkedOver | BodyLeft::ChunkedLost, _) | (BodyLeft::Exact(0), Phase::Request) => {
+                Expect::Nothing
+            },
             (BodyLeft::Exact(0), Phase::Idle | Phase::Head) => Expect::Head,
         }
     }

@@ -51,9 +51,14 @@ impl BodyWatch {
         self.bytes.set(0);
     }
 
-    /// Whether the body was read to its end, or nobody wants the rest.
-    pub fn is_over(&self) -> bool {
-        self.whole.get() || self.given_up.get()
+    /// Whether the body was read to its end.
+    pub fn is_whole(&self) -> bool {
+        self.whole.get()
+    }
+
+    /// Whether nobody wants the rest of the body.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.get()
     }
 
     /// Ends the reader's patience, if the client has been silent for so long. True when it has.

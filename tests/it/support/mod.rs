@@ -1,6 +1,7 @@
 //! The harness: a real gateway on free ports, with a stand-in for WeChat, a recording upstream and a clock that stands
 //! still. Everything is read and written as bytes, because half of the stories are about bytes.
 
+pub mod attack;
 pub mod client;
 pub mod messages;
 pub mod refusal;
