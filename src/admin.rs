@@ -59,7 +59,9 @@ impl Admin {
     /// Answers one request. Its body is of no interest.
     pub fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         match path {
             "/healthz" => text(StatusCode::OK, "alive\n"),
@@ -67,7 +69,11 @@ impl Admin {
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/metrics" => self.metrics(),
             _ if self.knows(headers) => text(StatusCode::NOT_FOUND, "nothing here\n"),
-            _ => text(StatusCode::UNAUTHORIZED, "the admin token is needed\n"),
+            _ => {
+                let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is needed\n");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+            }
         }
     }
 

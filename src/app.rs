@@ -266,7 +266,15 @@ impl Parts {
         let proxy = Proxy::new(&config.upstreams, &config.identity, &config.server, Arc::clone(&self.counters));
         let json = config.log.format == LogFormat::Json;
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone());
-        Gateway::new(Arc::clone(&self.snapshot), Arc::clone(&self.sessions), api, proxy, log, seed)
+        Gateway::new(
+            Arc::clone(&self.snapshot),
+            Arc::clone(&self.sessions),
+            api,
+            proxy,
+            log,
+            Arc::clone(&self.clock),
+            seed,
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{login, session, web::BodyError, wechat};
+use crate::{login, model::AppId, session, web::BodyError, wechat};
 
 /// Why an endpoint of ours can't give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,15 @@ pub enum Error {
     },
     /// WeChat said no, or could not be asked.
     #[error("the login failed")]
-    Login(LoginFailure, #[source] login::Error),
+    Login {
+        /// What the answer depends on.
+        why: LoginFailure,
+        /// Where to.
+        app: AppId,
+        /// The whole story.
+        #[source]
+        source: login::Error,
+    },
     /// The session store could not be asked.
     #[error("the session could not be changed")]
     Session(#[source] session::Error),
@@ -61,9 +69,16 @@ pub enum LoginFailure {
     Internal,
 }
 
-impl From<login::Error> for Error {
-    fn from(error: login::Error) -> Self {
-        let failure = match &error {
+impl Error {
+    /// A login to `app` that failed.
+    pub(super) fn login(app: &AppId, source: login::Error) -> Self {
+        Error::Login { why: LoginFailure::of(&source), app: app.clone(), source }
+    }
+}
+
+impl LoginFailure {
+    fn of(error: &login::Error) -> Self {
+        match error {
             login::Error::WeChat(error) => match error {
                 wechat::Error::CodeInvalid(_) => LoginFailure::CodeInvalid,
                 wechat::Error::CodeUsed(_) => LoginFailure::CodeUsed,
@@ -77,7 +92,49 @@ impl From<login::Error> for Error {
             },
             login::Error::Session(_) => LoginFailure::Store,
             login::Error::Interrupted => LoginFailure::Internal,
-        };
-        Error::Login(failure, error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::wechat::{Flaw, Refusal, Stage, Trouble};
+
+    #[test]
+    fn every_way_a_login_fails_has_its_answer() {
+        let no = || Refusal { errcode: 1, rid: None };
+        let trouble = Trouble { stage: Stage::Connect, kind: None };
+        for (error, why) in [
+            (wechat::Error::CodeInvalid(no()), LoginFailure::CodeInvalid),
+            (wechat::Error::CodeUsed(no()), LoginFailure::CodeUsed),
+            (wechat::Error::UserBlocked(no()), LoginFailure::UserBlocked),
+            (wechat::Error::RateLimited(no()), LoginFailure::RateLimited),
+            (wechat::Error::Busy(no()), LoginFailure::Busy),
+            (wechat::Error::BrokenAnswer(Flaw::NotJson), LoginFailure::Unreachable),
+            (wechat::Error::Unreachable(trouble), LoginFailure::Unreachable),
+            (wechat::Error::Timeout, LoginFailure::Timeout),
+            (wechat::Error::Misconfigured { refusal: no(), mend: "it" }, LoginFailure::Misconfigured("it")),
+            (wechat::Error::UnknownApp, LoginFailure::Internal),
+        ] {
+            assert_eq!(LoginFailure::of(&login::Error::WeChat(error.clone())), why, "{error:?}");
+        }
+        let store = login::Error::Session(Arc::new(session::Error::StoreUnavailable));
+        assert_eq!(LoginFailure::of(&store), LoginFailure::Store);
+        assert_eq!(LoginFailure::of(&login::Error::Interrupted), LoginFailure::Internal);
+    }
+
+    #[test]
+    fn a_failed_login_tells_the_app_and_the_whole_story() {
+        let app = AppId::parse("wx1").unwrap();
+        let error = Error::login(&app, login::Error::WeChat(wechat::Error::Timeout));
+        assert!(matches!(&error, Error::Login { why: LoginFailure::Timeout, app: told, .. } if *told == app));
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(
+            (error.to_string(), source.as_deref()),
+            ("the login failed".to_owned(), Some("the code could not be exchanged"))
+        );
     }
 }

@@ -3,7 +3,7 @@
 //! | path under the prefix | method | does |
 //! |---|---|---|
 //! | `/verify` | POST | login code → session → token |
-//! | `/session` | GET | how the caller's session stands |
+//! | `/session` | GET, HEAD | how the caller's session stands |
 //! | `/logout` | POST | ends this session, or all of the user's |
 
 mod error;
@@ -34,7 +34,7 @@ pub use error::{Error, LoginFailure};
 pub enum Endpoint {
     /// `POST /v1/verify`
     Verify,
-    /// `GET /v1/session`
+    /// `GET /v1/session`, and HEAD
     Session,
     /// `POST /v1/logout`
     Logout,

@@ -45,7 +45,7 @@ pub(super) async fn answer(api: &Api, body: RequestBody, ip: IpAddr) -> Result<R
         Error::Limited { retry_after: limited.retry_after }
     })?;
     let code = LoginCode::new(asked.js_code.as_str());
-    let issued = api.login.exchange(app, &code).await?;
+    let issued = api.login.exchange(app, &code).await.map_err(|error| Error::login(app, error))?;
     json(&Told { token: issued.token.expose(), expires_in: issued.expires_in.as_secs() })
 }
 

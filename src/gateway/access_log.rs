@@ -13,7 +13,11 @@ use std::{
 use http::{HeaderValue, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use crate::{auth::Access, model::Clock, telemetry::LineBuffer};
+use crate::{
+    auth::Access,
+    model::{AppId, Clock},
+    telemetry::LineBuffer,
+};
 
 /// The status that stands for "the client went away before there was an answer". It is only ever logged.
 const CLIENT_GONE: u16 = 499;
@@ -33,6 +37,8 @@ pub struct Entry {
     pub route: Option<usize>,
     /// The endpoint of ours that answered.
     pub endpoint: Option<&'static str>,
+    /// The app that a login was for, where it failed.
+    pub app: Option<AppId>,
     /// What was found out about the caller.
     pub access: Option<Access>,
     /// What was answered; `None` while there is no answer.
@@ -61,6 +67,7 @@ impl Entry {
             target: Uri::default(),
             route: None,
             endpoint: None,
+            app: None,
             access: None,
             status: None,
             code: None,
@@ -132,6 +139,8 @@ impl AccessLog {
         if let Some(session) = entry.access.as_ref().and_then(Access::session) {
             line.text("app", session.identity().user.app.as_str());
             line.number("user", format_args!("\"{}\"", session.tag()));
+        } else if let Some(app) = &entry.app {
+            line.text("app", app.as_str());
         }
         line.number("status", format_args!("{}", entry.status.map_or(CLIENT_GONE, |s| s.as_u16())));
         if let Some(code) = entry.code {
@@ -196,17 +205,23 @@ impl Line<'_> {
         let _ = self.out.write_fmt(value);
     }
 
-    /// A text from outside: nothing in it can end the string, the field or the line.
+    /// A text from outside: nothing in it can end the string, the field or the line, on whatever it is read. Beyond
+    /// ASCII there are more line ends and more terminal commands than one would list here, so all of that is escaped.
     fn text(&mut self, key: &str, value: &str) {
         self.key(key);
         self.out.push(b'"');
-        let mut rest = value.as_bytes();
-        while let Some(at) = rest.iter().position(|b| *b < 0x20 || *b == 0x7f || *b == b'"' || *b == b'\\') {
-            self.out.extend_from_slice(&rest[..at]);
-            let _ = write!(self.out, "\\u{:04x}", rest[at]);
-            rest = &rest[at + 1..];
+        let unsafe_in_a_log = |c: char| !matches!(c, ' '..='~') || c == '"' || c == '\\';
+        let mut rest = value;
+        while let Some(at) = rest.find(unsafe_in_a_log) {
+            let (plain, tail) = rest.split_at(at);
+            self.out.extend_from_slice(plain.as_bytes());
+            let mut chars = tail.chars();
+            for unit in chars.next().map(|c| c.encode_utf16(&mut [0; 2]).to_vec()).unwrap_or_default() {
+                let _ = write!(self.out, "\\u{unit:04x}");
+            }
+            rest = chars.as_str();
         }
-        self.out.extend_from_slice(rest);
+        self.out.extend_from_slice(rest.as_bytes());
         self.out.push(b'"');
     }
 }

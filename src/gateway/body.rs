@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::proxy::Forwarded;
@@ -30,7 +31,8 @@ pub enum Content {
 
 impl Body {
     pub(super) fn new(content: Content, mut ticket: Ticket) -> Self {
-        ticket.entry.complete = content.is_end();
+        // An answer to HEAD is whole without its body.
+        ticket.entry.complete = content.is_end() || ticket.entry.method == Some(Method::HEAD);
         Self { content, ticket }
     }
 }

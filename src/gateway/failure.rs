@@ -5,7 +5,9 @@ use std::error::Error as StdError;
 
 use crate::{
     api::{self, LoginFailure},
-    auth, proxy, routing, session,
+    auth,
+    model::AppId,
+    proxy, routing, session,
     web::Refusal,
 };
 
@@ -38,7 +40,15 @@ impl Failure {
     /// What an operator has to mend before this can work, if that is the trouble.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Failure::Api(api::Error::Login(LoginFailure::Misconfigured(mend), _)) => Some(mend),
+            Failure::Api(api::Error::Login { why: LoginFailure::Misconfigured(mend), .. }) => Some(mend),
+            _ => None,
+        }
+    }
+
+    /// The app whose login failed, if that is the trouble.
+    pub fn app(&self) -> Option<&AppId> {
+        match self {
+            Failure::Api(api::Error::Login { app, .. }) => Some(app),
             _ => None,
         }
     }

@@ -6,7 +6,15 @@ mod failure;
 mod rescue;
 mod snapshot;
 
-use std::{borrow::Cow, cell::RefCell, fmt::Write as _, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    fmt::Write as _,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
@@ -16,7 +24,7 @@ use tokio::time::Instant;
 use crate::{
     api::{Api, Caller, Endpoint},
     auth::{self, Access, Credentials, Decision, bearer},
-    model::AppId,
+    model::{AppId, Clock},
     proxy::{self, Forward, Peer, Proxy},
     routing::{self, AuthRule, BadTarget, Rule, Target},
     session::Sessions,
@@ -37,6 +45,7 @@ pub struct Gateway {
     api: Api,
     proxy: Proxy,
     log: Rc<AccessLog>,
+    clock: Arc<dyn Clock>,
     ids: RefCell<SmallRng>,
     writer: HeaderWriter,
 }
@@ -55,10 +64,11 @@ impl Gateway {
         api: Api,
         proxy: Proxy,
         log: Rc<AccessLog>,
+        clock: Arc<dyn Clock>,
         seed: [u8; 32],
     ) -> Self {
         let ids = RefCell::new(SmallRng::from_seed(seed));
-        Self { snapshot, sessions, api, proxy, log, ids, writer: HeaderWriter::default() }
+        Self { snapshot, sessions, api, proxy, log, clock, ids, writer: HeaderWriter::default() }
     }
 
     /// A connection has come in.
@@ -81,7 +91,12 @@ impl Gateway {
     pub fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
         let id = self.new_id();
         let mut ticket = Ticket::new(Rc::clone(&self.log), Entry::new(id, conn.peer.ip()));
-        let response = explain(&Failure::Refused(why), &mut ticket.entry);
+        let mut response = explain(&Failure::Refused(why), &mut ticket.entry);
+        // hyper dates the answers that go through it; this one does not.
+        let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis());
+        if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
+            response.headers_mut().insert(header::DATE, date);
+        }
         ticket.entry.status = Some(response.status());
         ticket.entry.bytes = response.body().len() as u64;
         ticket.entry.complete = true;
@@ -237,12 +252,12 @@ fn explain(failure: &Failure, entry: &mut Entry) -> Response<Bytes> {
     let rescue = rescue(failure);
     entry.code = Some(rescue.code);
     entry.cause = failure.cause();
-    if let Some(advice) = failure.advice() {
-        tracing::error!(
-            request = entry.id.to_str().unwrap_or_default(),
-            advice,
-            "a login failed because of the set-up"
-        );
+    if let Some(app) = failure.app() {
+        entry.app = Some(app.clone());
+        if let Some(advice) = failure.advice() {
+            let request = entry.id.to_str().unwrap_or_default();
+            tracing::error!(request, app = app.as_str(), advice, "a login failed because of the set-up");
+        }
     }
     rescue.into_response(&entry.id)
 }

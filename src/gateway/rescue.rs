@@ -195,7 +195,7 @@ fn endpoint(error: &api::Error) -> Rescue {
             Rescue::new(StatusCode::BAD_REQUEST, "unknown_app", "This appId is not configured here.")
         }
         api::Error::Limited { retry_after } => rate_limited(*retry_after),
-        api::Error::Login(why, _) => failed_login(*why),
+        api::Error::Login { why, .. } => failed_login(*why),
         api::Error::Session(_) => store_unavailable(),
         api::Error::NoSession | api::Error::Encode(_) => ours(),
     }

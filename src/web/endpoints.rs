@@ -7,7 +7,7 @@ pub const SESSION: &str = "/session";
 /// The end of it.
 pub const LOGOUT: &str = "/logout";
 
-const ALL: &[(&str, &str)] = &[(VERIFY, "POST"), (SESSION, "GET"), (LOGOUT, "POST")];
+const ALL: &[(&str, &str)] = &[(VERIFY, "POST"), (SESSION, "GET, HEAD"), (LOGOUT, "POST")];
 
 /// The methods of the endpoint at this canonical path, as an `Allow` header lists them; `None` when it is none of ours.
 pub fn methods_of(prefix: &str, path: &str) -> Option<&'static str> {
@@ -22,7 +22,7 @@ mod tests {
     #[test]
     fn only_exact_paths_are_ours() {
         assert_eq!(methods_of("/v1", "/v1/verify"), Some("POST"));
-        assert_eq!(methods_of("/v1", "/v1/session"), Some("GET"));
+        assert_eq!(methods_of("/v1", "/v1/session"), Some("GET, HEAD"));
         for path in ["/v1/verify/", "/v1/verify/x", "/v1/orders", "/v1", "/", "/verify", "/V1/verify", "/v2/verify"] {
             assert_eq!(methods_of("/v1", path), None, "{path}");
         }

@@ -2,10 +2,16 @@
 
 mod support;
 
+mod access_log;
+mod admin;
+mod errors;
 mod forwarded;
 mod framing;
 mod identity_header;
+mod limits;
+mod login;
 mod paths;
+mod sessions;
 mod smoke;
 mod strangers;
 mod two_parsers;

@@ -3,6 +3,8 @@
 
 pub mod attack;
 pub mod client;
+pub mod messages;
+pub mod refusal;
 pub mod upstream;
 
 use std::{
@@ -27,6 +29,7 @@ use wxgate::{
 };
 
 pub use client::{Client, Reply};
+pub use messages::messages;
 pub use upstream::{Recorder, Seen};
 
 /// The app that most stories play in, and its secret.
@@ -93,6 +96,22 @@ impl TestGateway {
     /// Asks for a login, whatever comes of it.
     pub fn verify(&self, body: &Value) -> Reply {
         self.client().post("/v1/verify", &body.to_string())
+    }
+
+    /// The same to the first app, with a code.
+    pub fn verify_code(&self, code: &str) -> Reply {
+        self.verify(&serde_json::json!({ "jsCode": code, "appId": APP }))
+    }
+
+    /// A code that logs `openid` in to the first app.
+    pub fn code(&self, openid: &str) -> String {
+        self.wechat.make_code(APP, openid).expect("a code")
+    }
+
+    /// Waits until so many calls to WeChat hang.
+    pub fn until_hanging(&self, calls: usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(self.wechat.until_hanging(calls));
     }
 
     /// A user who has logged in: `openid` of the first app.
@@ -192,6 +211,14 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
 
 pub fn endpoint(addr: SocketAddr) -> Endpoint {
     Endpoint { host: addr.ip().to_string(), port: addr.port() }
+}
+
+/// A server that refuses every connection for as long as the socket lives: it is bound, and nobody listens.
+pub fn refusing() -> (socket2::Socket, Endpoint) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let addr = socket.local_addr().expect("an address").as_socket().expect("an IP address");
+    (socket, endpoint(addr))
 }
 
 /// Where the access log goes.
