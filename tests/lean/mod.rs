@@ -1,148 +1,23 @@
 //! The cheapest other ends a gateway can have, so that what is counted or measured is the gateway: sockets that block,
 //! buffers that are made once, nothing kept.
 
+mod wire;
+
 use std::{
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    ops::Range,
+    io,
+    net::{SocketAddr, TcpListener},
     thread,
-    time::Duration,
 };
 
-/// The app everybody logs in to.
-pub const APP: &str = "wx4f4bc4dec97d474b";
+pub(crate) use wire::Wire;
 
-/// The longest head that is taken, and how much of a body is taken at once.
-const BUFFER: usize = 64 * 1024;
-
-/// Longer than any answer takes, so that a mistake ends a run and does not hang it.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// One HTTP/1.1 connection, from either end. Reading and writing allocates nothing.
-pub struct Wire {
-    stream: TcpStream,
-    buffer: Box<[u8]>,
-    /// What was read and not yet taken.
-    unread: Range<usize>,
-    head: Range<usize>,
-}
-
-impl Wire {
-    pub fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(addr)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Self::new(stream)
-    }
-
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; BUFFER].into_boxed_slice(), unread: 0..0, head: 0..0 })
-    }
-
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
-    }
-
-    /// The next head, with its empty line. The end of the connection is an error.
-    pub fn head(&mut self) -> io::Result<&[u8]> {
-        let mut looked_at = 0;
-        loop {
-            let unread = &self.buffer[self.unread.clone()];
-            let from = looked_at.min(unread.len());
-            if let Some(at) = memchr::memmem::find(&unread[from..], b"\r\n\r\n") {
-                self.head = self.unread.start..self.unread.start + from + at + 4;
-                self.unread.start = self.head.end;
-                return Ok(&self.buffer[self.head.clone()]);
-            }
-            looked_at = unread.len().saturating_sub(3);
-            self.read_more()?;
-        }
-    }
-
-    /// Reads the body that follows the last head and gives each piece of it to `take`.
-    pub fn body(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-        let head = &self.buffer[self.head.clone()];
-        if header(head, "transfer-encoding").is_none() {
-            let length = header(head, "content-length").map_or(Ok(0), |text| number(text, 10))?;
-            return self.exactly(length, &mut take);
-        }
-        loop {
-            let size = number(self.line()?, 16)?;
-            if size == 0 {
-                while !self.line()?.is_empty() {}
-                return Ok(());
-            }
-            self.exactly(size, &mut take)?;
-            self.exactly(2, &mut |_| {})?;
-        }
-    }
-
-    fn exactly(&mut self, mut left: usize, take: &mut impl FnMut(&[u8])) -> io::Result<()> {
-        while left > 0 {
-            if self.unread.is_empty() {
-                self.read_more()?;
-            }
-            let end = self.unread.end.min(self.unread.start.saturating_add(left));
-            let piece = &self.buffer[self.unread.start..end];
-            left -= piece.len();
-            self.unread.start = end;
-            take(piece);
-        }
-        Ok(())
-    }
-
-    /// One line without its end.
-    fn line(&mut self) -> io::Result<&[u8]> {
-        loop {
-            if let Some(at) = memchr::memmem::find(&self.buffer[self.unread.clone()], b"\r\n") {
-                let line = self.unread.start..self.unread.start + at;
-                self.unread.start = line.end + 2;
-                return Ok(&self.buffer[line]);
-            }
-            self.read_more()?;
-        }
-    }
-
-    fn read_more(&mut self) -> io::Result<()> {
-        if self.unread.is_empty() {
-            self.unread = 0..0;
-        } else if self.unread.end == self.buffer.len() {
-            self.buffer.copy_within(self.unread.clone(), 0);
-            self.unread = 0..self.unread.len();
-        }
-        let room = &mut self.buffer[self.unread.end..];
-        match self.stream.read(room)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                self.unread.end += n;
-                Ok(())
-            }
-        }
-    }
-}
-
-/// The value of a head's first line with this name.
-pub fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut lines = head.split(|byte| *byte == b'\n').skip(1);
-    lines.find_map(|line| {
-        let (found, value) = line.split_at_checked(name.len())?;
-        let value = value.strip_prefix(b":")?;
-        found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
-    })
-}
-
-fn number(text: &[u8], base: u32) -> io::Result<usize> {
-    let text = str::from_utf8(text).map_err(io::Error::other)?;
-    usize::from_str_radix(text, base).map_err(io::Error::other)
-}
+/// The app everybody logs in to, and its secret.
+pub(crate) const APP: &str = "wx4f4bc4dec97d474b";
+pub(crate) const SECRET: &str = "no secret to anybody who reads this";
 
 /// Starts a backend that answers every request with what `answer` makes of its head, until the process ends. A thread per
 /// connection.
-pub fn start_backend(answer: fn(&[u8]) -> &'static [u8]) -> io::Result<SocketAddr> {
+pub(crate) fn start_backend(answer: fn(&[u8]) -> &'static [u8]) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
     thread::spawn(move || {
@@ -163,7 +38,7 @@ fn serve(mut wire: Wire, answer: fn(&[u8]) -> &'static [u8]) -> io::Result<()> {
 }
 
 /// A `gateway.toml` for one worker on a free port, with everything to one backend and nothing to stop a load.
-pub fn config(wechat: SocketAddr, backend: SocketAddr) -> String {
+pub(crate) fn config(wechat: SocketAddr, backend: SocketAddr) -> String {
     format!(
         r#"
 [server]
@@ -175,7 +50,7 @@ listen = "127.0.0.1:0"
 
 [[apps]]
 app_id = "{APP}"
-secret = "no secret to anybody who reads this"
+secret = "{SECRET}"
 api_base = "http://{wechat}"
 
 [limits]
@@ -193,7 +68,7 @@ upstream = "app"
 }
 
 /// Logs a user in by way of the stand-in and returns the token.
-pub fn login(gateway: SocketAddr, wechat: SocketAddr, openid: &str) -> io::Result<String> {
+pub(crate) fn login(gateway: SocketAddr, wechat: SocketAddr, openid: &str) -> io::Result<String> {
     let code = ask(wechat, "/_sim/codes", &format!(r#"{{"appId":"{APP}","openid":"{openid}"}}"#), "code")?;
     ask(gateway, "/v1/verify", &format!(r#"{{"jsCode":"{code}","appId":"{APP}"}}"#), "token")
 }
