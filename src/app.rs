@@ -263,7 +263,8 @@ impl Parts {
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
         );
-        let proxy = Proxy::new(&config.upstreams, &config.identity, &config.server, Arc::clone(&self.counters));
+        let counters = Arc::clone(&self.counters);
+        let proxy = Proxy::new(&config.upstreams, &config.identity, &config.apps, &config.server, counters);
         let json = config.log.format == LogFormat::Json;
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone());
         Gateway::new(

@@ -2,7 +2,12 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{auth::Access, config::sections::IdentityHeaders, web::headers::X_WX_SOURCE};
+use crate::{
+    auth::Access,
+    config::sections::{self, IdentityHeaders},
+    model::AppId,
+    web::headers::X_WX_SOURCE,
+};
 
 /// What a request that carries an identity came from, in `CloudRun`'s words.
 const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
@@ -11,11 +16,14 @@ const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
 #[derive(Debug)]
 pub(super) struct Headers {
     names: IdentityHeaders,
+    /// The apps as header values. There are few of them, and making one per request costs two allocations.
+    apps: Vec<(AppId, HeaderValue)>,
 }
 
 impl Headers {
-    pub(super) fn new(names: &IdentityHeaders) -> Self {
-        Self { names: names.clone() }
+    pub(super) fn new(names: &IdentityHeaders, apps: &[sections::App]) -> Self {
+        let value = |app: &sections::App| Some((app.app_id.clone(), app_value(&app.app_id)?));
+        Self { names: names.clone(), apps: apps.iter().filter_map(value).collect() }
     }
 
     /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `_` for `-`, some for any mark
@@ -32,7 +40,7 @@ impl Headers {
     /// must have been removed before.
     pub(super) fn tell(&self, headers: &mut HeaderMap, access: &Access) {
         let Some(identity) = access.identity() else { return };
-        let app = HeaderValue::from_str(identity.user.app.as_str()).ok();
+        let app = self.app(&identity.user.app);
         let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
         let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
         let unionid = unionid.and_then(|id| HeaderValue::from_maybe_shared(id).ok());
@@ -44,6 +52,16 @@ impl Headers {
         }
         headers.insert(X_WX_SOURCE, SOURCE);
     }
+
+    /// A session may be of an app that is no longer configured.
+    fn app(&self, app: &AppId) -> Option<HeaderValue> {
+        let known = self.apps.iter().find(|(known, _)| known == app);
+        known.map_or_else(|| app_value(app), |(_, value)| Some(value.clone()))
+    }
+}
+
+fn app_value(app: &AppId) -> Option<HeaderValue> {
+    HeaderValue::from_str(app.as_str()).ok()
 }
 
 /// Whether this header carries the session token. What is in it was read long before, in `auth`.
@@ -66,7 +84,7 @@ mod tests {
 
     fn headers() -> Headers {
         let names = IdentityHeaders { openid: HeaderName::from_static("my-user"), ..IdentityHeaders::default() };
-        Headers::new(&names)
+        Headers::new(&names, &[])
     }
 
     #[test]

@@ -73,12 +73,13 @@ impl Proxy {
     pub fn new(
         upstreams: &[sections::Upstream],
         names: &sections::IdentityHeaders,
+        apps: &[sections::App],
         server: &sections::Server,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             upstreams: upstreams.iter().map(|section| (Upstream::new(section), own_host(section))).collect(),
-            identity: identity::Headers::new(names),
+            identity: identity::Headers::new(names, apps),
             underscores: server.underscore_headers,
             max_body: server.max_body,
             counters,
