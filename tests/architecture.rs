@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("login", "model wechat telemetry"),
     ("auth", "model routing session"),
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
-    ("proxy", "config upstream telemetry web auth"),
+    ("proxy", "model config upstream telemetry web auth"),
     ("admin", "model config session telemetry"),
     // Not `wechat`: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
