@@ -77,6 +77,11 @@ impl Admin {
         }
     }
 
+    /// Answers what never became a request.
+    pub fn refuse() -> Response<Bytes> {
+        text(StatusCode::BAD_REQUEST, "the request is not well-formed\n")
+    }
+
     fn metrics(&self) -> Response<Bytes> {
         let mut out = String::new();
         if encode(&mut out, &self.registry).is_err() {

@@ -93,9 +93,33 @@ pub struct App {
     public: Running,
     admin: Running,
     ready: Arc<AtomicBool>,
-    control: runtime::Runtime,
+    control: Control,
     lines: Arc<Mutex<LineWriter>>,
     parts: Arc<Parts>,
+}
+
+/// The runtime of the control side. It goes without waiting: exchanges that are still waiting for WeChat have nobody left
+/// to tell.
+#[derive(Debug)]
+struct Control {
+    handle: runtime::Handle,
+    runtime: Option<runtime::Runtime>,
+}
+
+impl Control {
+    fn start() -> io::Result<Self> {
+        let mut builder = runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What all workers share.
@@ -117,22 +141,17 @@ impl App {
         let options = Options::from_section(&config.server);
         let listeners = listen(&config.server.listen, options.workers)?;
         let admin_listener = listen(&[config.admin.listen], 1)?;
-        let control = runtime::Builder::new_multi_thread()
-            .worker_threads(CONTROL_THREADS)
-            .thread_name("control")
-            .enable_all()
-            .build()
-            .map_err(Error::Workers)?;
+        let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
-        let parts = Arc::new(parts(config, world.clock, world.entropy, counters, control.handle())?);
+        let parts = Arc::new(parts(config, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
         let (shared, handles) = (Arc::clone(&parts), Arc::clone(&lines));
-        let public = server::start(listeners, options, move |worker| {
+        let public = server::start(listeners, &options, move |worker| {
             let log = shared.config.log.access.then(|| handles.lock().unwrap_or_else(PoisonError::into_inner).handle());
             Front(shared.gateway(log, seeds[worker]))
         })
@@ -185,8 +204,7 @@ impl App {
         let ended = self.public.join().and(self.admin.join()).map_err(Error::Workers);
         // The workers' handles are gone, so this is the last one: it writes out what is left.
         drop(self.lines);
-        // Exchanges that are still waiting for WeChat have nobody left to tell.
-        self.control.shutdown_background();
+        drop(self.control);
         ended
     }
 }
@@ -245,7 +263,8 @@ impl Parts {
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
         );
-        let proxy = Proxy::new(&config.upstreams, &config.identity, &config.server, Arc::clone(&self.counters));
+        let counters = Arc::clone(&self.counters);
+        let proxy = Proxy::new(&config.upstreams, &config.identity, &config.apps, &config.server, counters);
         let json = config.log.format == LogFormat::Json;
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone());
         Gateway::new(
@@ -320,7 +339,7 @@ fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicB
     };
     let (counters, sessions) = (Arc::clone(&parts.counters), Arc::clone(&parts.sessions));
     let admin = Arc::new(Admin::new(&parts.config.admin, Arc::clone(ready), counters, sessions));
-    server::start(listeners, options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
+    server::start(listeners, &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
 }
 
 impl Service for Back {
@@ -334,8 +353,6 @@ impl Service for Back {
     }
 
     fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from_static(b"the request is not well-formed\n"));
-        *response.status_mut() = http::StatusCode::BAD_REQUEST;
-        response
+        Admin::refuse()
     }
 }

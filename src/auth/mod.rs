@@ -180,7 +180,7 @@ mod tests {
     async fn a_session_that_has_run_out_is_no_session() {
         let world = World::new();
         let credentials = world.login("wx1").await;
-        world.clock.advance(Duration::from_secs(24 * 3600));
+        world.clock.advance(Duration::from_hours(24));
         assert_eq!(world.verdicts(None, &credentials).await, ["TokenInvalid", "anonymous", "anonymous"]);
     }
 

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_embedded_configuration_is_valid() {
-        let config = demo_config("http://127.0.0.1:1", free_port()).unwrap();
+        let config = demo_config("http://127.0.0.1:1", SocketAddr::from((Ipv4Addr::LOCALHOST, 2))).unwrap();
         assert_eq!(config.apps.len(), 1);
         assert!(config.server.listen.iter().all(|addr| addr.ip().is_loopback()));
     }

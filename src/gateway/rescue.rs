@@ -21,7 +21,7 @@ use super::failure::Failure;
 const SOON: Duration = Duration::from_secs(1);
 
 /// WeChat counts logins per user and minute.
-const NEXT_MINUTE: Duration = Duration::from_secs(60);
+const NEXT_MINUTE: Duration = Duration::from_mins(1);
 
 /// What is forwarded at all, for `Allow`.
 const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

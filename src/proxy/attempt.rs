@@ -6,9 +6,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
 use http_body::Body;
 
 use crate::{
-    web::{BodyError, BodyProgress, RequestBody, RequestTimer},
     telemetry::Counters,
     upstream::{Lease, Reuse, SendError, Upstream},
+    web::{BodyError, BodyProgress, RequestBody, RequestTimer},
 };
 
 use super::{Error, response::Forwarded};

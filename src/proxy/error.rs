@@ -1,6 +1,6 @@
 //! Why a request could not be forwarded.
 
-use crate::{web::BodyError, upstream::ConnectError};
+use crate::{upstream::ConnectError, web::BodyError};
 
 /// Why a request could not be forwarded. Who is to blame follows from the variant.
 #[derive(Debug, thiserror::Error)]

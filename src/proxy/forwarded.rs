@@ -176,8 +176,7 @@ mod tests {
             headers.remove(name);
         }
         kept.tell(&mut headers, &peer, &HeaderValue::from_static("api.example.com"), &HeaderWriter::default());
-        let mut out: Vec<_> =
-            headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
+        let mut out: Vec<_> = headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
         out.sort();
         out
     }

@@ -1,8 +1,13 @@
 //! The trust boundary: who calls, told to the upstream by us alone. Remove first, then set, on every route.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{auth::Access, config::sections::IdentityHeaders, web::headers::X_WX_SOURCE};
+use crate::{
+    auth::Access,
+    config::sections::{self, IdentityHeaders},
+    model::AppId,
+    web::headers::X_WX_SOURCE,
+};
 
 /// What a request that carries an identity came from, in `CloudRun`'s words.
 const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
@@ -11,11 +16,14 @@ const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
 #[derive(Debug)]
 pub(super) struct Headers {
     names: IdentityHeaders,
+    /// The apps as header values. There are few of them, and making one per request costs two allocations.
+    apps: Vec<(AppId, HeaderValue)>,
 }
 
 impl Headers {
-    pub(super) fn new(names: &IdentityHeaders) -> Self {
-        Self { names: names.clone() }
+    pub(super) fn new(names: &IdentityHeaders, apps: &[sections::App]) -> Self {
+        let value = |app: &sections::App| Some((app.app_id.clone(), app_value(&app.app_id)?));
+        Self { names: names.clone(), apps: apps.iter().filter_map(value).collect() }
     }
 
     /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `_` for `-`, some for any mark
@@ -32,26 +40,38 @@ impl Headers {
     /// must have been removed before.
     pub(super) fn tell(&self, headers: &mut HeaderMap, access: &Access) {
         let Some(identity) = access.identity() else { return };
-        let app = HeaderValue::from_str(identity.user.app.as_str()).ok();
+        let app = self.app(&identity.user.app);
         let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
         let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
         let unionid = unionid.and_then(|id| HeaderValue::from_maybe_shared(id).ok());
         // The three are visible ASCII by their types, so none of them fails.
-        for (name, value) in
-            [(&self.names.openid, openid), (&self.names.app_id, app), (&self.names.unionid, unionid)]
-        {
+        for (name, value) in [(&self.names.openid, openid), (&self.names.app_id, app), (&self.names.unionid, unionid)] {
             if let Some(value) = value {
                 headers.insert(name.clone(), value);
             }
         }
         headers.insert(X_WX_SOURCE, SOURCE);
     }
+
+    /// A session may be of an app that is no longer configured.
+    fn app(&self, app: &AppId) -> Option<HeaderValue> {
+        let known = self.apps.iter().find(|(known, _)| known == app);
+        known.map_or_else(|| app_value(app), |(_, value)| Some(value.clone()))
+    }
+}
+
+fn app_value(app: &AppId) -> Option<HeaderValue> {
+    HeaderValue::from_str(app.as_str()).ok()
+}
+
+/// Whether this header carries the session token. What is in it was read long before, in `auth`.
+pub(super) fn is_credentials(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION
 }
 
 /// Whether `name` begins with `ours`, where one mark is as good as another. Both are lower case already.
 fn begins_like(name: &[u8], ours: &[u8]) -> bool {
-    name.len() >= ours.len()
-        && name.iter().zip(ours).all(|(a, b)| a == b || (is_separator(*a) && is_separator(*b)))
+    name.len() >= ours.len() && name.iter().zip(ours).all(|(a, b)| a == b || (is_separator(*a) && is_separator(*b)))
 }
 
 fn is_separator(byte: u8) -> bool {
@@ -64,12 +84,21 @@ mod tests {
 
     fn headers() -> Headers {
         let names = IdentityHeaders { openid: HeaderName::from_static("my-user"), ..IdentityHeaders::default() };
-        Headers::new(&names)
+        Headers::new(&names, &[])
     }
 
     #[test]
     fn whatever_could_be_read_as_ours_is_ours() {
-        for name in ["my-user", "my_user", "x-wx-openid", "x_wx_openid", "x-wx_openid", "X_WX-Anything", "x-wx-source", "x.wx~openid"] {
+        for name in [
+            "my-user",
+            "my_user",
+            "x-wx-openid",
+            "x_wx_openid",
+            "x-wx_openid",
+            "X_WX-Anything",
+            "x-wx-source",
+            "x.wx~openid",
+        ] {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             assert!(headers().owns(&name), "{name}");
         }

@@ -73,12 +73,13 @@ impl Proxy {
     pub fn new(
         upstreams: &[sections::Upstream],
         names: &sections::IdentityHeaders,
+        apps: &[sections::App],
         server: &sections::Server,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             upstreams: upstreams.iter().map(|section| (Upstream::new(section), own_host(section))).collect(),
-            identity: identity::Headers::new(names),
+            identity: identity::Headers::new(names, apps),
             underscores: server.underscore_headers,
             max_body: server.max_body,
             counters,
@@ -142,7 +143,7 @@ impl Proxy {
                 || self.identity.owns(name)
                 || forwarded::is_ours(name, how.peer)
                 || (underscore && self.underscores == UnderscoreHeaders::Drop)
-                || (*name == header::AUTHORIZATION && !how.keep_authorization)
+                || (identity::is_credentials(name) && !how.keep_authorization)
             {
                 doomed.push(name.clone());
             }
@@ -175,4 +176,3 @@ pub fn target(path: &str, query: Option<&str>, received: &Uri) -> Result<PathAnd
     };
     PathAndQuery::from_maybe_shared(text).map_err(|_| Error::BadTarget)
 }
-

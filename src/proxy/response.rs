@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use smallvec::SmallVec;
 
 use crate::{
-    web::{BodyProgress, RequestBody},
     upstream::Lease,
+    web::{BodyProgress, RequestBody},
 };
 
 use super::hop;

@@ -152,7 +152,7 @@ fn host_header(uri: &Uri) -> HeaderMap {
 mod tests {
     use super::*;
     use crate::{
-        config::sections::{Route, Upstream},
+        config::sections::{self, Route, Upstream},
         model::AppId,
     };
 
@@ -164,15 +164,15 @@ mod tests {
             Route { auth: AuthRule::None, allow_encoded_slash: true, ..Route::new("/raw", "app") },
         ];
         Config {
-            server: Default::default(),
-            admin: Default::default(),
-            api: Default::default(),
+            server: sections::Server::default(),
+            admin: sections::Admin::default(),
+            api: sections::Api::default(),
             apps: Vec::new(),
-            wechat: Default::default(),
-            sessions: Default::default(),
-            identity: Default::default(),
-            limits: Default::default(),
-            log: Default::default(),
+            wechat: sections::WeChat::default(),
+            sessions: sections::Sessions::default(),
+            identity: sections::IdentityHeaders::default(),
+            limits: sections::Limits::default(),
+            log: sections::Log::default(),
             upstreams: vec![Upstream::new("app", Vec::new()), Upstream::new("files", Vec::new())],
             routes,
         }

@@ -118,7 +118,8 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
         let wire = Wire::new(Rc::clone(&stream), held, shared.options.head, Rc::clone(&traffic));
         let service = requests(&shared.service, conn, &traffic);
         let mut http = shared.http.serve_connection(TokioIo::new(wire), service);
-        let mut driver = Driver { traffic: &traffic, stream: &stream, tick: Tick::new(&shared.options), watching: false };
+        let mut driver =
+            Driver { traffic: &traffic, stream: &stream, tick: Tick::new(&shared.options), watching: false };
         let mut told = false;
         let end = poll_fn(|cx| {
             loop {
@@ -149,8 +150,7 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
                 let refusal = traffic.refusal()?;
                 let answer = shared.service.refuse(refusal, conn);
                 // The client may be gone already; then there is nobody to tell.
-                let _: io::Result<()> =
-                    refuse::answer(into_owned(stream)?, answer, shared.options.write_timeout).await;
+                let _: io::Result<()> = refuse::answer(into_owned(stream)?, answer, shared.options.write_timeout).await;
                 return None;
             }
             End::Done if whole => return None,
@@ -179,12 +179,7 @@ fn requests<S: Service>(
     service: &Rc<S>,
     conn: &Rc<S::Conn>,
     traffic: &Rc<Traffic>,
-) -> impl hyper::service::Service<
-    Request<Incoming>,
-    Response = Response<Answer<S::Body>>,
-    Error = Infallible,
-    Future: Future<Output = Result<Response<Answer<S::Body>>, Infallible>>,
-> + use<S> {
+) -> impl Requests<S, Future: Future<Output = Answered<S>>> + use<S> {
     let (service, conn, traffic) = (Rc::clone(service), Rc::clone(conn), Rc::clone(traffic));
     service_fn(move |request: Request<Incoming>| {
         let (service, conn, traffic) = (Rc::clone(&service), Rc::clone(&conn), Rc::clone(&traffic));
@@ -202,6 +197,20 @@ fn requests<S: Service>(
             Ok(response.map(|body| Answer::new(body, traffic)))
         }
     })
+}
+
+/// What hyper is answered. The service itself never fails; it has an answer for everything.
+type Answered<S> = Result<Response<Answer<<S as Service>::Body>>, Infallible>;
+
+/// A hyper service that gives answers of `S`.
+trait Requests<S: Service>:
+    hyper::service::Service<Request<Incoming>, Response = Response<Answer<S::Body>>, Error = Infallible>
+{
+}
+
+impl<S: Service, R> Requests<S> for R where
+    R: hyper::service::Service<Request<Incoming>, Response = Response<Answer<S::Body>>, Error = Infallible>
+{
 }
 
 /// What follows from a look at the connection.

@@ -1,12 +1,7 @@
 //! One timer per connection in use, however many requests it carries: it ticks a few times per second and the
 //! connection then looks at its deadlines. Setting and dropping a timer for each request would cost more than the look.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, task::Context, time::Duration};
 
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -26,11 +21,8 @@ pub(super) struct Tick {
 impl Tick {
     /// A tick fine enough for the shortest of these timeouts.
     pub(super) fn new(options: &Options) -> Self {
-        let shortest = options
-            .header_timeout
-            .min(options.body_timeout)
-            .min(options.keepalive_timeout)
-            .min(options.write_timeout);
+        let shortest =
+            options.header_timeout.min(options.body_timeout).min(options.keepalive_timeout).min(options.write_timeout);
         let every = (shortest / 8).clamp(SHORTEST, LONGEST);
         Self { every, sleep: Box::pin(sleep(every)), registered: false }
     }
@@ -41,7 +33,7 @@ impl Tick {
         if self.registered && !self.sleep.is_elapsed() {
             return None;
         }
-        if let Poll::Pending = self.sleep.as_mut().poll(cx) {
+        if self.sleep.as_mut().poll(cx).is_pending() {
             self.registered = true;
             return None;
         }

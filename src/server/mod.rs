@@ -103,7 +103,7 @@ impl Options {
 /// Starts the workers. `make` is called once in each worker's thread, with the worker's number.
 ///
 /// The listeners are bound already, so a port in use is known before anything runs.
-pub fn start<S, F>(listeners: Vec<Listener>, options: Options, make: F) -> io::Result<Running>
+pub fn start<S, F>(listeners: Vec<Listener>, options: &Options, make: F) -> io::Result<Running>
 where
     S: Service,
     F: Fn(usize) -> S + Clone + Send + 'static,

@@ -69,7 +69,12 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_whole_http_message() {
-        let response = Response::builder().status(408).header("x-a", "1").header("connection", "close").body(Bytes::from_static(b"{}")).unwrap();
+        let response = Response::builder()
+            .status(408)
+            .header("x-a", "1")
+            .header("connection", "close")
+            .body(Bytes::from_static(b"{}"))
+            .unwrap();
         assert_eq!(
             serialise(&response),
             "HTTP/1.1 408 Request Timeout\r\nx-a: 1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"

@@ -64,7 +64,7 @@ impl Wire {
             (BodyLeft::Exact(left @ 1..), _) => Expect::Body(left),
             (BodyLeft::ChunkedOver | BodyLeft::ChunkedLost, _) | (BodyLeft::Exact(0), Phase::Request) => {
                 Expect::Nothing
-            },
+            }
             (BodyLeft::Exact(0), Phase::Idle | Phase::Head) => Expect::Head,
         }
     }

@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc::sync_channel},
     task::Poll,
     thread::{self, JoinHandle},
     time::Duration,
@@ -88,7 +88,7 @@ impl Running {
     }
 }
 
-pub(super) fn start<S, F>(mut listeners: Vec<Listener>, options: Options, make: F) -> io::Result<Running>
+pub(super) fn start<S, F>(mut listeners: Vec<Listener>, options: &Options, make: F) -> io::Result<Running>
 where
     S: Service,
     F: Fn(usize) -> S + Clone + Send + 'static,
@@ -100,14 +100,22 @@ where
     let mut threads = Vec::new();
     for number in 0..options.workers.max(1) {
         let sockets = listeners.iter_mut().filter_map(Listener::take).collect::<Vec<_>>();
-        let runtime = runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
-        drop(runtime?); // Fails here, on the starter's side, where somebody can be told.
         let (make, options, permits) = (make.clone(), options.clone(), Arc::clone(&permits));
         let (orders, alive) = (orders.subscribe(), alive.clone());
+        let (begun, has_begun) = sync_channel(1);
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             let _alive = Alive(alive);
-            work(sockets, options, permits, orders, || make(number));
+            let built =
+                runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
+            match built {
+                Ok(runtime) => {
+                    let _ = begun.send(Ok(()));
+                    runtime.block_on(work(sockets, options, permits, orders, || make(number)));
+                }
+                Err(error) => drop(begun.send(Err(error))),
+            }
         })?;
+        has_begun.recv().map_err(io::Error::other)??;
         threads.push(thread);
     }
     Ok(Running { addrs, orders, ended, threads })
@@ -123,44 +131,34 @@ impl Drop for Alive {
     }
 }
 
-fn work<S: Service>(
+async fn work<S: Service>(
     sockets: Vec<std::net::TcpListener>,
     options: Options,
     permits: Arc<Semaphore>,
     orders: watch::Receiver<Order>,
     make: impl FnOnce() -> S,
 ) {
-    let built = runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
-    let runtime = match built {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "a worker got no runtime");
-            return;
-        }
-    };
-    runtime.block_on(async {
-        let shared = Rc::new(Shared {
-            service: Rc::new(make()),
-            http: connection::http1(&options),
-            options: Rc::new(options),
-            drain: Rc::new(Drain::default()),
-        });
-        let accepting =
-            sockets.into_iter().map(|s| spawn_local(accept(s, Rc::clone(&shared), Arc::clone(&permits), orders.clone())));
-        let accepting = accepting.collect::<Vec<_>>();
-        spawn_local(tick(Rc::clone(&shared)));
-        until(orders.clone(), Order::Drain).await;
-        for task in accepting {
-            // A listener that panicked has nothing left to drain.
-            let _ = task.await;
-        }
-        shared.drain.begin();
-        tokio::select! {
-            () = shared.drain.done() => {}
-            () = until(orders, Order::Cut) => {}
-        }
-        shared.service.tick();
+    let shared = Rc::new(Shared {
+        service: Rc::new(make()),
+        http: connection::http1(&options),
+        options: Rc::new(options),
+        drain: Rc::new(Drain::default()),
     });
+    let accepting =
+        sockets.into_iter().map(|s| spawn_local(accept(s, Rc::clone(&shared), Arc::clone(&permits), orders.clone())));
+    let accepting = accepting.collect::<Vec<_>>();
+    spawn_local(tick(Rc::clone(&shared)));
+    until(orders.clone(), Order::Drain).await;
+    for task in accepting {
+        // A listener that panicked has nothing left to drain.
+        let _ = task.await;
+    }
+    shared.drain.begin();
+    tokio::select! {
+        () = shared.drain.done() => {}
+        () = until(orders, Order::Cut) => {}
+    }
+    shared.service.tick();
 }
 
 /// Returns when the order has come, or nobody is left to give one.

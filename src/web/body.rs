@@ -129,6 +129,7 @@ impl RequestBody {
         if self.size_hint().lower() > max { Err(BodyError::TooLarge) } else { Ok(()) }
     }
 
+    #[must_use]
     /// Another empty body, for sending a request without a body a second time.
     pub fn empty_again(&self) -> Self {
         Self { inner: None, left: 0, generation: self.generation, watch: Rc::clone(&self.watch) }

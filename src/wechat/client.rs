@@ -150,6 +150,7 @@ async fn read_bounded(mut answer: reqwest::Response) -> Result<Vec<u8>, Error> {
 fn unreachable(error: &reqwest::Error, otherwise: Stage) -> Error {
     let causes = iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| cause.source());
     let kind = causes.filter_map(|cause| cause.downcast_ref()).map(root_kind).last();
+    let kind = kind.or(error.is_timeout().then_some(io::ErrorKind::TimedOut));
     let stage = match kind {
         _ if error.is_dns() => Stage::Resolve,
         Some(io::ErrorKind::InvalidData) if error.is_connect() => Stage::Tls,
@@ -256,7 +257,7 @@ mod tests {
                     while stream.write_all(b" ").is_ok() && stream.read(&mut [0]).is_err_and(waiting) {}
                     return;
                 }
-                Act::Reset => return socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap(),
+                Act::Reset => return socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap(),
             }
         }
     }
@@ -474,7 +475,7 @@ mod tests {
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
         let chunk = [b"1000\r\n".as_slice(), &spaces, b"\r\n"].concat();
         for (head, more) in [(close, &spaces), (lying, &spaces), (chunked, &chunk)] {
-            // The head comes once, so it is sent by a server that goes on with the rest for ever.
+            // The first round alone is past the bound, so that nobody reads what the second one means.
             let error = fails_at_once(Act::SendForEver([head, more.repeat(20)].concat())).await;
             assert_eq!(error, Error::BrokenAnswer(Flaw::TooLarge));
         }
@@ -599,6 +600,58 @@ mod tests {
         let error = login_with(&client_resolving([Some(dead), Some(server.address)])).await.unwrap_err();
         assert_eq!(error, Error::Busy(refusal(-1)));
         assert_eq!(server.requests().len(), 1);
+    }
+
+    /// A client that trusts nobody, for servers that don't get as far as a certificate.
+    fn https_client(address: SocketAddr, timeout: Duration) -> Client {
+        let apps = [app(&format!("https://{address}"))];
+        Client::over(transport(timeout, &apps).tls_certs_only([]), timeout, &apps, Arc::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_speaks_no_tls_is_tried_once_more_and_gets_no_secret() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = https_client(listener.local_addr().unwrap(), Duration::from_secs(30));
+        let heard = Arc::<Mutex<Vec<_>>>::default();
+        let notes = Arc::clone(&heard);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut hello = [0; 4096];
+                let len = stream.as_ref().unwrap().read(&mut hello).unwrap();
+                notes.lock().unwrap().push(String::from_utf8_lossy(&hello[..len]).into_owned());
+                stream.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            }
+        });
+        let error = login_with(&client).await.unwrap_err();
+        assert_eq!(error, broke(Stage::Tls, ErrorKind::InvalidData));
+        assert_tells_no_secret(&error);
+        let heard = heard.lock().unwrap();
+        assert_eq!(heard.len(), 2);
+        assert!(heard.iter().all(|hello| !hello.contains("hunter2")));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_completes_the_connection_is_not_reached_rather_than_slow() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = https_client(silent.local_addr().unwrap(), Duration::from_secs(2));
+        let error = login_with(&client).await.unwrap_err();
+        assert_eq!(error, broke(Stage::Connect, ErrorKind::TimedOut));
+        assert_eq!(client.counters.wechat_calls.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_that_is_traced_holds_a_secret() {
+        let (reader, writer) = io::pipe().unwrap();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(Mutex::new(writer));
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        tracing::trace!("the first line");
+        let server = Server::that([refuses(errcode::BUSY), Act::Reset]);
+        login_with(&client(&server.url())).await.unwrap_err();
+        drop(guard);
+        let traced = io::read_to_string(reader).unwrap();
+        assert!(traced.contains("the first line"), "{traced}");
+        assert!(!traced.contains("hunter2"), "{traced}");
     }
 
     #[test]

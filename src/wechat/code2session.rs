@@ -167,10 +167,9 @@ mod tests {
     }
 
     fn broken(body: &str) -> Flaw {
-        match decode(body.as_bytes()) {
-            Err(Error::BrokenAnswer(flaw)) => flaw,
-            other => panic!("{body} gave {other:?}"),
-        }
+        let error = decode(body.as_bytes()).unwrap_err();
+        let Error::BrokenAnswer(flaw) = error else { unreachable!("{body} gave {error:?}") };
+        flaw
     }
 
     fn refused(body: &str) -> Refusal {
@@ -215,7 +214,7 @@ mod tests {
             "\u{feff} {\"errcode\":\"\",\"openid\":\"oGZU\",\"session_key\":\"tiih==\",\"unionid\":\"uX\"}\r\n",
         ];
         for form in forms {
-            let session = decode(form.as_bytes()).unwrap_or_else(|error| panic!("{form}: {error}"));
+            let session = decode(form.as_bytes()).expect(form);
             assert_eq!(session.openid.as_str(), "oGZU");
             assert_eq!(session.session_key.expose(), "tiih==");
             assert_eq!(session.unionid.unwrap().as_str(), "uX");

@@ -13,4 +13,5 @@ mod login;
 mod paths;
 mod sessions;
 mod smoke;
+mod strangers;
 mod two_parsers;

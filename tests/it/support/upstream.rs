@@ -81,7 +81,10 @@ impl Recorder {
             seen: Mutex::default(),
             came: Condvar::new(),
             behaviour: Mutex::new(Arc::new(|_: &Seen, out: &mut TcpStream| {
-                answer(out, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}")
+                answer(
+                    out,
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}",
+                )
             })),
             early: Mutex::default(),
             connections: AtomicUsize::new(0),

@@ -1,0 +1,90 @@
+//! What a proxied, authenticated request costs in allocations: a count that no noisy machine moves, held by a test.
+//!
+//! Everything runs in this one process. The client and the backend allocate nothing while it is counted; what is left is
+//! the gateway's. When the count has grown, `cargo test --test allocations -- --ignored` writes `dhat-heap.json`, which
+//! says where from.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod lean;
+
+use std::{io, sync::Arc};
+
+use wxgate::{
+    app::{App, World},
+    config,
+    model::{SystemClock, SystemEntropy},
+    simulator::{Options, Simulator},
+};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+const WARM_UP: u32 = 500;
+const REQUESTS: u32 = 4000;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nserver: lean\r\ndate: Mon, 23 Nov 2026 08:00:00 GMT\r\n\
+    content-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
+
+/// A gateway that has taken a user in, and their connection to it.
+struct Running {
+    app: App,
+    wire: lean::Wire,
+    head: String,
+}
+
+impl Running {
+    fn start() -> Self {
+        let wechat = Simulator::start(Options::on_free_port().with_app(lean::APP, lean::SECRET));
+        let wechat = wechat.unwrap();
+        let backend = lean::start_backend(|_| ANSWER).unwrap();
+        let text = lean::config(wechat.addr(), backend);
+        let config = config::parse(&text, "gateway.toml", &|_| None, &|_| Err(io::ErrorKind::NotFound.into()));
+        let world =
+            World { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), access_log: Box::new(io::sink()) };
+        let app = App::start(config.unwrap().config, world).unwrap();
+        let token = lean::login(app.addrs()[0], wechat.addr(), "oAlice").unwrap();
+        let head = format!(
+            "GET /api/items?page=2 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: MicroMessenger\r\nAccept: */*\r\n\
+             Accept-Encoding: gzip\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        Self { wire: lean::Wire::connect(app.addrs()[0]).unwrap(), app, head }
+    }
+
+    fn get(&mut self, times: u32) {
+        for _ in 0..times {
+            self.wire.send(self.head.as_bytes()).unwrap();
+            assert!(self.wire.head().unwrap().starts_with(b"HTTP/1.1 200 "));
+            self.wire.body(|_| {}).unwrap();
+        }
+    }
+
+    fn stop(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.app.stop(std::future::ready(()))).unwrap();
+    }
+}
+
+#[test]
+fn a_request_makes_no_more_allocations_than_it_did() {
+    let _counting = dhat::Profiler::builder().testing().build();
+    let mut gateway = Running::start();
+    gateway.get(WARM_UP);
+    let before = dhat::HeapStats::get().total_blocks;
+    gateway.get(REQUESTS);
+    let made = dhat::HeapStats::get().total_blocks - before;
+    gateway.stop();
+    let per_request = f64::from(u32::try_from(made).unwrap()) / f64::from(REQUESTS);
+    assert!(per_request <= 6.1, "{per_request} allocations per request");
+}
+
+#[test]
+#[ignore = "no test: it writes down where the allocations come from"]
+fn where_they_come_from() {
+    let mut gateway = Running::start();
+    gateway.get(WARM_UP);
+    let writing = dhat::Profiler::new_heap();
+    gateway.get(REQUESTS);
+    drop(writing);
+    gateway.stop();
+}

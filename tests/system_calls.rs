@@ -1,0 +1,137 @@
+//! What a proxied, authenticated request costs in system calls: four on sockets, which is what taking a request, passing it
+//! on, taking the answer and passing that on needs. The real binary runs under strace.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+
+mod lean;
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use wxgate::simulator::{Options, Simulator};
+
+const REQUESTS: u32 = 2000;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
+
+/// Four, and what the connections, the login and the end cost once, spread over all requests.
+const AT_MOST: f64 = 4.05;
+
+#[test]
+fn a_get_takes_four_system_calls() {
+    let calls = per_request("get", |token| {
+        format!("GET /api/items?page=2 HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n\r\n")
+    });
+    assert!((4.0..=AT_MOST).contains(&calls), "{calls} system calls per request");
+}
+
+#[test]
+fn a_post_of_a_kilobyte_takes_four_system_calls() {
+    let calls = per_request("post", |token| {
+        format!(
+            "POST /api/items HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: 1024\r\n\r\n{}",
+            "a".repeat(1024)
+        )
+    });
+    assert!((4.0..=AT_MOST).contains(&calls), "{calls} system calls per request");
+}
+
+/// Sends the same request over one connection again and again, and says how often a socket was read or written per
+/// request.
+fn per_request(name: &str, request: impl Fn(&str) -> String) -> f64 {
+    let wechat = Simulator::start(Options::on_free_port().with_app(lean::APP, lean::SECRET)).unwrap();
+    let backend = lean::start_backend(|_| ANSWER).unwrap();
+    let traced = Traced::start(name, &lean::config(wechat.addr(), backend));
+    let token = lean::login(traced.addr, wechat.addr(), "oAlice").unwrap();
+    let bytes = request(&token);
+    let mut wire = lean::Wire::connect(traced.addr).unwrap();
+    for _ in 0..REQUESTS {
+        wire.send(bytes.as_bytes()).unwrap();
+        assert!(wire.head().unwrap().starts_with(b"HTTP/1.1 200 "));
+        wire.body(|_| {}).unwrap();
+    }
+    let calls = traced.stop().lines().filter(|line| is_on_a_socket(line)).count();
+    f64::from(u32::try_from(calls).unwrap()) / f64::from(REQUESTS)
+}
+
+/// A gateway under strace.
+struct Traced {
+    strace: Child,
+    /// The gateway's own process.
+    pid: Pid,
+    addr: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Traced {
+    fn start(name: &str, config: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("system_calls_{name}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("gateway.toml"), config).unwrap();
+        let strace = Command::new("strace")
+            .args(["-f", "-y", "-e", "trace=read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg", "-o", "trace"])
+            // The shell is there to tell the number of the process that it becomes.
+            .args(["sh", "-c", r#"echo $$ >&2; exec "$0" --config gateway.toml"#, env!("CARGO_BIN_EXE_wxgate")])
+            .current_dir(&folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut strace = strace.unwrap_or_else(|error| panic!("this test needs strace: {error}"));
+        let mut said = BufReader::new(strace.stderr.take().unwrap()).lines();
+        let pid = said.next().unwrap().unwrap();
+        let pid = pid.parse().ok().and_then(Pid::from_raw);
+        let addr = said.by_ref().find_map(|line| serving(&line.unwrap()));
+        // Nobody may be stopped by a pipe that is full.
+        std::thread::spawn(move || said.for_each(drop::<io::Result<String>>));
+        Self { strace, pid: pid.unwrap(), addr: addr.unwrap(), folder }
+    }
+
+    /// Stops the gateway and returns what strace wrote.
+    fn stop(mut self) -> String {
+        kill_process(self.pid, Signal::TERM).unwrap();
+        assert!(self.strace.wait().unwrap().success());
+        fs::read_to_string(self.folder.join("trace")).unwrap()
+    }
+}
+
+/// The address in the line that says where the gateway listens.
+fn serving(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("serving")?;
+    rest.split_once("127.0.0.1:").map(|(_, port)| {
+        let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
+        SocketAddr::from(([127, 0, 0, 1], digits.parse().unwrap()))
+    })
+}
+
+/// Whether a line is the beginning of a call on a socket, as in `2859 writev(12<socket:[48213]>, …`. The end of one that
+/// was interrupted by another thread's stands on a line of its own, without the descriptor.
+fn is_on_a_socket(line: &str) -> bool {
+    line.split_once('(').is_some_and(|(_, rest)| {
+        let descriptor = rest.split(',').next().unwrap_or_default();
+        descriptor.contains("<socket:[") || descriptor.contains("<TCP:[")
+    })
+}
+
+#[test]
+fn only_sockets_are_counted() {
+    for line in
+        ["77 writev(12<socket:[48213]>, [{iov_base=\"", "8 recvfrom(9<TCP:[127.0.0.1:1->127.0.0.1:2]>, \"G\", 1, 0"]
+    {
+        assert!(is_on_a_socket(line), "{line}");
+    }
+    for line in [
+        "77 write(1</dev/null>, \"{\\\"ts\\\":\\\"<socket:[1]>\", 9) = 9",
+        "77 <... writev resumed>) = 120",
+        "77 write(5<anon_inode:[eventfd]>, \"\\1\", 8) = 8",
+        "77 +++ exited with 0 +++",
+    ] {
+        assert!(!is_on_a_socket(line), "{line}");
+    }
+}
