@@ -19,5 +19,49 @@ pub(super) async fn read(mut body: RequestBody) -> Result<Bytes, Error> {
 
 /// Decodes JSON. The parser's own message stays inside: it may quote what was sent.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], expected: &'static str) -> Result<T, Error> {
+    // serde would take an array for an object, its items in the order of the fields.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Error::BadInput(expected));
+    }
     serde_json::from_slice(bytes).map_err(|_| Error::BadInput(expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq, Eq)]
+    struct Asked {
+        #[serde(default)]
+        yes: bool,
+    }
+
+    #[test]
+    fn an_object_is_decoded_whatever_space_is_around_it() {
+        for text in [&b"{\"yes\":true}"[..], b" \r\n\t{ \"yes\" : true }\n", b"{\"no\":[1],\"yes\":true}"] {
+            assert_eq!(decode::<Asked>(text, "x").unwrap(), Asked { yes: true });
+        }
+    }
+
+    #[test]
+    fn whatever_else_is_refused_in_our_own_words() {
+        for text in [
+            "",
+            "[]",
+            "[true]",
+            "null",
+            "true",
+            "{",
+            "{}{}",
+            "{\"yes\":1}",
+            "{\"yes\":true,\"yes\":true}",
+            "\u{feff}{}",
+        ] {
+            let error = decode::<Asked>(text.as_bytes(), "what it should be").unwrap_err();
+            assert_eq!(error.to_string(), "what it should be", "{text}");
+            assert!(std::error::Error::source(&error).is_none(), "nothing of what was sent is kept");
+        }
+    }
 }

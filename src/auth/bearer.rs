@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use crate::session::SessionToken;
 
 /// What every session token begins with.
-const TOKEN_PREFIX: &[u8] = b"wxg_";
+pub const TOKEN_PREFIX: &str = "wxg_";
 
 /// What a request carries to be recognised by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn find(headers: &HeaderMap) -> Result<Credentials, BadCredentials> {
 /// Whether the request's `Authorization` has something of ours in it, well-formed or not. Such a line stays here, unless
 /// the route forwards tokens; a backend's own credentials travel on.
 pub fn holds_a_token(headers: &HeaderMap) -> bool {
-    let holds = |line: &HeaderValue| memchr::memmem::find(line.as_bytes(), TOKEN_PREFIX).is_some();
+    let holds = |line: &HeaderValue| memchr::memmem::find(line.as_bytes(), TOKEN_PREFIX.as_bytes()).is_some();
     headers.get_all(AUTHORIZATION).iter().any(holds)
 }
 

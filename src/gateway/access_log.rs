@@ -2,6 +2,7 @@
 //! fields. A query string, a token or an openid never gets here: [`Entry`] has no place for one.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     net::IpAddr,
     rc::Rc,
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::line::Line;
 use crate::{
-    auth::Access,
+    auth::{Access, bearer::TOKEN_PREFIX},
     model::{AppId, Clock},
     telemetry::LineBuffer,
 };
@@ -128,7 +129,7 @@ impl AccessLog {
         line.text("id", entry.id.to_str().unwrap_or_default());
         line.address("client", entry.client);
         line.text("method", entry.method.as_ref().map_or("-", Method::as_str));
-        line.text("path", if entry.method.is_some() { entry.target.path() } else { "-" });
+        line.text("path", &path(entry));
         if let Some(route) = entry.route.and_then(|n| self.routes.get(n)) {
             line.text("route", route);
         }
@@ -157,6 +158,26 @@ impl AccessLog {
     }
 }
 
+/// The path as received, without the query; `-` when there never was a request. A session token has no place in a path,
+/// and where somebody puts one there all the same, it goes no further than its prefix.
+fn path(entry: &Entry) -> Cow<'_, str> {
+    if entry.method.is_none() {
+        return Cow::Borrowed("-");
+    }
+    let path = entry.target.path();
+    if memchr::memmem::find(path.as_bytes(), TOKEN_PREFIX.as_bytes()).is_none() {
+        return Cow::Borrowed(path);
+    }
+    let mut parts = path.split(TOKEN_PREFIX);
+    let mut safe = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        safe.push_str(TOKEN_PREFIX);
+        safe.push_str("***");
+        safe.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+    }
+    Cow::Owned(safe)
+}
+
 /// An entry on its way to the log. It is written when this is dropped, so no way out of the pipeline can forget it.
 #[derive(Debug)]
 pub struct Ticket {
@@ -175,5 +196,161 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.log.write(&self.entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Mutex, PoisonError},
+    };
+
+    use super::*;
+    use crate::{
+        config::sections::LogFormat,
+        model::{ManualClock, Timestamp},
+        telemetry::{Counters, LineWriter},
+    };
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of entries that `fill` brings; how long they took is left out.
+    fn written(json: bool, fill: impl FnOnce(&Rc<AccessLog>, &ManualClock)) -> Vec<String> {
+        let sink = Sink::default();
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_790_000_000_007)));
+        let format = if json { LogFormat::Json } else { LogFormat::Text };
+        let writer = LineWriter::start(sink.clone(), format, Arc::new(Counters::default())).unwrap();
+        let log = AccessLog::new(Some(writer.handle()), json, clock.clone(), vec!["/".into(), "a.example/b".into()]);
+        fill(&log, &clock);
+        drop(log);
+        drop(writer);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(without_duration).collect()
+    }
+
+    fn without_duration(line: &str) -> String {
+        let at = line.find("ms=").or_else(|| line.find("\"ms\":")).unwrap();
+        let digits = at + line[at..].find(|c: char| c.is_ascii_digit()).unwrap();
+        let end = digits + line[digits..].find([',', ' ']).unwrap();
+        format!("{}…{}", &line[..digits], &line[end..])
+    }
+
+    fn entry(target: &str) -> Entry {
+        let id = HeaderValue::from_static("id1");
+        let (method, target) = (Some(Method::GET), target.parse().unwrap());
+        Entry { method, target, ..Entry::new(id, IpAddr::from([192, 0, 2, 1])) }
+    }
+
+    fn path_of(target: &str) -> String {
+        path(&entry(target)).into_owned()
+    }
+
+    #[test]
+    fn a_line_of_json_has_its_fields_in_a_fixed_order() {
+        let lines = written(true, |log, _| {
+            let full = Entry {
+                route: Some(1),
+                endpoint: Some("verify"),
+                app: Some(AppId::parse("wx1").unwrap()),
+                status: Some(StatusCode::BAD_GATEWAY),
+                code: Some("wechat_unreachable"),
+                cause: Some("a: b".to_owned()),
+                bytes: 12,
+                complete: true,
+                upstream: Some(Duration::from_micros(1_500)),
+                ..entry("/a/b?token=secret")
+            };
+            Ticket::new(Rc::clone(log), full);
+        });
+        assert_eq!(
+            lines,
+            [
+                r#"{"ts":"2026-09-21T14:13:20.007Z","kind":"access","id":"id1","client":"192.0.2.1","method":"GET","path":"/a/b","route":"a.example/b","endpoint":"verify","app":"wx1","status":502,"code":"wechat_unreachable","cause":"a: b","bytes":12,"ms":…,"upstream_ms":1.500,"complete":true}"#
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_of_text_has_the_same() {
+        let lines = written(false, |log, _| {
+            Ticket::new(Rc::clone(log), Entry { status: Some(StatusCode::OK), ..entry("/") });
+        });
+        assert_eq!(
+            lines,
+            [
+                r#"ts="2026-09-21T14:13:20.007Z" kind="access" id="id1" client="192.0.2.1" method="GET" path="/" status=200 bytes=0 ms=… complete=false"#
+            ]
+        );
+    }
+
+    #[test]
+    fn who_left_before_the_answer_is_499_and_what_was_no_request_has_no_path() {
+        let lines = written(false, |log, _| {
+            Ticket::new(Rc::clone(log), entry("/"));
+            let id = HeaderValue::from_static("id2");
+            Ticket::new(Rc::clone(log), Entry::new(id, IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])));
+        });
+        assert!(lines[0].contains(r#"path="/" status=499 "#), "{lines:?}");
+        assert!(lines[1].contains(r#"client="::1" method="-" path="-" status=499 "#), "{lines:?}");
+    }
+
+    #[test]
+    fn the_time_goes_on() {
+        let lines = written(false, |log, clock| {
+            for millis in [0, 992, 1, 1_000] {
+                clock.advance(Duration::from_millis(millis));
+                Ticket::new(Rc::clone(log), entry("/"));
+            }
+        });
+        let times: Vec<&str> = lines.iter().map(|line| &line[15..28]).collect();
+        assert_eq!(times, ["14:13:20.007Z", "14:13:20.999Z", "14:13:21.000Z", "14:13:22.000Z"]);
+    }
+
+    #[test]
+    fn no_text_ends_its_field_or_its_line_or_moves_a_cursor() {
+        let texts =
+            ["\" x=\"1", "a\r\nb", "\\", "\u{7f}\u{1b}[31m", "\u{85}\u{9b}\u{2028}\u{202e}", "é不\u{1f600}", " ~"];
+        for json in [true, false] {
+            for text in texts {
+                let lines = written(json, |log, _| {
+                    Ticket::new(Rc::clone(log), Entry { cause: Some(text.to_owned()), ..entry("/") });
+                });
+                assert_eq!(lines.len(), 1, "{lines:?}");
+                assert!(lines[0].replace('…', "").bytes().all(|b| (b' '..=b'~').contains(&b)), "{lines:?}");
+                let (_, tail) = lines[0].split_once(if json { "\"cause\":" } else { "cause=" }).unwrap();
+                let (value, _) = tail.split_once(if json { ",\"bytes\"" } else { " bytes=" }).unwrap();
+                assert_eq!(serde_json::from_str::<String>(value).unwrap(), text, "{lines:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_in_a_path_is_cut_to_its_prefix() {
+        assert_eq!(path_of("/orders/7?x=wxg_abc"), "/orders/7");
+        assert_eq!(path_of("/o/wxg_0aZ-_9/x"), "/o/wxg_***/x");
+        assert_eq!(path_of("/wxg_a,wxg_b"), "/wxg_***,wxg_***");
+        assert_eq!(path_of("/wxg_a%20b"), "/wxg_***%20b");
+        assert_eq!(path_of("/wxg_wxg_secret"), "/wxg_***wxg_***");
+    }
+
+    #[test]
+    fn a_log_that_is_turned_off_takes_lines_and_writes_none() {
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
+        let log = AccessLog::new(None, true, clock, Vec::new());
+        Ticket::new(Rc::clone(&log), entry("/"));
+        log.flush();
     }
 }

@@ -216,8 +216,8 @@ impl<W: Write> Writer<W> {
         let missing = self.tally.gap.swap(0, Ordering::Relaxed);
         if missing > 0 {
             let line = match self.format {
-                LogFormat::Json => format!("{{\"event\":\"log_gap\",\"lines_dropped\":{missing}}}\n"),
-                LogFormat::Text => format!("event=log_gap lines_dropped={missing}\n"),
+                LogFormat::Json => format!("{{\"kind\":\"gap\",\"lines_dropped\":{missing}}}\n"),
+                LogFormat::Text => format!("kind=\"gap\" lines_dropped={missing}\n"),
             };
             if self.sink.write_all(line.as_bytes()).is_err() {
                 self.tally.gap.fetch_add(missing, Ordering::Relaxed);
@@ -394,7 +394,7 @@ mod tests {
         let text = sink.text();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), kept + 2);
-        assert_eq!(lines[kept..], [r#"{"event":"log_gap","lines_dropped":10000}"#, "after the gap"]);
+        assert_eq!(lines[kept..], [r#"{"kind":"gap","lines_dropped":10000}"#, "after the gap"]);
     }
 
     #[test]
@@ -408,7 +408,7 @@ mod tests {
         sink.set_gate(false);
         drop(buffer);
         drop(writer);
-        assert!(sink.text().ends_with("\nevent=log_gap lines_dropped=1\n"), "{}", sink.text());
+        assert!(sink.text().ends_with("\nkind=\"gap\" lines_dropped=1\n"), "{}", sink.text());
     }
 
     #[test]
@@ -427,7 +427,7 @@ mod tests {
         push(&mut buffer, "back");
         drop(buffer);
         drop(writer);
-        assert_eq!(sink.text(), "back\n{\"event\":\"log_gap\",\"lines_dropped\":2}\n");
+        assert_eq!(sink.text(), "back\n{\"kind\":\"gap\",\"lines_dropped\":2}\n");
     }
 
     #[test]

@@ -54,6 +54,7 @@ fn a_login_without_a_usable_code_is_400() {
         "",
         "null",
         "[]",
+        r#"["c","wx4f4bc4dec97d474b"]"#,
         "code=1",
         "{\"jsCode\":\"c\"",
         r#"{"appId":"wx4f4bc4dec97d474b"}"#,

@@ -133,15 +133,15 @@ impl TestGateway {
         self.clock.advance(by);
     }
 
-    /// Stops as SIGTERM does, and waits for the end.
+    /// Stops as one SIGTERM does: what is under way may finish. Waits for the end.
     pub fn stop(mut self) {
-        self.end();
+        self.end(std::future::pending());
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, hurry: impl Future<Output = ()>) {
         let Some(app) = self.app.take() else { return };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let ended = runtime.block_on(app.stop(std::future::ready(())));
+        let ended = runtime.block_on(app.stop(hurry));
         if !std::thread::panicking() {
             ended.expect("every worker ends well");
         }
@@ -150,7 +150,8 @@ impl TestGateway {
 
 impl Drop for TestGateway {
     fn drop(&mut self) {
-        self.end();
+        // A test that is over has nobody left to wait for.
+        self.end(std::future::ready(()));
     }
 }
 
