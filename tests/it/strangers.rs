@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt};
 use wxgate::{
     config::sections::{App as AppSection, AuthRule, Route},
     model::{AppId, AppSecret, Secret},
     simulator::{Fault, Options, Order, Simulator},
 };
 
-use crate::support::{APP, LogSink, OTHER_APP, OTHER_SECRET, Reply, SECRET, TestGateway};
+use crate::support::{APP, OTHER_APP, OTHER_SECRET, Reply, SECRET, TestGateway, messages};
 
 fn with_token(gw: &TestGateway, method: &str, path: &str, token: &str) -> Reply {
     gw.client().request(method, path, &[("Authorization", &format!("Bearer {token}"))], "")
@@ -196,25 +195,10 @@ fn without_wechat_nobody_gets_in_and_nobody_is_thrown_out() {
     assert_eq!(gw.verify(&json!({ "jsCode": code, "appId": APP })).status, 200, "the code was not spent");
 }
 
-/// Everything the process says of its own at its most talkative. Set up once for all tests of the process.
-fn everything_said() -> LogSink {
-    static SAID: std::sync::OnceLock<LogSink> = std::sync::OnceLock::new();
-    let said = SAID.get_or_init(|| {
-        let sink = LogSink::default();
-        let writer = sink.clone();
-        let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
-        let ours = Targets::new().with_default(tracing::Level::WARN).with_target("wxgate", tracing::Level::TRACE);
-        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines.with_filter(ours)))
-            .expect("nobody else listens");
-        sink
-    });
-    said.clone()
-}
-
 /// Threats 15 and 16: CVE-2024-39315, CVE-2022-23469. Whatever goes wrong, at the most talkative level.
 #[test]
 fn no_secret_is_ever_told() {
-    let said = everything_said();
+    let said = messages();
     let gw = TestGateway::with(|config| config.admin.token = Some(Secret::new("the-admin-token")));
     let (openid, session_key) = ("oSecretAlice", "c2VjcmV0LXNlc3Npb24ta2V5IQ==");
     let answer = json!({ "openid": openid, "unionid": "uSecretAlice", "session_key": session_key }).to_string();
