@@ -47,7 +47,18 @@ mod tests {
 
     #[test]
     fn whatever_else_is_refused_in_our_own_words() {
-        for text in ["", "[]", "[true]", "null", "true", "{", "{}{}", "{\"yes\":1}", "{\"yes\":true,\"yes\":true}", "\u{feff}{}"] {
+        for text in [
+            "",
+            "[]",
+            "[true]",
+            "null",
+            "true",
+            "{",
+            "{}{}",
+            "{\"yes\":1}",
+            "{\"yes\":true,\"yes\":true}",
+            "\u{feff}{}",
+        ] {
             let error = decode::<Asked>(text.as_bytes(), "what it should be").unwrap_err();
             assert_eq!(error.to_string(), "what it should be", "{text}");
             assert!(std::error::Error::source(&error).is_none(), "nothing of what was sent is kept");

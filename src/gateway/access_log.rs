@@ -346,7 +346,9 @@ mod tests {
         });
         assert_eq!(
             lines,
-            [r#"{"ts":"2026-09-21T14:13:20.007Z","kind":"access","id":"id1","client":"192.0.2.1","method":"GET","path":"/a/b","route":"a.example/b","endpoint":"verify","app":"wx1","status":502,"code":"wechat_unreachable","cause":"a: b","bytes":12,"ms":…,"upstream_ms":1.500,"complete":true}"#]
+            [
+                r#"{"ts":"2026-09-21T14:13:20.007Z","kind":"access","id":"id1","client":"192.0.2.1","method":"GET","path":"/a/b","route":"a.example/b","endpoint":"verify","app":"wx1","status":502,"code":"wechat_unreachable","cause":"a: b","bytes":12,"ms":…,"upstream_ms":1.500,"complete":true}"#
+            ]
         );
     }
 
@@ -357,7 +359,9 @@ mod tests {
         });
         assert_eq!(
             lines,
-            [r#"ts="2026-09-21T14:13:20.007Z" kind="access" id="id1" client="192.0.2.1" method="GET" path="/" status=200 bytes=0 ms=… complete=false"#]
+            [
+                r#"ts="2026-09-21T14:13:20.007Z" kind="access" id="id1" client="192.0.2.1" method="GET" path="/" status=200 bytes=0 ms=… complete=false"#
+            ]
         );
     }
 
@@ -386,7 +390,8 @@ mod tests {
 
     #[test]
     fn no_text_ends_its_field_or_its_line_or_moves_a_cursor() {
-        let texts = ["\" x=\"1", "a\r\nb", "\\", "\u{7f}\u{1b}[31m", "\u{85}\u{9b}\u{2028}\u{202e}", "é不\u{1f600}", " ~"];
+        let texts =
+            ["\" x=\"1", "a\r\nb", "\\", "\u{7f}\u{1b}[31m", "\u{85}\u{9b}\u{2028}\u{202e}", "é不\u{1f600}", " ~"];
         for json in [true, false] {
             for text in texts {
                 let lines = written(json, |log, _| {

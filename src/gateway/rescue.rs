@@ -421,10 +421,11 @@ mod tests {
     #[tokio::test]
     async fn the_document_lists_what_is_answered_and_nothing_else() {
         let cells = |row: &'static str| row.split('|').map(str::trim).collect::<Vec<_>>();
-        let rows = include_str!("../../docs/ERRORS.md").lines().filter(|line| line.starts_with("| ") && line.contains('`'));
-        let told = rows.map(cells).map(|cells| {
-            (cells[1].to_owned(), cells[2].trim_matches('`').to_owned(), cells[3].to_owned())
-        });
+        let rows =
+            include_str!("../../docs/ERRORS.md").lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+        let told = rows
+            .map(cells)
+            .map(|cells| (cells[1].to_owned(), cells[2].trim_matches('`').to_owned(), cells[3].to_owned()));
         let told: BTreeSet<_> = told.collect();
         let answered: BTreeSet<_> = table().await.iter().map(|(failure, ..)| row(&rescue(failure))).collect();
         assert_eq!(told, answered);
@@ -472,7 +473,8 @@ mod tests {
     #[tokio::test]
     async fn the_log_gets_the_chain_of_causes_and_the_client_none_of_it() {
         let failure = failed(LoginFailure::Unreachable);
-        let cause = "the login failed: the code could not be exchanged: WeChat's answer can't be used: it is not a JSON object";
+        let cause =
+            "the login failed: the code could not be exchanged: WeChat's answer can't be used: it is not a JSON object";
         assert_eq!(failure.cause().as_deref(), Some(cause));
         let response = rescue(&failure).into_response(&HeaderValue::from_static("id1"));
         assert!(!String::from_utf8_lossy(response.body()).contains("JSON"));

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
-use wxgate::{config::{Config, sections::Rate}, simulator::{Fault, Order}};
+use wxgate::{
+    config::{Config, sections::Rate},
+    simulator::{Fault, Order},
+};
 
 use crate::support::{APP, Client, Reply, TestGateway, client};
 

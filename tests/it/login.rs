@@ -43,7 +43,9 @@ fn openid(gw: &TestGateway, token: &str) -> String {
 }
 
 fn replayed(gw: &TestGateway, times: u64) {
-    until("a login that finds another under way", || (gw.app().counters().logins_replayed.get() == times).then_some(()));
+    until("a login that finds another under way", || {
+        (gw.app().counters().logins_replayed.get() == times).then_some(())
+    });
 }
 
 fn no_window(config: &mut Config) {
@@ -350,7 +352,9 @@ fn after_a_refused_connection_the_next_login_works() {
     });
     assert_eq!(openid(&gw, &token(&gw.verify_code("c2"))), "oAlice");
     let head = back.join().unwrap();
-    let line = format!("GET /sns/jscode2session?appid={APP}&secret={SECRET}&js_code=c2&grant_type=authorization_code HTTP/1.1\r\n");
+    let line = format!(
+        "GET /sns/jscode2session?appid={APP}&secret={SECRET}&js_code=c2&grant_type=authorization_code HTTP/1.1\r\n"
+    );
     assert!(head.starts_with(&line), "{head}");
 }
 

@@ -164,14 +164,25 @@ fn logging_out_everywhere_ends_what_this_user_has_in_this_app() {
 #[test]
 fn what_a_logout_may_say() {
     let gw = TestGateway::start();
-    for (body, everywhere) in [("{}", false), (r#"{"everywhere":false,"other":1}"#, false), (r#"{"everywhere":true}"#, true)] {
+    for (body, everywhere) in
+        [("{}", false), (r#"{"everywhere":false,"other":1}"#, false), (r#"{"everywhere":true}"#, true)]
+    {
         let mut phone = gw.login("oAlice");
         let mut tablet = again(&gw, &phone);
         assert_eq!(phone.post("/v1/logout", body).status, 204, "{body}");
         assert_eq!(tablet.get("/orders").status == 401, everywhere, "{body}");
     }
     let error = "The body must be empty or a JSON object; everywhere, if given, must be true or false.";
-    for body in ["x", "null", "[]", "[true]", r#"{"everywhere":"true"}"#, r#"{"everywhere":1}"#, r#"{"everywhere":null}"#, "{}x"] {
+    for body in [
+        "x",
+        "null",
+        "[]",
+        "[true]",
+        r#"{"everywhere":"true"}"#,
+        r#"{"everywhere":1}"#,
+        r#"{"everywhere":null}"#,
+        "{}x",
+    ] {
         let mut phone = gw.login("oAlice");
         gw.says_no(&phone.post("/v1/logout", body), 400, "bad_request", error, &[]);
         assert_eq!(phone.get("/orders").status, 200, "{body}: nobody was logged out");
