@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("login", "model wechat telemetry"),
     ("auth", "model routing session"),
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
-    ("proxy", "config upstream telemetry web auth"),
+    ("proxy", "model config upstream telemetry web auth"),
     ("admin", "model config session telemetry"),
     // Not `wechat`: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
@@ -80,6 +80,19 @@ fn the_table_has_every_module_once_and_no_circle() {
     }
 }
 
+#[test]
+fn the_map_shows_the_table_that_is_tested() {
+    let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md"))
+        .unwrap_or_else(|e| panic!("docs/ARCHITECTURE.md: {e}"));
+    let (_, section) = map.split_once("\n## Who may import whom\n").unwrap_or_default();
+    let shown: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let tested: Vec<_> = MAY_IMPORT
+        .iter()
+        .map(|(row, names)| format!("| `{row}` | {} |", if names.is_empty() { "–" } else { names }))
+        .collect();
+    assert_eq!(shown, tested);
+}
+
 // --- how a file looks
 
 #[test]
@@ -127,6 +140,36 @@ fn only_bearer_reads_authorization() {
         code.contains("AUTHORIZATION") || s.code_and_text.to_ascii_lowercase().contains("\"authorization\"")
     };
     assert_eq!(others(&others_business, names_it), NOBODY);
+}
+
+#[test]
+fn only_the_trust_boundary_tells_who_calls() {
+    // Others hand the section with the names on, or say in the configuration which names there may be.
+    let may = ["proxy/identity.rs", "proxy/mod.rs", "web/headers.rs"];
+    let names_them = |s: &Source| {
+        !["config", "simulator"].contains(&s.module[0].as_str())
+            && (["X_WX_", "IdentityHeaders"].iter().any(|name| s.code.contains(name))
+                || s.code_and_text.to_ascii_lowercase().contains("\"x-wx-"))
+    };
+    assert_eq!(others(&may, names_them), NOBODY);
+}
+
+#[test]
+fn secrets_are_read_only_where_they_are_needed() {
+    let may = [
+        "api/verify.rs",          // the token, for its client
+        "app.rs",                 // the token, on its way there
+        "cli/demo.rs",            // the demo's own secret, for the stand-in
+        "login/replay.rs",        // what the memory of a login is locked with
+        "model/secret.rs",        // defines it
+        "session/token.rs",       // defines it
+        "simulator/wechat.rs",    // the secrets of apps that do not exist
+        "telemetry/redact.rs",    // the key of the hash that stands for a user
+        "wechat/client.rs",       // the AppSecret and the code, for WeChat
+        "wechat/code2session.rs", // the same
+    ];
+    let reads = |s: &Source| s.module[0] != "config" && s.code.contains(".expose()");
+    assert_eq!(others(&may, reads), NOBODY);
 }
 
 #[test]

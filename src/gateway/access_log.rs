@@ -4,7 +4,6 @@
 use std::{
     borrow::Cow,
     cell::RefCell,
-    io::Write,
     net::IpAddr,
     rc::Rc,
     sync::Arc,
@@ -14,6 +13,7 @@ use std::{
 use http::{HeaderValue, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
+use super::line::Line;
 use crate::{
     auth::{Access, bearer::TOKEN_PREFIX},
     model::{AppId, Clock},
@@ -110,8 +110,7 @@ impl AccessLog {
     fn write(&self, entry: &Entry) {
         let Some(lines) = &self.lines else { return };
         lines.borrow_mut().push(|out| {
-            let mut line = Line { out, json: self.json, first: true };
-            line.begin();
+            let mut line = Line::begin(out, self.json);
             self.fields(&mut line, entry);
             line.end();
         });
@@ -122,13 +121,13 @@ impl AccessLog {
         let mut second = self.second.borrow_mut();
         if second.0 != now.as_secs() {
             let time = UNIX_EPOCH + Duration::from_secs(now.as_secs());
-            *second = (now.as_secs(), humantime::format_rfc3339_seconds(time).to_string());
+            let text = humantime::format_rfc3339_seconds(time).to_string();
+            *second = (now.as_secs(), text.trim_end_matches('Z').to_owned());
         }
-        let whole = second.1.trim_end_matches('Z');
-        line.number("ts", format_args!("\"{whole}.{:03}Z\"", now.as_millis() % 1000));
+        line.moment("ts", &second.1, now.as_millis() % 1000);
         line.text("kind", "access");
         line.text("id", entry.id.to_str().unwrap_or_default());
-        line.number("client", format_args!("\"{}\"", entry.client));
+        line.address("client", entry.client);
         line.text("method", entry.method.as_ref().map_or("-", Method::as_str));
         line.text("path", &path(entry));
         if let Some(route) = entry.route.and_then(|n| self.routes.get(n)) {
@@ -139,23 +138,23 @@ impl AccessLog {
         }
         if let Some(session) = entry.access.as_ref().and_then(Access::session) {
             line.text("app", session.identity().user.app.as_str());
-            line.number("user", format_args!("\"{}\"", session.tag()));
+            line.hex("user", session.tag().as_bytes());
         } else if let Some(app) = &entry.app {
             line.text("app", app.as_str());
         }
-        line.number("status", format_args!("{}", entry.status.map_or(CLIENT_GONE, |s| s.as_u16())));
+        line.integer("status", entry.status.map_or(CLIENT_GONE, |s| s.as_u16()).into());
         if let Some(code) = entry.code {
             line.text("code", code);
         }
         if let Some(cause) = &entry.cause {
             line.text("cause", cause);
         }
-        line.number("bytes", format_args!("{}", entry.bytes));
-        line.number("ms", format_args!("{}", Millis(entry.started.elapsed())));
+        line.integer("bytes", entry.bytes);
+        line.millis("ms", entry.started.elapsed());
         if let Some(upstream) = entry.upstream {
-            line.number("upstream_ms", format_args!("{}", Millis(upstream)));
+            line.millis("upstream_ms", upstream);
         }
-        line.number("complete", format_args!("{}", entry.complete));
+        line.flag("complete", entry.complete);
     }
 }
 
@@ -177,74 +176,6 @@ fn path(entry: &Entry) -> Cow<'_, str> {
         safe.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_'));
     }
     Cow::Owned(safe)
-}
-
-/// Milliseconds with three decimals, without floating point.
-struct Millis(Duration);
-
-impl std::fmt::Display for Millis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
-    }
-}
-
-/// One line being written, as JSON or as `key=value` pairs. Writing into a vector does not fail.
-struct Line<'a> {
-    out: &'a mut Vec<u8>,
-    json: bool,
-    first: bool,
-}
-
-impl Line<'_> {
-    fn begin(&mut self) {
-        if self.json {
-            self.out.push(b'{');
-        }
-    }
-
-    fn end(&mut self) {
-        if self.json {
-            self.out.push(b'}');
-        }
-    }
-
-    fn key(&mut self, key: &str) {
-        if !std::mem::replace(&mut self.first, false) {
-            self.out.push(if self.json { b',' } else { b' ' });
-        }
-        if self.json {
-            self.out.push(b'"');
-        }
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(if self.json { b"\":" } else { b"=" });
-    }
-
-    /// A value that needs no quoting beyond its own.
-    fn number(&mut self, key: &str, value: std::fmt::Arguments<'_>) {
-        self.key(key);
-        let _ = self.out.write_fmt(value);
-    }
-
-    /// A text from outside: nothing in it can end the string, the field or the line, on whatever it is read. Beyond
-    /// ASCII there are more line ends and more terminal commands than one would list here, so all of that is escaped.
-    fn text(&mut self, key: &str, value: &str) {
-        self.key(key);
-        self.out.push(b'"');
-        let unsafe_in_a_log = |c: char| !matches!(c, ' '..='~') || c == '"' || c == '\\';
-        let mut rest = value;
-        while let Some(at) = rest.find(unsafe_in_a_log) {
-            let (plain, tail) = rest.split_at(at);
-            self.out.extend_from_slice(plain.as_bytes());
-            let mut chars = tail.chars();
-            for unit in chars.next().map(|c| c.encode_utf16(&mut [0; 2]).to_vec()).unwrap_or_default() {
-                let _ = write!(self.out, "\\u{unit:04x}");
-            }
-            rest = chars.as_str();
-        }
-        self.out.extend_from_slice(rest.as_bytes());
-        self.out.push(b'"');
-    }
 }
 
 /// An entry on its way to the log. It is written when this is dropped, so no way out of the pipeline can forget it.
@@ -271,7 +202,7 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use std::{
-        io,
+        io::{self, Write},
         sync::{Mutex, PoisonError},
     };
 

@@ -3,20 +3,20 @@
 mod access_log;
 mod body;
 mod failure;
+mod line;
 mod rescue;
 mod snapshot;
 
 use std::{
     borrow::Cow,
     cell::RefCell,
-    fmt::Write as _,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
@@ -36,6 +36,8 @@ pub use body::{Body, Content};
 pub use failure::Failure;
 pub use rescue::{Rescue, rescue};
 pub use snapshot::Snapshot;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The gateway of one worker.
 #[derive(Debug)]
@@ -211,8 +213,10 @@ impl Gateway {
             (ids.next_u64(), ids.next_u64())
         };
         let value = self.writer.value(|out| {
-            // Writing into growing memory does not fail, and hexadecimal digits make a header value.
-            let _ = write!(out, "{high:016x}{low:016x}");
+            for byte in high.to_be_bytes().into_iter().chain(low.to_be_bytes()) {
+                out.put_u8(HEX[usize::from(byte >> 4)]);
+                out.put_u8(HEX[usize::from(byte & 15)]);
+            }
         });
         value.unwrap_or_else(|| HeaderValue::from_static("-"))
     }

@@ -1,10 +1,7 @@
 //! Where a request came from, told to the upstream: `X-Forwarded-*` and `Forwarded` are rebuilt, and what the client says
 //! in them is believed only from a trusted proxy.
 
-use std::{
-    fmt::Write as _,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -27,6 +24,8 @@ pub struct Peer {
     trusted: bool,
     /// `X-Forwarded-For` for a client that is not a proxy of ours: made once per connection.
     alone: Option<HeaderValue>,
+    /// The beginning of our element of `Forwarded`, up to the host: made once per connection too.
+    element: String,
 }
 
 impl Peer {
@@ -35,7 +34,11 @@ impl Peer {
         // An IPv4 client on a dual-stack socket is the IPv4 client it is.
         let ip = addr.ip().to_canonical();
         let trusted = proxies.trust(ip);
-        Self { ip, trusted, alone: HeaderValue::from_maybe_shared(Bytes::from(ip.to_string())).ok() }
+        let element = match ip {
+            IpAddr::V4(ip) => format!("for={ip};host=\""),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\";host=\""),
+        };
+        Self { ip, trusted, alone: HeaderValue::from_maybe_shared(Bytes::from(ip.to_string())).ok(), element }
     }
 
     /// Its address.
@@ -133,7 +136,7 @@ impl Told {
                 out.put_slice(before.as_bytes());
                 out.put_slice(b", ");
             }
-            write_element(out, peer.ip, &told_host, &proto);
+            write_element(out, peer, &told_host, &proto);
         });
         for (name, value) in [(X_FORWARDED_FOR, chain), (header::FORWARDED, element)] {
             if let Some(value) = value {
@@ -145,15 +148,11 @@ impl Told {
     }
 }
 
-/// One element of `Forwarded` (RFC 7239, 4). The host is checked before and has no quote in it.
-fn write_element(out: &mut BytesMut, ip: IpAddr, host: &HeaderValue, proto: &HeaderValue) {
-    // Writing into growing memory does not fail.
-    let _ = match ip {
-        IpAddr::V4(ip) => write!(out, "for={ip};host=\""),
-        IpAddr::V6(ip) => write!(out, "for=\"[{ip}]\";host=\""),
-    };
-    for byte in host.as_bytes().iter().filter(|b| **b != b'"' && **b != b'\\') {
-        out.put_u8(*byte);
+/// Our element of `Forwarded` (RFC 7239, 4). A host that was checked has no quote in it; another one is left out.
+fn write_element(out: &mut BytesMut, peer: &Peer, host: &HeaderValue, proto: &HeaderValue) {
+    out.put_slice(peer.element.as_bytes());
+    if !host.as_bytes().iter().any(|byte| matches!(byte, b'"' | b'\\')) {
+        out.put_slice(host.as_bytes());
     }
     out.put_slice(b"\";proto=");
     out.put_slice(proto.as_bytes());

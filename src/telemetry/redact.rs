@@ -13,6 +13,13 @@ use crate::model::{Entropy, EntropyError, Secret, UserKey};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserTag([u8; 8]);
 
+impl UserTag {
+    /// The tag's bytes, for whoever writes them out as hex digits without the formatting machinery.
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
 impl fmt::Display for UserTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", u64::from_be_bytes(self.0))

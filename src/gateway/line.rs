@@ -1,0 +1,176 @@
+//! One log line being written, as JSON or as `key=value` pairs. It is on the path of every request, so numbers and
+//! addresses are written without the formatting machinery, which would take longer than the rest of the line.
+
+use std::{io::Write, net::IpAddr, time::Duration};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// A line on its way into a buffer. Writing into memory does not fail.
+pub(super) struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    json: bool,
+    first: bool,
+}
+
+impl<'a> Line<'a> {
+    /// Begins a line at the end of `out`.
+    pub(super) fn begin(out: &'a mut Vec<u8>, json: bool) -> Self {
+        if json {
+            out.push(b'{');
+        }
+        Self { out, json, first: true }
+    }
+
+    /// Ends it, without the line feed.
+    pub(super) fn end(self) {
+        if self.json {
+            self.out.push(b'}');
+        }
+    }
+
+    /// A moment: the second as text, without its `Z`, and the milliseconds in it.
+    pub(super) fn moment(&mut self, key: &str, second: &str, millis: u64) {
+        self.key(key);
+        self.out.push(b'"');
+        self.out.extend_from_slice(second.as_bytes());
+        self.out.push(b'.');
+        self.three_digits(millis);
+        self.out.extend_from_slice(b"Z\"");
+    }
+
+    pub(super) fn address(&mut self, key: &str, ip: IpAddr) {
+        self.key(key);
+        self.out.push(b'"');
+        match ip {
+            IpAddr::V4(ip) => {
+                for (at, octet) in ip.octets().into_iter().enumerate() {
+                    if at > 0 {
+                        self.out.push(b'.');
+                    }
+                    self.digits(octet.into());
+                }
+            }
+            IpAddr::V6(ip) => drop(write!(self.out, "{ip}")),
+        }
+        self.out.push(b'"');
+    }
+
+    /// Bytes as hexadecimal digits.
+    pub(super) fn hex(&mut self, key: &str, bytes: &[u8]) {
+        self.key(key);
+        self.out.push(b'"');
+        for byte in bytes {
+            self.out.push(HEX[usize::from(byte >> 4)]);
+            self.out.push(HEX[usize::from(byte & 15)]);
+        }
+        self.out.push(b'"');
+    }
+
+    pub(super) fn integer(&mut self, key: &str, value: u64) {
+        self.key(key);
+        self.digits(value);
+    }
+
+    /// Milliseconds with three decimals.
+    pub(super) fn millis(&mut self, key: &str, value: Duration) {
+        self.key(key);
+        let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+        self.digits(micros / 1000);
+        self.out.push(b'.');
+        self.three_digits(micros % 1000);
+    }
+
+    pub(super) fn flag(&mut self, key: &str, value: bool) {
+        self.key(key);
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// A text from outside: nothing in it can end the string, the field or the line, on whatever it is read. Beyond
+    /// ASCII there are more line ends and more terminal commands than one would list here, so all of that is escaped.
+    pub(super) fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        self.out.push(b'"');
+        let unsafe_in_a_log = |c: char| !matches!(c, ' '..='~') || c == '"' || c == '\\';
+        let mut rest = value;
+        while let Some(at) = rest.find(unsafe_in_a_log) {
+            let (plain, tail) = rest.split_at(at);
+            self.out.extend_from_slice(plain.as_bytes());
+            let mut chars = tail.chars();
+            for unit in chars.next().map(|c| c.encode_utf16(&mut [0; 2]).to_vec()).unwrap_or_default() {
+                let _ = write!(self.out, "\\u{unit:04x}");
+            }
+            rest = chars.as_str();
+        }
+        self.out.extend_from_slice(rest.as_bytes());
+        self.out.push(b'"');
+    }
+
+    fn key(&mut self, key: &str) {
+        if !std::mem::replace(&mut self.first, false) {
+            self.out.push(if self.json { b',' } else { b' ' });
+        }
+        if self.json {
+            self.out.push(b'"');
+        }
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(if self.json { b"\":" } else { b"=" });
+    }
+
+    fn digits(&mut self, value: u64) {
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    fn three_digits(&mut self, value: u64) {
+        for unit in [100, 10, 1] {
+            self.out.push(HEX[usize::try_from(value / unit % 10).unwrap_or(0)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(json: bool, write: impl FnOnce(&mut Line<'_>)) -> String {
+        let mut out = Vec::new();
+        let mut line = Line::begin(&mut out, json);
+        write(&mut line);
+        line.end();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn everything(line: &mut Line<'_>) {
+        line.moment("ts", "2026-11-23T09:16:59", 7);
+        line.address("v4", IpAddr::from([203, 0, 113, 9]));
+        line.address("v6", "2001:db8::1".parse().unwrap());
+        line.hex("user", &[0x00, 0xa7, 0xff]);
+        line.integer("bytes", u64::MAX);
+        line.millis("ms", Duration::from_micros(12_045));
+        line.flag("complete", false);
+    }
+
+    #[test]
+    fn every_kind_of_value_is_json() {
+        assert_eq!(
+            line(true, everything),
+            r#"{"ts":"2026-11-23T09:16:59.007Z","v4":"203.0.113.9","v6":"2001:db8::1","user":"00a7ff","bytes":18446744073709551615,"ms":12.045,"complete":false}"#
+        );
+    }
+
+    #[test]
+    fn and_text() {
+        assert_eq!(
+            line(false, everything),
+            r#"ts="2026-11-23T09:16:59.007Z" v4="203.0.113.9" v6="2001:db8::1" user="00a7ff" bytes=18446744073709551615 ms=12.045 complete=false"#
+        );
+    }
+
+    #[test]
+    fn nothing_from_outside_ends_a_field_or_a_line() {
+        let evil = "a\" status=200\n{\\\u{1b}[2J\u{2028}😀";
+        let escaped = r#""a\u0022 status=200\u000a{\u005c\u001b[2J\u2028\ud83d\ude00""#;
+        assert_eq!(line(false, |l| l.text("path", evil)), format!("path={escaped}"));
+        let json: serde_json::Value = serde_json::from_str(&line(true, |l| l.text("path", evil))).unwrap();
+        assert_eq!(json["path"], evil);
+    }
+}

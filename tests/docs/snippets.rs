@@ -1,0 +1,37 @@
+//! What a reader would copy into a file: configuration that loads, JSON that is JSON.
+
+use wxgate::config::{ConfigErrors, Loaded, parse};
+
+use super::page::pages;
+
+/// The outside world of a snippet: every variable is set and every file is there.
+pub(crate) fn load(text: &str) -> Result<Loaded, ConfigErrors> {
+    let secret = "a-secret-of-the-documentation";
+    parse(text, "gateway.toml", &|_| Some(secret.to_owned()), &|_| Ok(secret.to_owned()))
+}
+
+#[test]
+fn every_configuration_shown_loads_without_a_warning() {
+    let mut shown = 0;
+    for page in pages() {
+        for (name, text) in page.blocks_in(&["toml"]) {
+            let loaded = load(text).unwrap_or_else(|errors| panic!("{name}: {errors}"));
+            assert_eq!(loaded.warnings.len(), 0, "{name}: {:?}", loaded.warnings);
+            shown += 1;
+        }
+    }
+    assert!(shown >= 2, "only {shown} configurations were found");
+}
+
+#[test]
+fn every_json_shown_is_json() {
+    let mut shown = 0;
+    for page in pages() {
+        for (name, text) in page.blocks_in(&["json"]) {
+            let parsed = serde_json::from_str::<serde_json::Value>(text);
+            assert!(parsed.is_ok(), "{name}: {}\n{text}", parsed.unwrap_err());
+            shown += 1;
+        }
+    }
+    assert!(shown >= 2, "only {shown} JSON texts were found");
+}
