@@ -58,7 +58,9 @@ impl LineWriter {
         let tally = Arc::new(Tally { counters, gap: AtomicU64::new(0), stopping: AtomicBool::new(false) });
         let writer = Writer { sink, format, tally: Arc::clone(&tally), failing: false };
         thread::Builder::new().name("log-lines".to_owned()).spawn(move || {
+            // The queue is closed before the end is told: what comes later is refused, not forgotten.
             let _alive: SyncSender<()> = alive;
+            let messages = messages;
             writer.run(&messages);
         })?;
         Ok(Self { queue, tally, done })
@@ -187,11 +189,13 @@ struct Writer<W> {
 impl<W: Write> Writer<W> {
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
+            // Asked before the queue is: what was handed over before the end is in there by then.
+            let stopping = self.tally.stopping.load(Ordering::SeqCst);
             match messages.try_recv() {
                 Ok(message) => self.take(message),
                 Err(TryRecvError::Empty) => {
                     self.caught_up();
-                    if self.tally.stopping.load(Ordering::SeqCst) {
+                    if stopping {
                         return;
                     }
                     match messages.recv() {

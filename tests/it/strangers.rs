@@ -9,7 +9,7 @@ use wxgate::{
     simulator::{Fault, Options, Order, Simulator},
 };
 
-use crate::support::{APP, OTHER_APP, OTHER_SECRET, Reply, SECRET, TestGateway, messages::messages};
+use crate::support::{APP, OTHER_APP, OTHER_SECRET, Reply, SECRET, TestGateway, messages};
 
 fn with_token(gw: &TestGateway, method: &str, path: &str, token: &str) -> Reply {
     gw.client().request(method, path, &[("Authorization", &format!("Bearer {token}"))], "")
