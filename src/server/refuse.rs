@@ -10,9 +10,13 @@ use tokio::{
     time::timeout,
 };
 
-/// How long, and for how many bytes, a connection is read on after its last answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
+/// How long, and for how many bytes, a connection is read on after its last answer: enough for a phone to notice that
+/// its upload of a large picture is not wanted.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long it may be silent meanwhile.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
 /// Writes the answer and closes, in a way that lets the client read it.
 pub(super) async fn answer(stream: TcpStream, response: Response<Bytes>, write_timeout: Duration) -> io::Result<()> {
@@ -30,9 +34,9 @@ pub(super) async fn linger(mut stream: TcpStream) {
         return;
     }
     let drain = async {
-        let mut scrap = [0; 4096];
+        let mut scrap = [0; 16 * 1024];
         let mut left = LINGER_BYTES;
-        while let Ok(n @ 1..) = stream.read(&mut scrap).await {
+        while let Ok(Ok(n @ 1..)) = timeout(LINGER_SILENCE, stream.read(&mut scrap)).await {
             left = left.saturating_sub(n);
             if left == 0 {
                 return;
