@@ -3,4 +3,5 @@
 mod support;
 
 mod connections;
+mod forward;
 mod smoke;
