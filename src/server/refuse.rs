@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::Response;
+use http::{Response, header};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -55,7 +55,9 @@ fn serialise(response: &Response<Bytes>) -> Bytes {
     out.put_u8(b' ');
     out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.put_slice(b"\r\n");
-    for (name, value) in response.headers() {
+    // How long the body is, and that it is the last one, is said below.
+    let said = [header::CONTENT_LENGTH, header::CONNECTION];
+    for (name, value) in response.headers().iter().filter(|(name, _)| !said.contains(name)) {
         out.put_slice(name.as_str().as_bytes());
         out.put_slice(b": ");
         out.put_slice(value.as_bytes());
@@ -72,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_whole_http_message() {
-        let response = Response::builder().status(408).header("x-a", "1").body(Bytes::from_static(b"{}")).unwrap();
+        let response = Response::builder().status(408).header("x-a", "1").header("connection", "close");
+        let response = response.body(Bytes::from_static(b"{}")).unwrap();
         assert_eq!(
             serialise(&response),
             "HTTP/1.1 408 Request Timeout\r\nx-a: 1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"

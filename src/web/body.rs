@@ -111,9 +111,9 @@ impl BodyProgress {
         self.0.whole.get()
     }
 
-    /// Whether its reader waits for the client.
+    /// Whether its reader waits for the client, or has just given that up.
     pub fn is_awaited(&self) -> bool {
-        self.0.waits.get().is_some()
+        self.0.waits.get().is_some() || self.0.late.get()
     }
 
     /// When bytes of it were last read.

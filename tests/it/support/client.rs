@@ -124,6 +124,12 @@ impl Client {
         Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a socket")) }
     }
 
+    /// From now on bytes that the other side takes too long to take are not sent.
+    pub fn give_up_sending_after(&mut self, time: Duration) -> &mut Self {
+        self.stream.get_ref().set_write_timeout(Some(time)).expect("a socket");
+        self
+    }
+
     /// Waits so long, and says whether nothing came meanwhile, not even the end.
     pub fn stays_silent(&mut self, time: Duration) -> bool {
         self.stream.get_ref().set_read_timeout(Some(time)).expect("a socket");
