@@ -4,7 +4,10 @@ mod support;
 
 mod access_log;
 mod admin;
+mod connections;
+mod drain;
 mod errors;
+mod forward;
 mod forwarded;
 mod framing;
 mod identity_header;
@@ -14,4 +17,5 @@ mod paths;
 mod sessions;
 mod smoke;
 mod strangers;
+mod stress;
 mod two_parsers;
