@@ -123,7 +123,9 @@ impl Proxy {
         self.remove(&mut parts.headers, how)?;
         let host = how.host.as_ref().unwrap_or(own_host);
         told.tell(&mut parts.headers, how.peer, host, &self.scratch);
-        parts.headers.insert(header::HOST, host.clone());
+        if parts.headers.get(header::HOST) != Some(host) {
+            parts.headers.insert(header::HOST, host.clone());
+        }
         parts.headers.append(header::VIA, VIA);
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
         self.identity.tell(&mut parts.headers, how.access);

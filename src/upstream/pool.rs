@@ -98,7 +98,7 @@ where
         };
         // Without this a small write may wait 40 ms for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+        let handshake = http1::Builder::new().writev(false).handshake(TokioIo::new(stream)).await;
         let (sender, connection) =
             handshake.map_err(|source| ConnectError::Handshake { server: self.server(), source })?;
         spawn_local(async move {
