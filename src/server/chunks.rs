@@ -63,10 +63,9 @@ impl Chunks {
     fn after(&mut self, byte: u8) -> At {
         match (self.at, byte) {
             (At::FirstDigit | At::Digit, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte),
-            (At::Digit, b' ' | b'\t' | b';') => At::SizeLine,
             (At::Digit | At::SizeLine, b'\r') => At::SizeLf,
             (At::SizeLine, b'\n') => At::Broken,
-            (At::SizeLine, _) => At::SizeLine,
+            (At::Digit, b' ' | b'\t' | b';') | (At::SizeLine, _) => At::SizeLine,
             (At::SizeLf, b'\n') => {
                 if self.size == 0 {
                     At::Line

@@ -92,7 +92,7 @@ fn an_upload_under_way_is_finished() {
 
 #[test]
 fn idle_connections_are_closed_at_once() {
-    let gw = TestGateway::with(|config| config.server.drain_timeout = Duration::from_secs(3600));
+    let gw = TestGateway::with(|config| config.server.drain_timeout = Duration::from_hours(1));
     let (mut fresh, mut used, mut parked) = (gw.client(), gw.client(), gw.client());
     assert_eq!(parked.get("/public/").status, 200);
     assert!(parked.stays_silent(Duration::from_millis(1600)));
@@ -193,18 +193,18 @@ impl Drop for Process {
 fn wxgate(test: &str, upstream: &Recorder, server: &str) -> Command {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     fs::create_dir_all(&folder).unwrap();
-    let config = folder.join("gateway.toml");
-    let text = format!(
+    let path = folder.join("gateway.toml");
+    let config = format!(
         "[server]\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [[apps]]\napp_id = \"wx4f4bc4dec97d474b\"\nsecret = {{ env = \"WX_APP_SECRET\" }}\n\
          [[upstreams]]\nname = \"app\"\nservers = [\"http://{}\"]\n\
          [[routes]]\npath = \"/\"\nauth = \"none\"\nupstream = \"app\"\n",
         upstream.addr()
     );
-    fs::write(&config, text).unwrap();
+    fs::write(&path, config).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
     command.env("WX_APP_SECRET", "a-secret-of-its-own").stdin(Stdio::null()).stdout(Stdio::null());
-    command.arg("--config").arg(config);
+    command.arg("--config").arg(path);
     command
 }
 

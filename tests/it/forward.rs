@@ -638,7 +638,7 @@ fn no_more_idle_connections_are_kept_than_asked_for() {
     let gw = TestGateway::with(|config| {
         config.server.workers = 1;
         config.upstreams[0].max_idle = 2;
-        config.upstreams[0].idle_timeout = Duration::from_secs(3600);
+        config.upstreams[0].idle_timeout = Duration::from_hours(1);
     });
     let (open, wait) = gate();
     gw.upstream.does(move |_, out| {
@@ -808,7 +808,7 @@ fn a_client_that_reads_slowly_holds_the_upstream_back() {
     let mut client = gw.client();
     client.send(head("GET", "/public/", &[], 0));
     client.some(16);
-    let sent = heard.recv_timeout(Duration::from_secs(60)).unwrap();
+    let sent = heard.recv_timeout(Duration::from_mins(1)).unwrap();
     // What the kernel's buffers on the way hold, and little more.
     assert!(sent < 64 * 1024 * 1024, "{sent} bytes were taken off the upstream's hands");
 }

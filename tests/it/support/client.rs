@@ -114,11 +114,6 @@ impl Client {
         self
     }
 
-    /// Closes both halves, also for those who hold the connection with us.
-    pub fn shut(&mut self) {
-        let _ = self.stream.get_ref().shutdown(Shutdown::Both);
-    }
-
     /// Another hand on the same connection, to send while this one reads.
     pub fn again(&self) -> Self {
         Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a socket")) }
