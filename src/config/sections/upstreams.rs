@@ -28,7 +28,7 @@ impl Upstream {
             connect_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(4),
-            max_idle: 64,
+            max_idle: 1024,
         }
     }
 }
