@@ -8,6 +8,7 @@ mod errors;
 mod forwarded;
 mod framing;
 mod identity_header;
+mod leaks;
 mod limits;
 mod login;
 mod paths;
