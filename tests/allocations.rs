@@ -1,8 +1,8 @@
 //! What a proxied, authenticated request costs in allocations: a count that no noisy machine moves, held by a test.
 //!
 //! Everything runs in this one process. The client and the backend allocate nothing while it is counted; what is left is
-//! the gateway's. When the count has grown, `cargo test --test allocations -- --ignored` writes `dhat-heap.json`, which
-//! says where from.
+//! the gateway's. When the count has grown, a `dhat::Profiler::new_heap()` around the counted part writes a file that says
+//! where from.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -76,15 +76,4 @@ fn a_request_makes_no_more_allocations_than_it_did() {
     gateway.stop();
     let per_request = f64::from(u32::try_from(made).unwrap()) / f64::from(REQUESTS);
     assert!(per_request <= 6.1, "{per_request} allocations per request");
-}
-
-#[test]
-#[ignore = "no test: it writes down where the allocations come from"]
-fn where_they_come_from() {
-    let mut gateway = Running::start();
-    gateway.get(WARM_UP);
-    let writing = dhat::Profiler::new_heap();
-    gateway.get(REQUESTS);
-    drop(writing);
-    gateway.stop();
 }

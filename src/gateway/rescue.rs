@@ -329,7 +329,6 @@ mod tests {
     const BEARER: &str = "bearer";
 
     /// Each failure with status, code and what else the answer has.
-    #[expect(clippy::too_many_lines, reason = "it is a table")]
     async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         let api = Failure::Api;
         let proxy = Failure::Proxy;

@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
 use http_body::Body;
+use tokio::time::Instant;
 
 use crate::{
     telemetry::Counters,
@@ -48,8 +49,8 @@ enum Failed {
     Broke(SendError<RequestBody>),
 }
 
-/// One try. The clock runs while the upstream is to do something: it does not while the client is still sending a body
-/// that the upstream takes, for which the body has a deadline of its own.
+/// One try. The clock runs while the upstream is to do something: it begins anew with each part of the body that the
+/// upstream takes, and stands while the client is to send the next, for which the body has a deadline of its own.
 async fn attempt(
     lease: &mut Lease<RequestBody>,
     request: Request<RequestBody>,
@@ -58,12 +59,19 @@ async fn attempt(
     upstream: &Upstream<RequestBody>,
 ) -> Result<Response<hyper::body::Incoming>, Failed> {
     let mut sending = std::pin::pin!(lease.send(request));
-    let mut taken = progress.bytes();
+    let limit = upstream.section().response_timeout;
+    let mut since = Instant::now();
     loop {
-        match timer.within(upstream.section().response_timeout, sending.as_mut()).await {
+        match timer.within(limit.saturating_sub(since.elapsed()), sending.as_mut()).await {
             Ok(result) => return result.map_err(Failed::Broke),
-            Err(_) if !progress.is_whole() && progress.bytes() > taken => taken = progress.bytes(),
-            Err(_) => return Err(Failed::Late),
+            Err(_) if progress.is_awaited() => since = Instant::now(),
+            Err(_) => match progress.last_read() {
+                Some(read) if read > since => since = read,
+                _ => {
+                    progress.give_up();
+                    return Err(Failed::Late);
+                }
+            },
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http_body::Body as _;
 use smallvec::SmallVec;
 
 use crate::{
@@ -97,6 +98,8 @@ impl Proxy {
         let (upstream, own_host) = self.upstreams.get(how.upstream).ok_or(Error::NoUpstream)?;
         let request = self.prepare(request, &how, own_host)?;
         let mut response = attempt::send(upstream, request, timer, &self.counters).await?;
+        // Ours, whatever the upstream speaks: what it says of the version concerns its own connection.
+        *response.version_mut() = Version::HTTP_11;
         response::clean(response.headers_mut());
         response.headers_mut().append(header::VIA, VIA);
         response.headers_mut().insert(X_REQUEST_ID, how.request_id.clone());
@@ -120,10 +123,16 @@ impl Proxy {
         self.remove(&mut parts.headers, how)?;
         let host = how.host.as_ref().unwrap_or(own_host);
         told.tell(&mut parts.headers, how.peer, host, &self.scratch);
-        parts.headers.insert(header::HOST, host.clone());
+        if parts.headers.get(header::HOST) != Some(host) {
+            parts.headers.insert(header::HOST, host.clone());
+        }
         parts.headers.append(header::VIA, VIA);
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
         self.identity.tell(&mut parts.headers, how.access);
+        if body.size_hint().exact().is_none() {
+            // Said here, because hyper would take the body of a GET without a length for no body.
+            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         parts.version = Version::HTTP_11;
         parts.uri = Uri::from(how.target.clone());
         // Whatever the server or a layer before us remembered about the request ends here.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
@@ -20,7 +20,12 @@ use crate::{
 use super::hop;
 
 /// Takes out of an answer's head what concerned the upstream's connection only.
+///
+/// With both of them there, `Transfer-Encoding` counts (RFC 9112, 6.3). It goes, so what `Content-Length` says must go too.
 pub(super) fn clean(headers: &mut HeaderMap) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let mut doomed: SmallVec<[HeaderName; 8]> = hop::named_in_connection(headers);
     doomed.extend(headers.keys().filter(|name| hop::is_hop_by_hop(name)).cloned());
     for name in &doomed {

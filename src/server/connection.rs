@@ -24,7 +24,7 @@ use super::{
     deadline::Tick,
     drain::Drain,
     refuse,
-    traffic::{BodyLeft, Due, Phase, Traffic},
+    traffic::{Due, Phase, Traffic},
     wire::Wire,
 };
 
@@ -99,12 +99,12 @@ impl Parked {
 enum End {
     /// It is done, well or badly.
     Done,
+    /// The body of an answer broke off.
+    Broken,
     /// The traffic holds a refusal to be sent.
     Refused,
     /// Nothing to do for a while.
     Idle,
-    /// It has read past the end of a chunked body and is to be replaced.
-    Replace,
     /// The client is gone or takes nothing.
     Cut,
 }
@@ -112,55 +112,56 @@ enum End {
 /// Serves requests. Returns the connection when it has become idle, nothing when it is closed.
 async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S>) -> Option<Parked> {
     let stream = Rc::new(RefCell::new(parked.stream));
-    let mut held = parked.held;
-    loop {
-        let traffic = Traffic::new();
-        let wire = Wire::new(Rc::clone(&stream), held, shared.options.head, Rc::clone(&traffic));
-        let service = requests(&shared.service, conn, &traffic);
-        let mut http = shared.http.serve_connection(TokioIo::new(wire), service);
-        let mut driver =
-            Driver { traffic: &traffic, stream: &stream, tick: Tick::new(&shared.options), watching: false };
-        let mut told = false;
-        let end = poll_fn(|cx| {
-            loop {
-                if Pin::new(&mut http).poll(cx).is_ready() {
-                    return Poll::Ready(End::Done);
-                }
-                if shared.drain.is_on() && !told {
-                    told = true;
-                    Pin::new(&mut http).graceful_shutdown();
-                    continue;
-                }
-                match driver.look(cx, &shared.options) {
-                    Look::Again => {}
-                    Look::Wait => return Poll::Pending,
-                    Look::End(end) => return Poll::Ready(end),
-                }
+    let traffic = Traffic::new();
+    let wire = Wire::new(Rc::clone(&stream), parked.held, shared.options.head, Rc::clone(&traffic));
+    let service = requests(&shared.service, conn, &traffic);
+    let mut http = shared.http.serve_connection(TokioIo::new(wire), service);
+    let mut driver = Driver { traffic: &traffic, stream: &stream, tick: Tick::new(&shared.options), watching: false };
+    let mut told = false;
+    let end = poll_fn(|cx| {
+        loop {
+            match Pin::new(&mut http).poll(cx) {
+                Poll::Ready(Err(error)) if error.is_user() => return Poll::Ready(End::Broken),
+                Poll::Ready(_) => return Poll::Ready(End::Done),
+                Poll::Pending => {}
             }
-        })
-        .await;
-        let whole = traffic.quiet();
-        let parts = http.into_parts();
-        held = leftover(&parts.read_buf, parts.io.into_inner());
-        drop(parts.service);
-        match end {
-            End::Replace => {}
-            End::Idle => return into_owned(stream).map(|stream| Parked { stream, held }),
-            End::Refused => {
-                let refusal = traffic.refusal()?;
-                let answer = shared.service.refuse(refusal, conn);
-                // The client may be gone already; then there is nobody to tell.
-                let _: io::Result<()> = refuse::answer(into_owned(stream)?, answer, shared.options.write_timeout).await;
-                return None;
+            if shared.drain.is_on() && !told {
+                told = true;
+                Pin::new(&mut http).graceful_shutdown();
+                continue;
             }
-            End::Done if whole => return None,
-            End::Done => {
-                refuse::linger(into_owned(stream)?).await;
-                return None;
+            match driver.look(cx, &shared.options) {
+                Look::Again => {}
+                Look::Wait => return Poll::Pending,
+                Look::End(end) => return Poll::Ready(end),
             }
-            End::Cut => return None,
         }
+    })
+    .await;
+    let whole = traffic.quiet();
+    let parts = http.into_parts();
+    let held = leftover(&parts.read_buf, parts.io.into_inner());
+    drop(parts.service);
+    let stream = Rc::into_inner(stream)?.into_inner();
+    match end {
+        End::Idle => return Some(Parked { stream, held }),
+        End::Refused => {
+            let answer = shared.service.refuse(traffic.refusal()?, conn);
+            // The client may be gone already; then there is nobody to tell.
+            let _: io::Result<()> = refuse::answer(stream, answer, shared.options.write_timeout).await;
+        }
+        // Where the close is what ends a body, a clean one would pass it off as whole.
+        End::Broken if traffic.ends_by_close() => drop(stream.set_zero_linger()),
+        End::Done | End::Broken if whole && !has_unread(&stream) => {}
+        End::Done | End::Broken => refuse::linger(stream).await,
+        End::Cut => {}
     }
+    None
+}
+
+/// Whether the client has sent more than was read. Closing on it would make the kernel send a reset.
+fn has_unread(stream: &TcpStream) -> bool {
+    stream.try_read(&mut [0; 1]).is_ok_and(|n| n > 0)
 }
 
 /// What the parser and the wire had read but not used, in order.
@@ -168,10 +169,6 @@ fn leftover(parsed: &[u8], wire: Wire) -> BytesMut {
     let mut held = BytesMut::from(parsed);
     held.extend_from_slice(&wire.into_held());
     held
-}
-
-fn into_owned(stream: Rc<RefCell<TcpStream>>) -> Option<TcpStream> {
-    Rc::into_inner(stream).map(RefCell::into_inner)
 }
 
 /// The service as hyper calls it.
@@ -183,7 +180,7 @@ fn requests<S: Service>(
     let (service, conn, traffic) = (Rc::clone(service), Rc::clone(conn), Rc::clone(traffic));
     service_fn(move |request: Request<Incoming>| {
         let (service, conn, traffic) = (Rc::clone(&service), Rc::clone(&conn), Rc::clone(&traffic));
-        let screened = traffic.begin_request(request.headers());
+        let screened = traffic.begin_request(request.version(), request.headers());
         async move {
             if !screened {
                 traffic.refuse(Refusal::Malformed);
@@ -191,7 +188,8 @@ fn requests<S: Service>(
             }
             let request = request.map(|body| RequestBody::new(body, traffic.body()));
             let mut response = service.call(request, &conn, traffic.timer()).await;
-            if traffic.body_left() == BodyLeft::ChunkedLost {
+            if traffic.leaves_body_unread() {
+                // hyper will close then, and a client that is told so does not send its next request into the close.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Answer::new(body, traffic)))
@@ -233,12 +231,6 @@ impl Driver<'_> {
         // A refusal waits for the answers before it: a client may have sent several requests at once.
         if self.traffic.refusal().is_some() && !self.traffic.unflushed() {
             return Look::End(End::Refused);
-        }
-        if self.traffic.is_lost() {
-            return Look::End(End::Done);
-        }
-        if self.traffic.wants_new_parser() {
-            return Look::End(End::Replace);
         }
         if self.watching && self.client_is_gone(cx) {
             return Look::End(End::Cut);

@@ -8,6 +8,7 @@
 //! read differently are repaired or cut off silently by a lenient one.
 
 mod answer;
+mod chunks;
 mod connection;
 mod deadline;
 mod drain;

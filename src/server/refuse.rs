@@ -10,9 +10,13 @@ use tokio::{
     time::timeout,
 };
 
-/// How long, and for how many bytes, a connection is read on after its last answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
+/// How long, and for how many bytes, a connection is read on after its last answer: enough for a phone to notice that
+/// its upload of a large picture is not wanted.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long it may be silent meanwhile.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
 /// Writes the answer and closes, in a way that lets the client read it.
 pub(super) async fn answer(stream: TcpStream, response: Response<Bytes>, write_timeout: Duration) -> io::Result<()> {
@@ -30,9 +34,9 @@ pub(super) async fn linger(mut stream: TcpStream) {
         return;
     }
     let drain = async {
-        let mut scrap = [0; 4096];
+        let mut scrap = [0; 16 * 1024];
         let mut left = LINGER_BYTES;
-        while let Ok(n @ 1..) = stream.read(&mut scrap).await {
+        while let Ok(Ok(n @ 1..)) = timeout(LINGER_SILENCE, stream.read(&mut scrap)).await {
             left = left.saturating_sub(n);
             if left == 0 {
                 return;
@@ -51,8 +55,9 @@ fn serialise(response: &Response<Bytes>) -> Bytes {
     out.put_u8(b' ');
     out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.put_slice(b"\r\n");
-    // It is said below that this is the end, once.
-    for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONNECTION) {
+    // How long the body is, and that it is the last one, is said below.
+    let said = [header::CONTENT_LENGTH, header::CONNECTION];
+    for (name, value) in response.headers().iter().filter(|(name, _)| !said.contains(name)) {
         out.put_slice(name.as_str().as_bytes());
         out.put_slice(b": ");
         out.put_slice(value.as_bytes());
@@ -69,12 +74,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_whole_http_message() {
-        let response = Response::builder()
-            .status(408)
-            .header("x-a", "1")
-            .header("connection", "close")
-            .body(Bytes::from_static(b"{}"))
-            .unwrap();
+        let response = Response::builder().status(408).header("x-a", "1").header("connection", "close");
+        let response = response.body(Bytes::from_static(b"{}")).unwrap();
         assert_eq!(
             serialise(&response),
             "HTTP/1.1 408 Request Timeout\r\nx-a: 1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"

@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Version, header};
 use tokio::time::Instant;
 
 use crate::web::{BodyWatch, Refusal, RequestTimer};
@@ -31,14 +31,10 @@ pub(super) enum Phase {
 /// What is still to come of a request body, as the wire can know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLeft {
-    /// So many bytes.
+    /// So many bytes; none when there is no body or all of it has come.
     Exact(u64),
-    /// Chunks, whose end only the parser sees.
+    /// Chunks, up to the last one.
     Chunked,
-    /// Chunks, all read.
-    ChunkedOver,
-    /// Chunks that nobody reads any more. Where they end nobody will know: no request can follow.
-    ChunkedLost,
 }
 
 /// What the driver is to do now that some time has passed.
@@ -64,6 +60,8 @@ pub(super) struct Traffic {
     /// A head has passed the screen and no request was made of it yet.
     head_passed: Cell<bool>,
     body_left: Cell<BodyLeft>,
+    chunked: Cell<bool>,
+    old_version: Cell<bool>,
     refusal: Cell<Option<Refusal>>,
     unflushed: Cell<bool>,
     write_stalled: Cell<Option<Instant>>,
@@ -78,6 +76,8 @@ impl Traffic {
             since: Cell::new(Instant::now()),
             head_passed: Cell::new(false),
             body_left: Cell::new(BodyLeft::Exact(0)),
+            chunked: Cell::new(false),
+            old_version: Cell::new(false),
             refusal: Cell::new(None),
             unflushed: Cell::new(false),
             write_stalled: Cell::new(None),
@@ -101,11 +101,7 @@ impl Traffic {
     }
 
     pub(super) fn body_left(&self) -> BodyLeft {
-        match self.body_left.get() {
-            BodyLeft::Chunked if self.body.is_whole() => BodyLeft::ChunkedOver,
-            BodyLeft::Chunked if self.body.is_given_up() => BodyLeft::ChunkedLost,
-            left => left,
-        }
+        self.body_left.get()
     }
 
     pub(super) fn refusal(&self) -> Option<Refusal> {
@@ -132,10 +128,11 @@ impl Traffic {
         self.head_passed.get()
     }
 
-    /// The parser made a request. False when its head did not pass the screen: it came behind a chunked body in one
-    /// piece, where only the parser knows the border.
-    pub(super) fn begin_request(&self, headers: &HeaderMap) -> bool {
+    /// The parser made a request. False when its head did not pass the screen, because the parser and we disagree about
+    /// where the body before it ended.
+    pub(super) fn begin_request(&self, version: Version, headers: &HeaderMap) -> bool {
         self.phase.set(Phase::Request);
+        self.old_version.set(version == Version::HTTP_10);
         let left = if headers.contains_key(header::TRANSFER_ENCODING) {
             BodyLeft::Chunked
         } else {
@@ -143,6 +140,7 @@ impl Traffic {
             BodyLeft::Exact(length.and_then(|v| v.parse().ok()).unwrap_or(0))
         };
         self.body_left.set(left);
+        self.chunked.set(left == BodyLeft::Chunked);
         self.body.begin(left == BodyLeft::Exact(0));
         self.head_passed.replace(false)
     }
@@ -159,6 +157,32 @@ impl Traffic {
         if let BodyLeft::Exact(left) = self.body_left.get() {
             self.body_left.set(BodyLeft::Exact(left.saturating_sub(bytes)));
         }
+        self.body_moved();
+    }
+
+    /// Bytes of a chunked body went to the parser, up to its end or not.
+    pub(super) fn took_chunks(&self, whole: bool) {
+        if whole {
+            self.body_left.set(BodyLeft::Exact(0));
+        }
+        self.body_moved();
+    }
+
+    /// A body may go on behind its answer, for as long as it goes on.
+    fn body_moved(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.since.set(Instant::now());
+        }
+    }
+
+    /// Whether nobody wants the rest of the request's body. Of a chunked one the parser may not have read what has come.
+    pub(super) fn leaves_body_unread(&self) -> bool {
+        self.body.is_given_up() && (self.chunked.get() || self.body_left.get() != BodyLeft::Exact(0))
+    }
+
+    /// Whether an answer without a length ends with the connection, because the client knows no chunks.
+    pub(super) fn ends_by_close(&self) -> bool {
+        self.old_version.get()
     }
 
     pub(super) fn wrote(&self, blocked: bool) {
@@ -180,18 +204,7 @@ impl Traffic {
 
     /// Nothing is under way in either direction.
     pub(super) fn quiet(&self) -> bool {
-        let no_body = matches!(self.body_left(), BodyLeft::Exact(0) | BodyLeft::ChunkedOver);
-        self.phase.get() == Phase::Idle && no_body && !self.unflushed.get()
-    }
-
-    /// The parser has read past a chunked body, perhaps into the next head: take its buffer back.
-    pub(super) fn wants_new_parser(&self) -> bool {
-        self.body_left() == BodyLeft::ChunkedOver && self.quiet()
-    }
-
-    /// The last answer has gone out, and what may still come is the rest of a body: there is nothing to go on with.
-    pub(super) fn is_lost(&self) -> bool {
-        self.body_left() == BodyLeft::ChunkedLost && self.phase.get() == Phase::Idle && !self.unflushed.get()
+        self.phase.get() == Phase::Idle && self.body_left.get() == BodyLeft::Exact(0) && !self.unflushed.get()
     }
 
     /// What is due at this moment.
@@ -211,6 +224,8 @@ impl Traffic {
                 Due::Nothing
             }
             Phase::Request if age >= HANG_UP_AFTER => Due::Watch,
+            // Answered early, and now neither the client sends the rest of the body nor the upstream reads it.
+            Phase::Idle if self.body_left.get() != BodyLeft::Exact(0) && age >= options.body_timeout => Due::Cut,
             _ => Due::Nothing,
         }
     }

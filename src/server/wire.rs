@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -18,6 +18,7 @@ use tokio::{
 use crate::web::Refusal;
 
 use super::{
+    chunks::Chunks,
     screen::{HeadLimits, HeadScreen, Progress},
     traffic::{BodyLeft, Phase, Traffic},
 };
@@ -30,6 +31,7 @@ pub(super) struct Wire {
     /// Bytes read too far, in front of those still in the socket.
     held: BytesMut,
     screen: HeadScreen,
+    chunks: Chunks,
     traffic: Rc<Traffic>,
 }
 
@@ -37,6 +39,7 @@ pub(super) struct Wire {
 enum Expect {
     Head,
     Body(u64),
+    Chunks,
     Nothing,
 }
 
@@ -47,7 +50,7 @@ impl Wire {
         limits: HeadLimits,
         traffic: Rc<Traffic>,
     ) -> Self {
-        Self { stream, held, screen: HeadScreen::new(limits), traffic }
+        Self { stream, held, screen: HeadScreen::new(limits), chunks: Chunks::default(), traffic }
     }
 
     /// The bytes that were not let through.
@@ -60,11 +63,9 @@ impl Wire {
             return Expect::Nothing;
         }
         match (self.traffic.body_left(), self.traffic.phase()) {
-            (BodyLeft::Chunked, _) => Expect::Body(u64::MAX),
+            (BodyLeft::Chunked, _) => Expect::Chunks,
             (BodyLeft::Exact(left @ 1..), _) => Expect::Body(left),
-            (BodyLeft::ChunkedOver | BodyLeft::ChunkedLost, _) | (BodyLeft::Exact(0), Phase::Request) => {
-                Expect::Nothing
-            }
+            (BodyLeft::Exact(0), Phase::Request) => Expect::Nothing,
             (BodyLeft::Exact(0), Phase::Idle | Phase::Head) => Expect::Head,
         }
     }
@@ -77,6 +78,11 @@ impl Wire {
                 let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 self.traffic.took(take as u64);
                 take
+            }
+            Expect::Chunks => {
+                let end = self.chunks.feed(bytes);
+                self.traffic.took_chunks(end.is_some());
+                end.unwrap_or(bytes.len())
             }
             Expect::Head if self.traffic.head_passed() => {
                 // The screen saw a whole head and the parser wants more of it: they disagree.
@@ -100,12 +106,13 @@ impl Wire {
         }
     }
 
+    /// Reads what was held back, which stays until it is admitted, or else from the socket.
     fn fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.held.is_empty() {
             return Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buf);
         }
         let n = self.held.len().min(buf.remaining());
-        buf.put_slice(&self.held.split_to(n));
+        buf.put_slice(&self.held[..n]);
         Poll::Ready(Ok(()))
     }
 }
@@ -119,18 +126,22 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         let start = buf.filled().len();
+        let again = !this.held.is_empty();
         ready!(this.fill(cx, buf))?;
         let read = &buf.filled()[start..];
         if read.is_empty() {
             return Poll::Ready(Ok(()));
         }
         let admitted = this.admit(&expect, read);
-        if admitted < read.len() {
-            let mut held = BytesMut::from(&read[admitted..]);
-            held.extend_from_slice(&this.held);
-            this.held = held;
-            buf.set_filled(start + admitted);
+        if again {
+            this.held.advance(admitted);
+        } else if admitted < read.len() {
+            this.held = BytesMut::from(&read[admitted..]);
         }
+        if this.held.is_empty() {
+            this.held = BytesMut::new();
+        }
+        buf.set_filled(start + admitted);
         if admitted == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }

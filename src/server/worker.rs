@@ -1,12 +1,10 @@
 //! A worker: a thread, its runtime, its share of the listening sockets, its copy of the service.
 
 use std::{
-    future::poll_fn,
     io,
     net::SocketAddr,
     rc::Rc,
     sync::{Arc, mpsc::sync_channel},
-    task::Poll,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -189,32 +187,52 @@ async fn accept<S: Service>(
         }
     };
     let mut stop = std::pin::pin!(until(orders, Order::Drain));
+    let mut waiting = None;
     loop {
-        // The permit comes first: a connection that is accepted is one that can be served.
-        let permit = tokio::select! {
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-            () = &mut stop => break,
-        };
-        let Ok(permit) = permit else { return };
-        tokio::select! {
+        // The permit comes second. A worker that held one while it waited for somebody to come would keep it from the
+        // worker that somebody came to.
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => spawn(stream, peer, &shared, permit),
-                Err(error) => pause(&error).await,
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    pause(&error).await;
+                    continue;
+                }
             },
             () = &mut stop => break,
+        };
+        tokio::select! {
+            biased;
+            permit = Arc::clone(&permits).acquire_owned() => match permit {
+                Ok(permit) => spawn(stream, peer, &shared, permit),
+                Err(_) => return,
+            },
+            () = &mut stop => {
+                waiting = Some((stream, peer));
+                break;
+            }
         }
     }
-    accept_rest(&listener, &shared, &permits).await;
+    accept_rest(waiting, listener, &shared, &permits);
 }
 
-/// Closing a shared listening socket drops the connections in its queue, so they are taken in first.
-async fn accept_rest<S: Service>(listener: &TcpListener, shared: &Rc<Shared<S>>, permits: &Arc<Semaphore>) {
-    while let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-        let next = poll_fn(|cx| match listener.poll_accept(cx) {
-            Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
-            Poll::Pending => Poll::Ready(None),
-        });
-        let Some((stream, peer)) = next.await else { return };
+/// Closing a shared listening socket drops the connections in its queue, so they are taken in first, as far as there is
+/// room for them.
+fn accept_rest<S: Service>(
+    waiting: Option<(TcpStream, SocketAddr)>,
+    listener: TcpListener,
+    shared: &Rc<Shared<S>>,
+    permits: &Arc<Semaphore>,
+) {
+    // The system is asked, not the runtime, which hears of new connections only after its next wait.
+    let Ok(listener) = listener.into_std() else { return };
+    let queue = std::iter::from_fn(|| {
+        let (stream, peer) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    });
+    for (stream, peer) in waiting.into_iter().chain(queue) {
+        let Ok(permit) = Arc::clone(permits).try_acquire_owned() else { return };
         spawn(stream, peer, shared, permit);
     }
 }

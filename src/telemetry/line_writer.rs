@@ -26,7 +26,7 @@ use super::Counters;
 use crate::config::sections::LogFormat;
 
 /// A buffer this full is handed over without waiting for the next flush.
-const FULL: usize = 16 * 1024;
+const FULL: usize = 64 * 1024;
 
 /// Room in a fresh buffer: full, and one long line more.
 const ROOM: usize = FULL + 8 * 1024;

@@ -11,7 +11,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
-    task::spawn_local,
+    task::{spawn_local, yield_now},
     time::{Instant, timeout},
 };
 
@@ -68,13 +68,17 @@ where
     /// A kept connection that is open, as far as one can know.
     async fn kept(&self) -> Option<SendRequest<B>> {
         loop {
-            let Idle { mut sender, since } = self.idle.borrow_mut().pop()?;
+            let Idle { sender, since } = self.idle.borrow_mut().pop()?;
             if since.elapsed() >= self.section.idle_timeout || sender.is_closed() {
                 continue;
             }
-            // Given back a moment ago, its task may not have come round to the next request. That takes no time worth
-            // a second connection.
-            if sender.is_ready() || sender.ready().await.is_ok() {
+            if sender.is_ready() {
+                return Some(sender);
+            }
+            // Given back a moment ago, its task may not have come round to the next request. More than a moment it is
+            // not given: where the server answered before it read the whole of a request, it may never read the rest.
+            yield_now().await;
+            if sender.is_ready() {
                 return Some(sender);
             }
         }
@@ -94,7 +98,7 @@ where
         };
         // Without this a small write may wait 40 ms for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+        let handshake = http1::Builder::new().writev(false).handshake(TokioIo::new(stream)).await;
         let (sender, connection) =
             handshake.map_err(|source| ConnectError::Handshake { server: self.server(), source })?;
         spawn_local(async move {

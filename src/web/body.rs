@@ -34,10 +34,11 @@ pub struct BodyWatch {
     generation: Cell<u64>,
     waits: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
+    /// When bytes of it were last read.
+    read: Cell<Option<Instant>>,
     late: Cell<bool>,
     whole: Cell<bool>,
     given_up: Cell<bool>,
-    bytes: Cell<u64>,
 }
 
 impl BodyWatch {
@@ -48,12 +49,7 @@ impl BodyWatch {
         self.late.set(false);
         self.whole.set(empty);
         self.given_up.set(false);
-        self.bytes.set(0);
-    }
-
-    /// Whether the body was read to its end.
-    pub fn is_whole(&self) -> bool {
-        self.whole.get()
+        self.read.set(None);
     }
 
     /// Whether nobody wants the rest of the body.
@@ -72,6 +68,10 @@ impl BodyWatch {
             waker.wake();
         }
         true
+    }
+
+    fn give_up(&self) {
+        self.given_up.set(!self.whole.get());
     }
 
     fn wait(&self, cx: &Context<'_>) -> Result<(), BodyError> {
@@ -111,9 +111,19 @@ impl BodyProgress {
         self.0.whole.get()
     }
 
-    /// How many bytes of it have been read so far.
-    pub fn bytes(&self) -> u64 {
-        self.0.bytes.get()
+    /// Whether its reader waits for the client, or has just given that up.
+    pub fn is_awaited(&self) -> bool {
+        self.0.waits.get().is_some() || self.0.late.get()
+    }
+
+    /// When bytes of it were last read.
+    pub fn last_read(&self) -> Option<Instant> {
+        self.0.read.get()
+    }
+
+    /// Says that nobody wants the rest.
+    pub fn give_up(&self) {
+        self.0.give_up();
     }
 }
 
@@ -159,7 +169,7 @@ impl RequestBody {
         }
         self.left -= len;
         if let Some(watch) = self.watch() {
-            watch.bytes.set(watch.bytes.get() + len);
+            watch.read.set(Some(Instant::now()));
         }
         if self.is_end_stream() {
             self.end();
@@ -181,7 +191,10 @@ impl Body for RequestBody {
                 Err(late) => Poll::Ready(Some(Err(late))),
             };
         };
-        this.watch.waits.set(None);
+        // A frame can come out of a body that outlived its request: the client's part was over, not the upstream's.
+        if let Some(watch) = this.watch() {
+            watch.waits.set(None);
+        }
         match frame.map(|frame| frame.map(Frame::into_data)) {
             Some(Ok(Ok(data))) => Poll::Ready(Some(this.count(data))),
             Some(Err(error)) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
@@ -211,7 +224,7 @@ impl Drop for RequestBody {
             self.end();
         } else if let Some(watch) = self.watch() {
             watch.waits.set(None);
-            watch.given_up.set(true);
+            watch.give_up();
         }
     }
 }

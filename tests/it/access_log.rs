@@ -269,7 +269,7 @@ fn an_answer_that_the_client_does_not_wait_for_is_not_complete() {
     let gw = TestGateway::start();
     gw.upstream.does(|_, out| {
         let _ = out.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
-        while out.write_all(&[b'x'; 65_536]).is_ok() {}
+        while out.write_all(&vec![b'x'; 65_536]).is_ok() {}
         Then::Close
     });
     let mut client = gw.client();

@@ -236,7 +236,7 @@ fn an_answer_of_wechat_that_can_not_be_used_is_502() {
 fn a_wechat_that_refuses_connections_is_502() {
     let (_socket, dead) = refusing();
     let gw = TestGateway::with(|config| {
-        config.apps[0].api_base = format!("http://{}:{}", dead.host, dead.port).parse().unwrap()
+        config.apps[0].api_base = format!("http://{}:{}", dead.host, dead.port).parse().unwrap();
     });
     let line = gw.says_no(&gw.verify_code("c"), 502, "wechat_unreachable", NOT_ASKED, &[]);
     let cause =
@@ -274,7 +274,7 @@ fn with_a_token_that_opens_nothing_it_is_401_too() {
     let mut logged_out = gw.login("oAlice");
     assert_eq!(logged_out.post("/v1/logout", "").status, 204);
     let run_out = gw.login("oAlice").token;
-    gw.later(Duration::from_secs(24 * 3600));
+    gw.later(Duration::from_hours(24));
     let tokens = [
         of_another_gateway,
         logged_out.token,

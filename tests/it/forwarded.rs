@@ -167,7 +167,7 @@ fn a_proxy_of_ours_may_bring_an_id_of_1_to_64_visible_characters() {
 fn three_logins(trusted: &[&str], says: [&str; 3]) -> [String; 3] {
     let gw = TestGateway::with(|config| {
         config.server.trusted_proxies = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        config.limits.verify_per_ip = Rate { count: 2.try_into().unwrap(), per: std::time::Duration::from_secs(60) };
+        config.limits.verify_per_ip = Rate { count: 2.try_into().unwrap(), per: std::time::Duration::from_mins(1) };
     });
     says.map(|says| {
         let code = gw.wechat.make_code(APP, "oAlice").unwrap();

@@ -14,7 +14,7 @@ const LIMITED: &str = "Too many logins. Try again a little later.";
 
 /// Three logins per minute and address, from proxies on this machine.
 fn three_per_minute(config: &mut Config) {
-    config.limits.verify_per_ip = Rate { count: 3.try_into().unwrap(), per: Duration::from_secs(60) };
+    config.limits.verify_per_ip = Rate { count: 3.try_into().unwrap(), per: Duration::from_mins(1) };
     config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
 }
 
@@ -46,7 +46,7 @@ fn an_address_that_logs_in_too_often_waits_until_its_budget_has_grown_again() {
     gw.later(Duration::from_millis(500));
     assert_eq!(login_from(&gw, "192.0.2.1").status, 200);
     assert_eq!(login_from(&gw, "192.0.2.1").status, 429);
-    gw.later(Duration::from_secs(60));
+    gw.later(Duration::from_mins(1));
     exhaust(&gw, &["192.0.2.1"]);
 }
 

@@ -1,10 +1,19 @@
 //! The stories wxgate has to tell right, on real sockets: one harness, a file per feature.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
+#![expect(unreachable_pub, reason = "the harness is a library to the stories, and reads like one")]
+#![expect(clippy::format_push_string, clippy::format_collect, reason = "put together for reading, not for speed")]
+#![expect(clippy::too_many_lines, clippy::type_complexity, reason = "a table of cases is long and wide")]
+#![expect(clippy::float_cmp, reason = "counts in a metrics page are whole numbers")]
+
 mod support;
 
 mod access_log;
 mod admin;
+mod connections;
+mod drain;
 mod errors;
+mod forward;
 mod forwarded;
 mod framing;
 mod identity_header;
@@ -15,4 +24,5 @@ mod paths;
 mod sessions;
 mod smoke;
 mod strangers;
+mod stress;
 mod two_parsers;

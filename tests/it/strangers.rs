@@ -265,6 +265,6 @@ fn guesses_at_a_token_open_nothing() {
         assert_eq!(client.request("GET", "/orders", &[("Authorization", &bearer)], "").status, 401, "{bearer}");
     }
     assert_eq!(gw.upstream.connections(), 0);
-    gw.later(Duration::from_secs(24 * 3600));
+    gw.later(Duration::from_hours(24));
     assert_eq!(with_token(&gw, "GET", "/orders", &token).verdict(), "401 token_invalid");
 }

@@ -54,18 +54,23 @@ impl Wire {
         }
     }
 
-    /// Reads the body that follows the last head and gives each piece of it to `take`.
-    pub(crate) fn body(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Reads the body that follows the last head and gives each piece of it to `take`. Says whether trailers came after
+    /// it.
+    pub(crate) fn body(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
         let head = &self.buffer[self.head.clone()];
         if header(head, "transfer-encoding").is_none() {
             let length = header(head, "content-length").map_or(Ok(0), |text| number(text, 10))?;
-            return self.exactly(length, &mut take);
+            self.exactly(length, &mut take)?;
+            return Ok(false);
         }
         loop {
             let size = number(self.line()?, 16)?;
             if size == 0 {
-                while !self.line()?.is_empty() {}
-                return Ok(());
+                let mut trailers = false;
+                while !self.line()?.is_empty() {
+                    trailers = true;
+                }
+                return Ok(trailers);
             }
             self.exactly(size, &mut take)?;
             self.exactly(2, &mut |_| {})?;

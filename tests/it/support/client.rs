@@ -114,6 +114,25 @@ impl Client {
         self
     }
 
+    /// Another hand on the same connection, to send while this one reads.
+    pub fn again(&self) -> Self {
+        Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a socket")) }
+    }
+
+    /// From now on bytes that the other side takes too long to take are not sent.
+    pub fn give_up_sending_after(&mut self, time: Duration) -> &mut Self {
+        self.stream.get_ref().set_write_timeout(Some(time)).expect("a socket");
+        self
+    }
+
+    /// Waits so long, and says whether nothing came meanwhile, not even the end.
+    pub fn stays_silent(&mut self, time: Duration) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(time)).expect("a socket");
+        let silent = self.stream.fill_buf().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        self.stream.get_ref().set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+        silent
+    }
+
     pub fn local_port(&self) -> u16 {
         self.stream.get_ref().local_addr().expect("a socket").port()
     }

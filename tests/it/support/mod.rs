@@ -202,7 +202,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
         sessions: Sessions::default(),
         identity: IdentityHeaders::default(),
         limits: Limits {
-            verify_per_ip: Rate { count: 1_000_000.try_into().expect("not zero"), per: Duration::from_secs(60) },
+            verify_per_ip: Rate { count: 1_000_000.try_into().expect("not zero"), per: Duration::from_mins(1) },
             ..Limits::default()
         },
         log: Log::default(),
@@ -252,6 +252,7 @@ impl Write for LogSink {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test's patience is real time")]
 /// Asks again and again until there is an answer, and fails after a time that no healthy run needs.
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);

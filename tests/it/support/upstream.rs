@@ -22,8 +22,6 @@ pub struct Seen {
     pub body: Vec<u8>,
     /// Lines behind the last chunk.
     pub trailers: Vec<String>,
-    /// Which connection it came on, counted from 0.
-    pub connection: usize,
     /// The how-manieth request of its connection it is, counted from 0.
     pub nth: usize,
 }
@@ -99,10 +97,10 @@ impl Recorder {
                     return;
                 }
                 let state = shared.clone();
-                let number = state.connections.fetch_add(1, Ordering::SeqCst);
+                state.connections.fetch_add(1, Ordering::SeqCst);
                 state.open.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || {
-                    serve(stream, number, &state);
+                    serve(stream, &state);
                     state.open.fetch_sub(1, Ordering::SeqCst);
                     state.came.notify_all();
                 });
@@ -195,11 +193,11 @@ impl Read for Counted<'_> {
     }
 }
 
-fn serve(stream: TcpStream, connection: usize, state: &State) {
+fn serve(stream: TcpStream, state: &State) {
     let Ok(mut out) = stream.try_clone() else { return };
     let mut input = BufReader::new(Counted(stream, &state.bytes));
     for nth in 0.. {
-        let Some(mut seen) = read_head(&mut input, connection, nth) else { break };
+        let Some(mut seen) = read_head(&mut input, nth) else { break };
         let early = lock(&state.early).clone();
         if let Some(then) = early.and_then(|hook| hook(&seen, &mut out)) {
             lock(&state.seen).push(seen);
@@ -230,7 +228,7 @@ fn read_line(input: &mut impl BufRead) -> Option<String> {
     Some(String::from_utf8_lossy(&line).into_owned())
 }
 
-fn read_head(input: &mut impl BufRead, connection: usize, nth: usize) -> Option<Seen> {
+fn read_head(input: &mut impl BufRead, nth: usize) -> Option<Seen> {
     let mut head = String::new();
     let mut headers = Vec::new();
     let first = read_line(input)?;
@@ -247,7 +245,7 @@ fn read_head(input: &mut impl BufRead, connection: usize, nth: usize) -> Option<
     }
     let mut words = first.split_whitespace();
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    Some(Seen { head, method, target, headers, body: Vec::new(), trailers: Vec::new(), connection, nth })
+    Some(Seen { head, method, target, headers, body: Vec::new(), trailers: Vec::new(), nth })
 }
 
 fn read_body(input: &mut impl BufRead, seen: &mut Seen) -> Option<()> {

@@ -1,0 +1,37 @@
+//! A request head is judged the same in one piece and in many, and what passes has no line that ends oddly.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use wxgate::server::screen::{HeadLimits, HeadScreen, Progress};
+
+const LIMITS: HeadLimits = HeadLimits { bytes: 512, lines: 8, target: 64 };
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (step, head) = (usize::from(input.0 % 32) + 1, input.1);
+    let whole = HeadScreen::new(LIMITS).feed(head);
+    let mut screen = HeadScreen::new(LIMITS);
+    let mut eaten = 0;
+    let mut pieces = Progress::Partial;
+    for piece in head.chunks(step) {
+        pieces = screen.feed(piece);
+        match pieces {
+            Progress::Partial => eaten += piece.len(),
+            Progress::Complete(end) => {
+                pieces = Progress::Complete(eaten + end);
+                break;
+            }
+            Progress::Refused(_) => break,
+        }
+    }
+    // A head too large may be found out by its size or by what is wrong in it, whichever is seen first.
+    if !matches!((whole, pieces), (Progress::Refused(_), Progress::Refused(_))) {
+        assert_eq!(whole, pieces, "{}", head.escape_ascii());
+    }
+    if let Progress::Complete(end) = whole {
+        let head = &head[..end];
+        assert!(head.ends_with(b"\r\n\r\n"), "{}", head.escape_ascii());
+        let bare = head.iter().enumerate().any(|(at, byte)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r'));
+        assert!(!bare, "{}", head.escape_ascii());
+    }
+});

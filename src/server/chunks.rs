@@ -1,0 +1,151 @@
+//! Where a chunked body ends, so that the parser is never given bytes of what comes behind it.
+//!
+//! hyper decodes the chunks; this only walks over them, by the same rules. Where the two disagree nothing can slip
+//! through: bytes we hold back make hyper wait until the body's deadline, and a head that hyper finds in bytes we took
+//! for a body has not passed the screen and is refused.
+
+/// A walk over one chunked body, fed in any number of pieces. Ready for the next body when one has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Chunks {
+    at: At,
+    /// Of the chunk whose size line or data we are in.
+    size: u64,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    FirstDigit,
+    Digit,
+    /// White space or an extension behind the size.
+    SizeLine,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    /// A trailer line, or the empty line that ends the body.
+    Line,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    /// No chunk. Everything goes to hyper, which says so to whoever reads the body.
+    Broken,
+}
+
+impl Chunks {
+    /// Takes the next bytes. `Some` is how many of them belong to the body that ends there.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut rest = bytes;
+        loop {
+            if self.at == At::Data {
+                let n = usize::try_from(self.size).unwrap_or(usize::MAX).min(rest.len());
+                self.size -= n as u64;
+                rest = &rest[n..];
+                if self.size > 0 {
+                    return None;
+                }
+                self.at = At::DataCr;
+            }
+            if self.at == At::Broken {
+                return None;
+            }
+            let (&byte, behind) = rest.split_first()?;
+            rest = behind;
+            if self.at == At::EndLf && byte == b'\n' {
+                *self = Self::default();
+                return Some(bytes.len() - rest.len());
+            }
+            self.at = self.after(byte);
+        }
+    }
+
+    fn after(&mut self, byte: u8) -> At {
+        match (self.at, byte) {
+            (At::FirstDigit | At::Digit, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte),
+            (At::Digit | At::SizeLine, b'\r') => At::SizeLf,
+            (At::SizeLine, b'\n') => At::Broken,
+            (At::Digit, b' ' | b'\t' | b';') | (At::SizeLine, _) => At::SizeLine,
+            (At::SizeLf, b'\n') => {
+                if self.size == 0 {
+                    At::Line
+                } else {
+                    At::Data
+                }
+            }
+            (At::DataCr, b'\r') => At::DataLf,
+            (At::DataLf, b'\n') => At::FirstDigit,
+            (At::Line, b'\r') => At::EndLf,
+            (At::Trailer, b'\r') => At::TrailerLf,
+            (At::Line | At::Trailer, _) => At::Trailer,
+            (At::TrailerLf, b'\n') => At::Line,
+            _ => At::Broken,
+        }
+    }
+
+    fn digit(&mut self, byte: u8) -> At {
+        let value = char::from(byte).to_digit(16).map_or(0, u64::from);
+        match self.size.checked_mul(16) {
+            Some(size) => {
+                self.size = size + value;
+                At::Digit
+            }
+            None => At::Broken,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BODIES: [&str; 6] = [
+        "0\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"b\"\r\nhello\r\n1 ; c\r\n!\r\n00\r\n\r\n",
+        "1A\r\nabcdefghijklm\r\n0\r\n\r\nGET / \r\n0\r\nTrailer: 1\r\nX: \r\n\r\n",
+        "000b\r\n0\r\n\r\nGET / \r\n0\r\n\r\n",
+        "2\r\n\r\n\r\n0\r\nX: a\nb\r\n\r\n",
+    ];
+
+    #[test]
+    fn a_body_ends_where_it_ends() {
+        for body in BODIES {
+            let mut chunks = Chunks::default();
+            for next in ["", "GET / HTTP/1.1\r\n", "0\r\n\r\n"] {
+                assert_eq!(chunks.feed(format!("{body}{next}").as_bytes()), Some(body.len()), "{body:?} {next:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunk_has_no_end() {
+        for body in ["g\r\n", "\r\n0\r\n\r\n", "5\nhello", "5;\nhello", "1\r\nab\r\n", "0\r\n\rx", "0\r\nA: b\rc\r\n"] {
+            let mut chunks = Chunks::default();
+            assert_eq!(chunks.feed(format!("{body}0\r\n\r\n0\r\n\r\n").as_bytes()), None, "{body:?}");
+            assert_eq!(chunks.at, At::Broken, "{body:?}");
+        }
+        let mut chunks = Chunks::default();
+        assert_eq!((chunks.feed(b"10000000000000000\r\n"), chunks.at), (None, At::Broken));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_no_difference(which in 0..BODIES.len(), cuts in proptest::collection::vec(1usize..9, 0..60)) {
+            let stream = format!("{}GET /", BODIES[which]);
+            let (mut chunks, mut rest, mut cuts, mut eaten) = (Chunks::default(), stream.as_bytes(), cuts.into_iter(), 0);
+            let end = loop {
+                let (piece, more) = rest.split_at(cuts.next().unwrap_or(rest.len()).min(rest.len()));
+                if let Some(end) = chunks.feed(piece) {
+                    break eaten + end;
+                }
+                prop_assert!(!more.is_empty(), "no end");
+                eaten += piece.len();
+                rest = more;
+            };
+            prop_assert_eq!(end, BODIES[which].len());
+        }
+    }
+}
