@@ -144,7 +144,8 @@ fn nothing_that_is_secret_is_in_anything_the_binary_says() {
         assert!(lines.lines().count() >= codes.len() + 12, "{lines}");
         assert!(messages.contains("`secret` in [[apps]]") && messages.contains("stopped"), "{messages}");
         assert!(lines.contains("errcode 40029"), "the cause is there, without WeChat's words: {lines}");
-        let secrets = [SECRET, ADMIN_TOKEN, USER_KEY, SESSION_KEY, OPENID, UNIONID, "on-trial", &token[4..], &token[4..16]];
+        let secrets =
+            [SECRET, ADMIN_TOKEN, USER_KEY, SESSION_KEY, OPENID, UNIONID, "on-trial", &token[4..], &token[4..16]];
         for secret in secrets {
             for (place, text) in [("access log", &lines), ("messages", &messages), ("operators' pages", &pages)] {
                 assert!(!text.contains(secret), "{secret} is in the {place}: {text}");
