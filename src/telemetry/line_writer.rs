@@ -352,8 +352,9 @@ mod tests {
         let (writer, _) = start(&sink);
         let mut buffer = writer.handle();
         let line = "x".repeat(1023);
-        (0..15).for_each(|_| push(&mut buffer, &line));
-        assert_eq!(buffer.lines, 15);
+        let fits = FULL / 1024 - 1;
+        (0..fits).for_each(|_| push(&mut buffer, &line));
+        assert_eq!(buffer.lines, fits as u64);
         push(&mut buffer, &line);
         assert_eq!(buffer.lines, 0);
         drop(sink.wait_until(|inside| inside.written.len() == FULL));

@@ -98,7 +98,9 @@ where
         };
         // Without this a small write may wait 40 ms for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let handshake = http1::Builder::new().writev(false).handshake(TokioIo::new(stream)).await;
+        // Vectored writes stay on: without them hyper takes the next request behind a body that is not yet written, and a
+        // server that answered early without reading it would have that request wait behind it.
+        let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, connection) =
             handshake.map_err(|source| ConnectError::Handshake { server: self.server(), source })?;
         spawn_local(async move {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Lines},
+    net::TcpListener,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -40,6 +41,17 @@ fn the_lines_of_the_readme_do_what_it_says() {
     demo.stop();
 }
 
+#[test]
+fn where_its_port_is_taken_the_demo_takes_another() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let first = Demo::start_on(taken.port());
+    assert_eq!(first.address, taken.to_string());
+    let second = Demo::start_on(taken.port());
+    assert_ne!(second.address, first.address);
+    first.stop();
+    second.stop();
+}
+
 /// The three lines, as the README has them.
 fn shown() -> String {
     let readme = Page::read("README.md");
@@ -76,8 +88,12 @@ struct Demo {
 impl Demo {
     /// On a free port, once it has introduced itself.
     fn start() -> Self {
+        Self::start_on(0)
+    }
+
+    fn start_on(port: u16) -> Self {
         let mut demo = Command::new(env!("CARGO_BIN_EXE_wxgate"));
-        let mut child = demo.args(["demo", "--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = demo.args(["demo", "--port", &port.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = Vec::new();
         while !said.last().is_some_and(|line: &String| line.contains("Ctrl-C")) {

@@ -14,7 +14,7 @@ use wxgate::config::{
 };
 
 use crate::support::{
-    Client, Recorder, TestGateway,
+    Client, Recorder, Reply, TestGateway,
     client::{Framing, head},
     endpoint, until,
     upstream::{Then, answer},
@@ -358,8 +358,23 @@ fn an_early_answer_does_not_put_the_next_user_in_its_place() {
 
 /// The same with an upstream that never reads the body. All of it has left the client, so that the connection looks
 /// free, but the end of it sits in the gateway: whoever took the connection then would wait for ever.
+///
+/// How much the kernel takes is not fixed. Where it took the whole body, the gateway can't know that nobody reads it, and
+/// the next request waits in vain behind it, which is told as such; then the scene is played again.
 #[test]
 fn a_connection_with_an_unread_body_in_it_is_not_used_again() {
+    for _ in 0..8 {
+        let next = after_an_unread_body();
+        if next.text() == "ok" {
+            return;
+        }
+        assert_eq!((next.status, next.code().as_str()), (504, "upstream_timeout"));
+    }
+    panic!("the next request was sent behind the unread body each time");
+}
+
+/// The answer to the request that comes behind one whose body the upstream did not read.
+fn after_an_unread_body() -> Reply {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -369,6 +384,7 @@ fn a_connection_with_an_unread_body_in_it_is_not_used_again() {
     let gw = TestGateway::with(|config| {
         config.server.workers = 1;
         config.upstreams[0].servers = vec![endpoint(addr)];
+        config.upstreams[0].response_timeout = Duration::from_secs(2);
     });
     let size = room(addr) + 200_000;
     let (open, wait) = mpsc::channel::<()>();
@@ -379,8 +395,10 @@ fn a_connection_with_an_unread_body_in_it_is_not_used_again() {
         let _ = wait.recv();
         answer(&mut first, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
         let mut second = listener.accept().unwrap().0;
-        read_head(&mut second);
-        answer(&mut second, OK);
+        if second.peek(&mut [0]).is_ok_and(|n| n > 0) {
+            read_head(&mut second);
+            answer(&mut second, OK);
+        }
         let _ = wait.recv();
     });
     let mut uploader = gw.client();
@@ -388,9 +406,12 @@ fn a_connection_with_an_unread_body_in_it_is_not_used_again() {
     assert!(uploader.stays_silent(Duration::from_millis(300)), "the gateway takes what it can");
     open.send(()).unwrap();
     assert_eq!(uploader.reply().text(), "early");
-    assert_eq!(uploader.get("/public/").text(), "ok");
+    let next = uploader.get("/public/");
     drop(open);
+    // Lets the upstream go on where nobody came.
+    drop(TcpStream::connect(addr));
     upstream.join().unwrap();
+    next
 }
 
 /// How much the kernel takes for a peer that reads nothing.
