@@ -10,7 +10,9 @@ use wxgate::{
 };
 
 use crate::support::{
-    APP, Client, OTHER_APP, Reply, TestGateway, client, messages, refusing,
+    APP, Client, OTHER_APP, Reply, TestGateway, client, messages,
+    refusal::shows_no,
+    refusing,
     upstream::{Then, answer},
 };
 
@@ -49,6 +51,7 @@ fn login_under(gw: &TestGateway, fault: Fault) -> Reply {
 #[test]
 fn a_login_without_a_usable_code_is_400() {
     let gw = TestGateway::start();
+    let mut noes = Vec::new();
     let long = json!({ "jsCode": "c".repeat(513), "appId": APP }).to_string();
     for body in [
         "",
@@ -68,8 +71,11 @@ fn a_login_without_a_usable_code_is_400() {
     ] {
         let mut client = gw.client();
         let reply = client.post("/v1/verify", body);
-        gw.says_no(&reply, 400, "bad_request", VERIFY_TAKES, &[]);
+        noes.push(shows_no(&reply, 400, "bad_request", VERIFY_TAKES, &[]));
         assert_eq!(client.get("/public/").status, 200, "the connection is fine after {body}");
+    }
+    for no in noes {
+        gw.logs(&no);
     }
     assert_eq!(gw.wechat.total_calls(), 0);
 }
@@ -173,9 +179,11 @@ fn a_wechat_that_is_busy_twice_is_503() {
 fn a_set_up_that_wechat_refuses_is_502_and_the_error_log_says_what_to_mend() {
     let messages = messages();
     let gw = TestGateway::start();
-    for n in [40013, 40125, 40164, 40243, 41002, 41004, 40001, 40002, 45009, 48001, 50001, 50002, 61003] {
-        let line = gw.says_no(&login_under(&gw, errcode(n)), 502, "app_misconfigured", SET_UP, &[]);
-        let said = messages.line(line["id"].as_str().unwrap());
+    let codes = [40013, 40125, 40164, 40243, 41002, 41004, 40001, 40002, 45009, 48001, 50001, 50002, 61003];
+    let noes = codes.map(|n| shows_no(&login_under(&gw, errcode(n)), 502, "app_misconfigured", SET_UP, &[]));
+    for (n, no) in codes.iter().zip(noes) {
+        gw.logs(&no);
+        let said = messages.line(&no.id);
         assert!(said.contains(r#""level":"ERROR""#) && said.contains(APP), "{said}");
         let key = ["`secret`", "`app_id`", "`api_base`", "console"].iter().any(|key| said.contains(key));
         assert!(key, "{n}: {said}");
@@ -200,7 +208,7 @@ fn a_wrong_secret_in_the_configuration_is_told_by_its_key() {
 fn an_answer_of_wechat_that_can_not_be_used_is_502() {
     let gw = TestGateway::start();
     let text = |body: &str| Fault::Body { body: body.to_owned() };
-    for fault in [
+    let faults = [
         Fault::Cut,
         Fault::CutUnread,
         Fault::HalfAnswer,
@@ -224,10 +232,13 @@ fn an_answer_of_wechat_that_can_not_be_used_is_502() {
         text(r#"{"openid":7,"session_key":"k"}"#),
         text(r#"{"openid":"oAlice","openid":"oBob","session_key":"k"}"#),
         errcode(99999),
-    ] {
-        let said = format!("{fault:?}");
-        let line = gw.says_no(&login_under(&gw, fault), 502, "wechat_unreachable", NOT_ASKED, &[]);
-        assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("WeChat")), "{said}: {line}");
+    ];
+    let no = |fault: Fault| {
+        (format!("{fault:?}"), shows_no(&login_under(&gw, fault), 502, "wechat_unreachable", NOT_ASKED, &[]))
+    };
+    for (fault, no) in faults.map(no) {
+        let line = gw.logs(&no);
+        assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("WeChat")), "{fault}: {line}");
     }
     assert_eq!(gw.upstream.connections(), 0);
 }
@@ -270,6 +281,7 @@ fn without_a_token_a_route_that_needs_one_is_401() {
 #[test]
 fn with_a_token_that_opens_nothing_it_is_401_too() {
     let gw = TestGateway::start();
+    let mut noes = Vec::new();
     let of_another_gateway = TestGateway::start().login("oAlice").token;
     let mut logged_out = gw.login("oAlice");
     assert_eq!(logged_out.post("/v1/logout", "").status, 204);
@@ -287,8 +299,11 @@ fn with_a_token_that_opens_nothing_it_is_401_too() {
         let bearer = format!("Bearer {token}");
         for path in ["/orders", "/v1/session"] {
             let reply = gw.client().request("GET", path, &[("Authorization", &bearer)], "");
-            gw.says_no(&reply, 401, "token_invalid", NOT_VALID, &[BEARER]);
+            noes.push(shows_no(&reply, 401, "token_invalid", NOT_VALID, &[BEARER]));
         }
+    }
+    for no in noes {
+        gw.logs(&no);
     }
     assert_eq!(gw.upstream.connections(), 0);
 }

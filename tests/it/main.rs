@@ -17,6 +17,7 @@ mod forward;
 mod forwarded;
 mod framing;
 mod identity_header;
+mod leaks;
 mod limits;
 mod login;
 mod paths;

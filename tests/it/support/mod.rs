@@ -2,6 +2,7 @@
 //! still. Everything is read and written as bytes, because half of the stories are about bytes.
 
 pub mod attack;
+pub mod binary;
 pub mod client;
 pub mod messages;
 pub mod refusal;

@@ -1,0 +1,158 @@
+//! What the real binary says of a busy day at its most talkative level: enough to work with, and no secret.
+
+use serde_json::json;
+use wxgate::simulator::{Fault, Options, Order, Simulator};
+
+use crate::support::{
+    APP, Recorder, SECRET,
+    binary::Binary,
+    client,
+    upstream::{Then, answer},
+};
+
+const ADMIN_TOKEN: &str = "the-operators-own-token";
+const USER_KEY: &str = "the-key-of-the-user-hashes";
+const SESSION_KEY: &str = "c2Vzc2lvbi1rZXktb24tdHJpYWw=";
+const OPENID: &str = "oOpenidOnTrial";
+const UNIONID: &str = "uUnionidOnTrial";
+
+fn serve(format: &str, wechat: &Simulator, upstream: &Recorder) -> Binary {
+    let config = format!(
+        r#"
+        [server]
+        listen = ["127.0.0.1:0"]
+        header_timeout = "200ms"
+        [admin]
+        listen = "127.0.0.1:0"
+        token = {{ env = "ON_TRIAL_ADMIN" }}
+        [[apps]]
+        app_id = "{APP}"
+        secret = {{ env = "ON_TRIAL_SECRET" }}
+        api_base = "{}"
+        [wechat]
+        timeout = "500ms"
+        [log]
+        level = "debug"
+        format = "{format}"
+        user_key = {{ env = "ON_TRIAL_KEY" }}
+        [limits]
+        verify_per_ip = "1000000/min"
+        [[upstreams]]
+        name = "app"
+        servers = ["http://{}"]
+        [[routes]]
+        path = "/"
+        upstream = "app"
+        "#,
+        wechat.api_base(),
+        upstream.addr()
+    );
+    let env = [("ON_TRIAL_ADMIN", ADMIN_TOKEN), ("ON_TRIAL_SECRET", SECRET), ("ON_TRIAL_KEY", USER_KEY)];
+    Binary::serve(&format!("leaks_{format}"), &config, &env)
+}
+
+/// Logins that fail in every way, each answer of WeChat's full of secrets. Gives the codes.
+fn failing_logins(gw: &Binary, wechat: &Simulator) -> Vec<String> {
+    let gossip = format!("invalid {SECRET} {SESSION_KEY} {OPENID} https://x/?secret={SECRET}");
+    let errmsg = Some(gossip.clone());
+    let faults = [
+        Fault::Errcode { errcode: 40029, errmsg: errmsg.clone() },
+        Fault::Errcode { errcode: 40125, errmsg: errmsg.clone() },
+        Fault::Errcode { errcode: -1, errmsg: errmsg.clone() },
+        Fault::Errcode { errcode: 99_999, errmsg },
+        Fault::Body { body: gossip.clone() },
+        Fault::Body { body: format!(r#"{{"openid":"{OPENID}","session_key":{{"x":"{SESSION_KEY}"}}}}"#) },
+        Fault::Openid { openid: format!("{OPENID}\r\nX: {SECRET}") },
+        Fault::Redirect { location: format!("http://127.0.0.1:1/?secret={SECRET}&js_code={SESSION_KEY}") },
+        Fault::Status { status: 500 },
+        Fault::Cut,
+        Fault::CutUnread,
+        Fault::HalfAnswer,
+        Fault::Endless,
+        Fault::Hang,
+    ];
+    let login = |(at, fault): (usize, Fault)| {
+        let code = format!("login-code-on-trial-{at}");
+        wechat.knows_with_union(&code, APP, OPENID, UNIONID);
+        wechat.next_fault(Order::from(fault.clone()).times(2));
+        let body = json!({ "jsCode": code, "secret": SECRET }).to_string();
+        let reply = gw.client().post(&format!("/v1/verify?code={code}"), &body);
+        assert!(reply.status >= 400, "{fault:?}: {reply:?}");
+        wechat.clear_faults();
+        code
+    };
+    faults.into_iter().enumerate().map(login).collect()
+}
+
+/// A login that works; its token.
+fn login(gw: &Binary, wechat: &Simulator) -> String {
+    let body = json!({ "openid": OPENID, "unionid": UNIONID, "session_key": SESSION_KEY }).to_string();
+    wechat.next_fault(Fault::Body { body });
+    let reply = gw.client().post("/v1/verify", r#"{"jsCode":"login-code-on-trial"}"#);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()["token"].as_str().unwrap().to_owned()
+}
+
+/// The token wherever a client may put it, rightly and wrongly.
+fn requests(gw: &Binary, upstream: &Recorder, token: &str) {
+    let bearer = format!("Bearer {token}");
+    let ask = |path: &str, headers: &[(&str, &str)]| gw.client().request("GET", path, headers, "").status;
+    let auth = ("Authorization", bearer.as_str());
+    assert_eq!(ask(&format!("/orders/{token}?token={token}"), &[auth, ("Cookie", token), ("X-Token", token)]), 200);
+    assert_eq!(ask("/v1/session", &[auth]), 200);
+    assert_eq!(ask("/orders", &[auth, auth]), 400);
+    assert_eq!(ask(&format!("/a/../{token}"), &[auth]), 400);
+    assert_eq!(ask("/orders", &[("Authorization", &format!("{bearer}x"))]), 401);
+    assert_eq!(ask(&format!("/v1/verify?token={token}"), &[auth]), 405);
+    for raw in [
+        format!("GET /#{token} HTTP/1.1\r\nHost: {token}\r\n\r\n"),
+        format!("GET / HTTP/1.1\nAuthorization: {bearer}\n\n"),
+        format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\nX: {}\r\n\r\n", "x".repeat(40_000)),
+        format!("{token}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}"),
+    ] {
+        gw.client().send(raw).rest();
+    }
+    let echo = format!("HTTP/1.1 200 OK\r\nx-token: {token}\r\ncontent-length: 100\r\n\r\n{token}");
+    upstream.does(move |_, out| {
+        answer(out, &echo);
+        Then::Close
+    });
+    gw.client().send(client::head("GET", "/orders", &[auth], 0)).rest();
+    upstream.does(|_, _| Then::Close);
+    assert_eq!(ask("/orders", &[auth]), 502);
+    let out = gw.client().request("POST", "/v1/logout", &[auth], &format!("{{\"token\":\"{token}\"}}"));
+    assert_eq!(out.status, 204);
+}
+
+/// Threats 15 (CVE-2024-39315) and 16 (CVE-2022-23469, CVE-2026-41181), told by the binary itself.
+#[test]
+fn nothing_that_is_secret_is_in_anything_the_binary_says() {
+    for format in ["json", "text"] {
+        let wechat = Simulator::start(Options::on_free_port().with_app(APP, SECRET)).unwrap();
+        let upstream = Recorder::start();
+        let gw = serve(format, &wechat, &upstream);
+        let codes = failing_logins(&gw, &wechat);
+        let token = login(&gw, &wechat);
+        requests(&gw, &upstream, &token);
+        let operator = [("Authorization", format!("Bearer {ADMIN_TOKEN}"))];
+        let operator = [(operator[0].0, operator[0].1.as_str())];
+        let pages = ["/metrics", "/readyz", "/sessions"].map(|page| gw.admin().request("GET", page, &operator, ""));
+
+        let (lines, messages) = gw.stop();
+        let pages = pages.map(|page| page.text()).concat();
+        assert!(lines.lines().count() >= codes.len() + 12, "{lines}");
+        assert!(messages.contains("`secret` in [[apps]]") && messages.contains("stopped"), "{messages}");
+        assert!(lines.contains("errcode 40029"), "the cause is there, without WeChat's words: {lines}");
+        let secrets =
+            [SECRET, ADMIN_TOKEN, USER_KEY, SESSION_KEY, OPENID, UNIONID, "on-trial", &token[4..], &token[4..16]];
+        for secret in secrets {
+            for (place, text) in [("access log", &lines), ("messages", &messages), ("operators' pages", &pages)] {
+                assert!(!text.contains(secret), "{secret} is in the {place}: {text}");
+            }
+        }
+        for word in ["js_code", "secret=", "?", "Bearer "] {
+            assert!(!lines.contains(word), "{word} in {lines}");
+        }
+    }
+}

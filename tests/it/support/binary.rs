@@ -1,0 +1,98 @@
+//! The real binary, with all that it says.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread::JoinHandle,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Client, LogSink, until};
+
+/// A `wxgate` of its own process. Dropped, it is killed.
+pub struct Binary {
+    child: Child,
+    /// Standard output: the access log.
+    pub lines: LogSink,
+    /// Standard error: its own messages.
+    pub messages: LogSink,
+    readers: Vec<JoinHandle<()>>,
+    addrs: [SocketAddr; 2],
+}
+
+impl Binary {
+    /// Serves this configuration, which asks for port 0, from a folder of this name, with these variables.
+    pub fn serve(name: &str, config: &str, env: &[(&str, &str)]) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("gateway.toml"), config).expect("a file");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wxgate"))
+            .current_dir(&folder)
+            .envs(env.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let (lines, messages) = (LogSink::default(), LogSink::default());
+        let readers = vec![
+            keep(child.stdout.take().expect("a pipe"), lines.clone()),
+            keep(child.stderr.take().expect("a pipe"), messages.clone()),
+        ];
+        let addrs = until("two listeners", || {
+            let text = messages.text();
+            let mut found = text.lines().filter_map(addr);
+            Some([found.next()?, found.next()?])
+        });
+        Self { child, lines, messages, readers, addrs }
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client {
+        Client::connect(self.addrs[0])
+    }
+
+    /// The same to the operators' listener.
+    pub fn admin(&self) -> Client {
+        Client::connect(self.addrs[1])
+    }
+
+    /// Sends SIGTERM, waits for a clean end, and gives all that was written to standard output and standard error.
+    pub fn stop(mut self) -> (String, String) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, Signal::TERM).expect("a signal");
+        let status = self.child.wait().expect("an end");
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader");
+        }
+        assert!(status.success(), "{status}: {}", self.messages.text());
+        (self.lines.text(), self.messages.text())
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whatever comes goes into the sink, until the end.
+fn keep(mut from: impl Read + Send + 'static, mut into: LogSink) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(n @ 1..) = from.read(&mut bytes) {
+            let _: io::Result<()> = into.write_all(&bytes[..n]);
+        }
+    })
+}
+
+/// The address in a line that says where it listens, in either format.
+fn addr(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("addr\":\"").or_else(|| line.split_once("addr="))?;
+    let end = rest.find(['"', ' ']).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
