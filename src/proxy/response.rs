@@ -54,13 +54,18 @@ impl Forwarded {
     }
 
     /// Keeps the connection, unless the request's body is still on its way: the rest of that would be read as the
-    /// beginning of somebody else's request.
+    /// beginning of somebody else's request. It may go on, as long as the upstream takes it.
     fn finish(&mut self) {
-        if let Some(lease) = self.lease.take()
-            && self.request.is_whole()
-        {
-            lease.give_back();
+        let Some(lease) = self.lease.take() else { return };
+        if self.request.is_whole() {
+            return lease.give_back();
         }
+        let request = self.request.clone();
+        let mut last = request.last_read();
+        lease.let_go(move || {
+            let before = std::mem::replace(&mut last, request.last_read());
+            request.is_awaited() || last != before
+        });
     }
 }
 

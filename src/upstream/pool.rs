@@ -11,8 +11,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
-    task::{spawn_local, yield_now},
-    time::{Instant, timeout},
+    task::{AbortHandle, spawn_local, yield_now},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::config::sections;
@@ -28,8 +28,21 @@ pub(super) struct Pool<B> {
 }
 
 struct Idle<B> {
-    sender: SendRequest<B>,
+    link: Link<B>,
     since: Instant,
+}
+
+/// A connection and the task that drives it. Dropping it ends the task at once: left to itself, hyper would first write
+/// out what it holds of a request, and wait for that as long as a server that reads nothing lets it.
+struct Link<B> {
+    sender: SendRequest<B>,
+    task: AbortHandle,
+}
+
+impl<B> Drop for Link<B> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl<B> fmt::Debug for Pool<B> {
@@ -57,34 +70,34 @@ where
 
     pub(super) async fn lease(self: &Rc<Self>, reuse: Reuse) -> Result<Lease<B>, ConnectError> {
         if reuse == Reuse::Allowed
-            && let Some(sender) = self.kept().await
+            && let Some(link) = self.kept().await
         {
-            return Ok(Lease { sender, pool: Rc::clone(self), reused: true });
+            return Ok(Lease { link, pool: Rc::clone(self), reused: true });
         }
-        let sender = self.connect().await?;
-        Ok(Lease { sender, pool: Rc::clone(self), reused: false })
+        let link = self.connect().await?;
+        Ok(Lease { link, pool: Rc::clone(self), reused: false })
     }
 
     /// A kept connection that is open, as far as one can know.
-    async fn kept(&self) -> Option<SendRequest<B>> {
+    async fn kept(&self) -> Option<Link<B>> {
         loop {
-            let Idle { sender, since } = self.idle.borrow_mut().pop()?;
-            if since.elapsed() >= self.section.idle_timeout || sender.is_closed() {
+            let Idle { link, since } = self.idle.borrow_mut().pop()?;
+            if since.elapsed() >= self.section.idle_timeout || link.sender.is_closed() {
                 continue;
             }
-            if sender.is_ready() {
-                return Some(sender);
+            if link.sender.is_ready() {
+                return Some(link);
             }
             // Given back a moment ago, its task may not have come round to the next request. More than a moment it is
             // not given: where the server answered before it read the whole of a request, it may never read the rest.
             yield_now().await;
-            if sender.is_ready() {
-                return Some(sender);
+            if link.sender.is_ready() {
+                return Some(link);
             }
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<B>, ConnectError> {
+    async fn connect(&self) -> Result<Link<B>, ConnectError> {
         let connecting = async {
             match self.host.parse::<IpAddr>() {
                 Ok(ip) => TcpStream::connect((ip, self.port)).await,
@@ -103,29 +116,31 @@ where
         let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, connection) =
             handshake.map_err(|source| ConnectError::Handshake { server: self.server(), source })?;
-        spawn_local(async move {
+        let task = spawn_local(async move {
             // Whoever waits for an answer on this connection is told by the sender.
             let _ = connection.await;
         });
-        Ok(sender)
+        Ok(Link { sender, task: task.abort_handle() })
     }
 
-    fn keep(&self, sender: SendRequest<B>) {
+    fn keep(&self, link: Link<B>) {
         let mut idle = self.idle.borrow_mut();
-        if !sender.is_closed() && idle.len() < self.section.max_idle {
-            idle.push(Idle { sender, since: Instant::now() });
+        if !link.sender.is_closed() && idle.len() < self.section.max_idle {
+            idle.push(Idle { link, since: Instant::now() });
         }
     }
 
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        self.idle.borrow_mut().retain(|kept| !kept.sender.is_closed() && now - kept.since < self.section.idle_timeout);
+        self.idle
+            .borrow_mut()
+            .retain(|kept| !kept.link.sender.is_closed() && now - kept.since < self.section.idle_timeout);
     }
 }
 
 /// A connection in use. Dropping it closes it; [`give_back`](Self::give_back) keeps it.
 pub struct Lease<B> {
-    sender: SendRequest<B>,
+    link: Link<B>,
     pool: Rc<Pool<B>>,
     reused: bool,
 }
@@ -149,7 +164,8 @@ where
 
     /// Sends a request and waits for the head of its answer.
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, SendError<B>> {
-        self.sender
+        self.link
+            .sender
             .try_send_request(request)
             .await
             .map_err(|mut error| SendError { unsent: error.take_message().map(Box::new), source: error.into_error() })
@@ -157,6 +173,19 @@ where
 
     /// Keeps the connection for the next request. Only for one whose request was sent and whose answer was read whole.
     pub fn give_back(self) {
-        self.pool.keep(self.sender);
+        self.pool.keep(self.link);
+    }
+
+    /// Leaves the connection to itself while `goes_on` says so, asked every `response_timeout`, or else until what is
+    /// under way on it has ended.
+    pub fn let_go(self, mut goes_on: impl FnMut() -> bool + 'static) {
+        spawn_local(async move {
+            loop {
+                sleep(self.pool.section.response_timeout).await;
+                if self.link.task.is_finished() || !goes_on() {
+                    return;
+                }
+            }
+        });
     }
 }

@@ -70,6 +70,11 @@ impl BodyWatch {
         true
     }
 
+    /// This watch, if it is still about that request.
+    fn at(&self, generation: u64) -> Option<&Self> {
+        (self.generation.get() == generation).then_some(self)
+    }
+
     fn give_up(&self) {
         self.given_up.set(!self.whole.get());
     }
@@ -103,27 +108,36 @@ pub struct RequestBody {
 
 /// Tells how far a body has been read, after the body itself went elsewhere.
 #[derive(Clone, Debug)]
-pub struct BodyProgress(Rc<BodyWatch>);
+pub struct BodyProgress {
+    generation: u64,
+    watch: Rc<BodyWatch>,
+}
 
 impl BodyProgress {
     /// Whether the body has been read to its end.
     pub fn is_whole(&self) -> bool {
-        self.0.whole.get()
+        self.watch().is_some_and(|watch| watch.whole.get())
     }
 
     /// Whether its reader waits for the client, or has just given that up.
     pub fn is_awaited(&self) -> bool {
-        self.0.waits.get().is_some() || self.0.late.get()
+        self.watch().is_some_and(|watch| watch.waits.get().is_some() || watch.late.get())
     }
 
-    /// When bytes of it were last read.
+    /// When bytes of it were last read, if the connection is still at its request.
     pub fn last_read(&self) -> Option<Instant> {
-        self.0.read.get()
+        self.watch().and_then(|watch| watch.read.get())
     }
 
     /// Says that nobody wants the rest.
     pub fn give_up(&self) {
-        self.0.give_up();
+        if let Some(watch) = self.watch() {
+            watch.give_up();
+        }
+    }
+
+    fn watch(&self) -> Option<&BodyWatch> {
+        self.watch.at(self.generation)
     }
 }
 
@@ -147,12 +161,12 @@ impl RequestBody {
 
     /// A handle that outlives the body.
     pub fn progress(&self) -> BodyProgress {
-        BodyProgress(Rc::clone(&self.watch))
+        BodyProgress { generation: self.generation, watch: Rc::clone(&self.watch) }
     }
 
     /// The watch, as long as it is about this body's request.
     fn watch(&self) -> Option<&BodyWatch> {
-        (self.watch.generation.get() == self.generation).then_some(&*self.watch)
+        self.watch.at(self.generation)
     }
 
     fn end(&self) {

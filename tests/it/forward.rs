@@ -842,3 +842,35 @@ fn an_upstream_that_speaks_unasked_loses_its_connection() {
     let texts: Vec<String> = (0..4).map(|_| gw.client().get("/public/").text()).collect();
     assert_eq!((texts, gw.upstream.connections()), (vec!["ok".to_owned(); 4], 4));
 }
+
+/// An upstream may stop reading in the middle of a body, without a word, before its answer or after.
+#[test]
+fn an_upstream_that_stopped_reading_costs_no_socket_in_the_end() {
+    let gw = TestGateway::with(|config| {
+        quick(config);
+        config.server.body_timeout = Duration::from_millis(300);
+    });
+    let (_open, wait) = gate();
+    gw.upstream.early(move |seen, out| {
+        if seen.target.ends_with("early") {
+            answer(out, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
+        }
+        wait();
+        Some(Then::Close)
+    });
+    for path in ["/public/", "/public/early"] {
+        let mut client = gw.client();
+        client.give_up_sending_after(Duration::from_millis(300));
+        client.send(head("POST", path, &[], 9_000_000)).send(vec![b'x'; 9_000_000]);
+        let code = if path == "/public/" { 504 } else { 200 };
+        assert_eq!(client.reply().status, code);
+        until("our side of the connection to close", || (established_to(gw.upstream.addr()) == 0).then_some(()));
+    }
+}
+
+/// Sockets of this machine that are connected to this address, for all their owner knows.
+fn established_to(addr: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let peer = format!("0100007F:{:04X} 01", addr.port());
+    table.lines().filter(|line| line.split_once(": ").is_some_and(|(_, rest)| rest[14..].starts_with(&peer))).count()
+}
