@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     future::{Future, pending, poll_fn},
     io,
+    mem::MaybeUninit,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
@@ -14,6 +15,7 @@ use bytes::BytesMut;
 use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::{io::ReadBuf, net::TcpStream, time::sleep};
 
 use crate::web::{Refusal, RequestBody};
@@ -86,7 +88,7 @@ impl Parked {
             let mut one = [0; 1];
             match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut one)) {
                 Poll::Ready(result) => return Poll::Ready(result.is_ok_and(|n| n > 0)),
-                Poll::Pending if drain.is_on() => return Poll::Ready(false),
+                Poll::Pending if drain.is_on() && !has_unseen(&self.stream) => return Poll::Ready(false),
                 Poll::Pending => {}
             }
             late.as_mut().poll(cx).map(|()| false)
@@ -114,7 +116,7 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
     let stream = Rc::new(RefCell::new(parked.stream));
     let traffic = Traffic::new();
     let wire = Wire::new(Rc::clone(&stream), parked.held, shared.options.head, Rc::clone(&traffic));
-    let service = requests(&shared.service, conn, &traffic);
+    let service = requests(shared, conn, &traffic);
     let mut http = shared.http.serve_connection(TokioIo::new(wire), service);
     let mut driver = Driver { traffic: &traffic, stream: &stream, tick: Tick::new(&shared.options), watching: false };
     let mut told = false;
@@ -125,7 +127,9 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
                 Poll::Ready(_) => return Poll::Ready(End::Done),
                 Poll::Pending => {}
             }
-            if shared.drain.is_on() && !told {
+            // Not between the bytes of a request and their reading: it would be lost.
+            let reads = || traffic.phase() == Phase::Head || has_unseen(&stream.borrow());
+            if shared.drain.is_on() && !told && !reads() {
                 told = true;
                 Pin::new(&mut http).graceful_shutdown();
                 continue;
@@ -159,6 +163,12 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
     None
 }
 
+/// Whether bytes have come that the runtime has not told of yet. The system is asked itself, which is worth it when the
+/// connection is to be closed for being idle.
+fn has_unseen(stream: &TcpStream) -> bool {
+    SockRef::from(stream).peek(&mut [MaybeUninit::uninit(); 1]).is_ok_and(|n| n > 0)
+}
+
 /// Whether the client has sent more than was read. Closing on it would make the kernel send a reset.
 fn has_unread(stream: &TcpStream) -> bool {
     stream.try_read(&mut [0; 1]).is_ok_and(|n| n > 0)
@@ -173,13 +183,15 @@ fn leftover(parsed: &[u8], wire: Wire) -> BytesMut {
 
 /// The service as hyper calls it.
 fn requests<S: Service>(
-    service: &Rc<S>,
+    shared: &Shared<S>,
     conn: &Rc<S::Conn>,
     traffic: &Rc<Traffic>,
 ) -> impl Requests<S, Future: Future<Output = Answered<S>>> + use<S> {
-    let (service, conn, traffic) = (Rc::clone(service), Rc::clone(conn), Rc::clone(traffic));
+    let (service, drain) = (Rc::clone(&shared.service), Rc::clone(&shared.drain));
+    let (conn, traffic) = (Rc::clone(conn), Rc::clone(traffic));
     service_fn(move |request: Request<Incoming>| {
-        let (service, conn, traffic) = (Rc::clone(&service), Rc::clone(&conn), Rc::clone(&traffic));
+        let (service, drain) = (Rc::clone(&service), Rc::clone(&drain));
+        let (conn, traffic) = (Rc::clone(&conn), Rc::clone(&traffic));
         let screened = traffic.begin_request(request.version(), request.headers());
         async move {
             if !screened {
@@ -188,8 +200,8 @@ fn requests<S: Service>(
             }
             let request = request.map(|body| RequestBody::new(body, traffic.body()));
             let mut response = service.call(request, &conn, traffic.timer()).await;
-            if traffic.leaves_body_unread() {
-                // hyper will close then, and a client that is told so does not send its next request into the close.
+            if traffic.leaves_body_unread() || drain.is_on() {
+                // It is closed then, and a client that is told so does not send its next request into the close.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Answer::new(body, traffic)))
