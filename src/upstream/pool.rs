@@ -32,16 +32,19 @@ struct Idle<B> {
     since: Instant,
 }
 
-/// A connection and the task that drives it. Dropping it ends the task at once: left to itself, hyper would first write
-/// out what it holds of a request, and wait for that as long as a server that reads nothing lets it.
+/// A connection and the task that drives it.
 struct Link<B> {
     sender: SendRequest<B>,
-    task: AbortHandle,
+    task: Task,
 }
 
-impl<B> Drop for Link<B> {
+/// A connection's task. It ends with this: left to itself, hyper would first write out what it holds of a request, and
+/// wait for that as long as a server that reads nothing lets it.
+struct Task(AbortHandle);
+
+impl Drop for Task {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
@@ -120,7 +123,7 @@ where
             // Whoever waits for an answer on this connection is told by the sender.
             let _ = connection.await;
         });
-        Ok(Link { sender, task: task.abort_handle() })
+        Ok(Link { sender, task: Task(task.abort_handle()) })
     }
 
     fn keep(&self, link: Link<B>) {
@@ -176,13 +179,17 @@ where
         self.pool.keep(self.link);
     }
 
-    /// Leaves the connection to itself while `goes_on` says so, asked every `response_timeout`, or else until what is
-    /// under way on it has ended.
+    /// Leaves the connection to itself until what is under way on it has ended; or until `goes_on`, asked every
+    /// `response_timeout`, says that it does not.
     pub fn let_go(self, mut goes_on: impl FnMut() -> bool + 'static) {
+        let Link { sender, task } = self.link;
+        // It takes no more requests, so it closes by itself when it is done.
+        drop(sender);
+        let patience = self.pool.section.response_timeout;
         spawn_local(async move {
             loop {
-                sleep(self.pool.section.response_timeout).await;
-                if self.link.task.is_finished() || !goes_on() {
+                sleep(patience).await;
+                if task.0.is_finished() || !goes_on() {
                     return;
                 }
             }
