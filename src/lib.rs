@@ -31,6 +31,7 @@ pub mod admin;
 pub mod limit;
 pub mod server;
 pub mod session;
+pub mod store;
 pub mod upstream;
 pub mod wechat;
 

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("limit", "model config"),
     ("server", "config web"),
     ("wechat", "model config telemetry"),
+    ("store", "model"),
     ("session", "model config telemetry"),
     ("upstream", "config"),
     ("login", "model wechat telemetry"),

@@ -10,9 +10,9 @@ use std::sync::Arc;
 pub use bearer::{BadCredentials, Credentials};
 
 use crate::{
-    model::{AppId, Identity},
+    model::{AppId, Identity, Session},
     routing::AuthRule,
-    session::{self, Session, SessionToken, Sessions},
+    session::{self, SessionToken, Sessions},
 };
 
 /// The proof that a request may pass. Only [`authenticate`] makes one, and forwarding takes one.

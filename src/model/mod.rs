@@ -7,9 +7,11 @@ mod entropy;
 mod identity;
 mod ids;
 mod secret;
+mod session;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use identity::{Identity, UserKey};
 pub use ids::{AppId, InvalidId, OpenId, UnionId};
 pub use secret::{AppSecret, LoginCode, Secret, SessionKey};
+pub use session::{Session, Terms, TokenDigest, UserTag};

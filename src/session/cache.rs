@@ -22,9 +22,9 @@ use std::{
 
 use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy};
 
-use super::{Session, TokenDigest, users::Users};
+use super::users::Users;
 use crate::{
-    model::{Clock, Timestamp},
+    model::{Clock, Session, Timestamp, TokenDigest},
     telemetry::Counters,
 };
 
@@ -177,22 +177,16 @@ impl Hasher for DigestHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::sections,
-        model::{AppId, Identity, OpenId, SystemEntropy, UserKey},
-        session::SessionToken,
-        telemetry::UserTagger,
-    };
+    use crate::model::{AppId, Identity, OpenId, Terms, UserKey, UserTag};
 
     const HOUR: Duration = Duration::from_hours(1);
     const SECOND: Duration = Duration::from_secs(1);
 
     fn session() -> Arc<Session> {
         let user = UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse("o1").unwrap() };
-        let tag = UserTagger::new(None, &SystemEntropy).unwrap().tag(&user);
-        let digest = SessionToken::mint(&SystemEntropy).unwrap().digest();
-        let section = sections::Sessions { idle: HOUR, lifetime: 10 * HOUR, ..Default::default() };
-        Arc::new(Session::begin(Identity { user, unionid: None }, digest, tag, &section, Timestamp::from_millis(0)))
+        let terms = Terms { idle: HOUR, lifetime: 10 * HOUR };
+        let (digest, tag) = (TokenDigest::new([7; 32]), UserTag::new([0; 8]));
+        Arc::new(Session::begin(Identity { user, unionid: None }, digest, tag, terms, Timestamp::from_millis(0)))
     }
 
     /// When moka may collect a session of this age that is read now, if so far it might in `left`.

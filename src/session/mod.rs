@@ -5,23 +5,21 @@
 //! resolve  token → digest → cache → Session, if it is live
 //! ```
 //!
-//! [`record`] is one session, [`token`] what its client holds, [`cache`] says what a crash or a lack of room loses, and
+//! [`Session`] is one session, [`token`] what its client holds, [`cache`] says what a crash or a lack of room loses, and
 //! [`users`] which rules make log out everywhere mean everywhere.
 
 mod cache;
-mod record;
 mod token;
 mod users;
 
 use std::{fmt, sync::Arc};
 
-pub use record::Session;
-pub use token::{SessionToken, TokenDigest};
+pub use token::SessionToken;
 
 use self::{cache::Cache, users::Users};
 use crate::{
     config::sections,
-    model::{Clock, Entropy, EntropyError, Identity, SessionKey, UserKey},
+    model::{Clock, Entropy, EntropyError, Identity, Session, SessionKey, Terms, UserKey},
     telemetry::{Counters, UserTagger},
 };
 
@@ -80,7 +78,8 @@ impl Sessions {
         let token = SessionToken::mint(&*self.entropy)?;
         let now = self.clock.now();
         let tag = self.tags.tag(&identity.user);
-        let session = Arc::new(Session::begin(identity, token.digest(), tag, &self.section, now));
+        let terms = Terms { idle: self.section.idle, lifetime: self.section.lifetime };
+        let session = Arc::new(Session::begin(identity, token.digest(), tag, terms, now));
 
         // The index first: a session that is found by its token must be found by its user as well.
         let displaced = self.users.add(&session, session_key, now);

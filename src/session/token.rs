@@ -4,17 +4,14 @@
 //! defence, it keeps typos and garbage away from the cache and lets secret scanners tell a leaked token from noise.
 //! No other module handles a token in the clear: sessions are kept under its SHA-256.
 
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-};
+use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::model::{Entropy, EntropyError};
+use crate::model::{Entropy, EntropyError, TokenDigest};
 
 const PREFIX: &[u8; 4] = b"wxg_";
 const RANDOM: usize = 32;
@@ -60,7 +57,7 @@ impl SessionToken {
 
     /// The name under which the session is kept.
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest(Sha256::digest(self.0.as_slice()).into())
+        TokenDigest::new(Sha256::digest(self.0.as_slice()).into())
     }
 }
 
@@ -76,31 +73,6 @@ impl Eq for SessionToken {}
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionToken(…)")
-    }
-}
-
-/// The SHA-256 of a token. It opens nothing, but it does name one session, so it isn't printed either.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TokenDigest([u8; 32]);
-
-impl TokenDigest {
-    /// The 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl Hash for TokenDigest {
-    /// The first eight bytes as they are: they are as evenly spread as any hash of them, and a client can't choose
-    /// under which digest something is kept.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from_le_bytes(self.0.first_chunk().copied().unwrap_or_default()));
-    }
-}
-
-impl fmt::Debug for TokenDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenDigest(…)")
     }
 }
 

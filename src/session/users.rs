@@ -18,8 +18,7 @@ use std::{
 
 use smallvec::{SmallVec, smallvec};
 
-use super::Session;
-use crate::model::{SessionKey, Timestamp, UserKey};
+use crate::model::{Session, SessionKey, Timestamp, UserKey};
 
 /// So many locks. With one, a map of a million users that grows would stop every login and every departure while it is
 /// copied.

@@ -8,4 +8,4 @@ mod redact;
 pub use counters::{Counter, Counters};
 pub use line_writer::{LineBuffer, LineWriter};
 pub use logs::{AlreadyInitialised, init as init_logs};
-pub use redact::{UserTag, UserTagger};
+pub use redact::UserTagger;

@@ -7,30 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::model::{Entropy, EntropyError, Secret, UserKey};
-
-/// What stands for one user of one app in a log line: 16 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UserTag([u8; 8]);
-
-impl UserTag {
-    /// The tag's bytes, for whoever writes them out as hex digits without the formatting machinery.
-    pub fn as_bytes(&self) -> &[u8; 8] {
-        &self.0
-    }
-}
-
-impl fmt::Display for UserTag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for UserTag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UserTag({self})")
-    }
-}
+use crate::model::{Entropy, EntropyError, Secret, UserKey, UserTag};
 
 /// Makes [`UserTag`]s. Cheap to clone; all clones give the same tags.
 #[derive(Clone)]
@@ -58,7 +35,7 @@ impl UserTagger {
         mac.update(&(app.len() as u64).to_be_bytes());
         mac.update(app);
         mac.update(user.openid.as_bytes());
-        UserTag(mac.finalize().into_bytes().first_chunk().copied().unwrap_or_default())
+        UserTag::new(mac.finalize().into_bytes().first_chunk().copied().unwrap_or_default())
     }
 }
 
@@ -128,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_tag_prints_as_sixteen_digits_and_the_key_not_at_all() {
-        assert_eq!(UserTag([0, 0, 0, 0, 0, 0, 0, 10]).to_string(), "000000000000000a");
+        assert_eq!(UserTag::new([0, 0, 0, 0, 0, 0, 0, 10]).to_string(), "000000000000000a");
         assert_eq!(format!("{:?}", tagger("hunter2")), "UserTagger(…)");
     }
 }

@@ -1,16 +1,80 @@
 //! One session: whose it is, when it was last used, and whether it still counts.
 
 use std::{
+    fmt,
+    hash::{Hash, Hasher},
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Duration,
 };
 
-use super::TokenDigest;
-use crate::{
-    config::sections,
-    model::{Identity, Timestamp},
-    telemetry::UserTag,
-};
+use super::{Identity, Timestamp};
+
+/// The SHA-256 of a token. It opens nothing, but it does name one session, so it isn't printed either.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    /// The digest that these bytes are.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Hash for TokenDigest {
+    /// The first eight bytes as they are: they are as evenly spread as any hash of them, and a client can't choose
+    /// under which digest something is kept.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_le_bytes(self.0.first_chunk().copied().unwrap_or_default()));
+    }
+}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest(…)")
+    }
+}
+
+/// What stands for one user of one app in a log line: 16 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserTag([u8; 8]);
+
+impl UserTag {
+    /// The tag that these bytes are.
+    pub const fn new(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The tag's bytes, for whoever writes them out as hex digits without the formatting machinery.
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for UserTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserTag({self})")
+    }
+}
+
+/// How long a session lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// It ends when unused this long.
+    pub idle: Duration,
+    /// It ends this long after its login, used or not.
+    pub lifetime: Duration,
+}
 
 /// One login of one user. A million of these are kept, so its size is held by a test.
 ///
@@ -30,23 +94,32 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn begin(
-        identity: Identity,
-        digest: TokenDigest,
-        tag: UserTag,
-        section: &sections::Sessions,
-        now: Timestamp,
-    ) -> Self {
+    /// A session that begins `now`.
+    pub fn begin(identity: Identity, digest: TokenDigest, tag: UserTag, terms: Terms, now: Timestamp) -> Self {
         Self {
             identity,
             digest,
             created_at: now,
             tag,
-            lifetime_secs: whole_secs(section.lifetime),
-            idle_secs: whole_secs(section.idle),
+            lifetime_secs: whole_secs(terms.lifetime),
+            idle_secs: whole_secs(terms.idle),
             seen_secs: AtomicU32::new(0),
             ended: AtomicBool::new(false),
         }
+    }
+
+    /// A session that began at `created_at` and was last used at `last_seen`, as a store kept it.
+    pub fn restore(
+        identity: Identity,
+        digest: TokenDigest,
+        tag: UserTag,
+        terms: Terms,
+        created_at: Timestamp,
+        last_seen: Timestamp,
+    ) -> Self {
+        let session = Self::begin(identity, digest, tag, terms, created_at);
+        session.touch(last_seen);
+        session
     }
 
     /// Whose it is.
@@ -71,7 +144,7 @@ impl Session {
 
     /// How long it still lasts if it is not used again: the sooner of idle and lifetime, zero once it is over.
     pub fn expires_in(&self, now: Timestamp) -> Duration {
-        if self.ended.load(Ordering::Acquire) {
+        if self.is_ended() {
             return Duration::ZERO;
         }
         let idle = self.idle().saturating_sub(now.since(self.last_seen()));
@@ -93,20 +166,28 @@ impl Session {
         }
     }
 
+    /// Whether it was ended, as opposed to having run out.
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     /// Ends it for everybody who holds it. True for the one call that did.
-    pub(super) fn end(&self) -> bool {
+    pub fn end(&self) -> bool {
         !self.ended.swap(true, Ordering::AcqRel)
     }
 
-    pub(super) fn digest(&self) -> &TokenDigest {
+    /// Under which name it is kept.
+    pub fn digest(&self) -> &TokenDigest {
         &self.digest
     }
 
-    pub(super) fn idle(&self) -> Duration {
+    /// How long it may be unused.
+    pub fn idle(&self) -> Duration {
         Duration::from_secs(self.idle_secs.into())
     }
 
-    pub(super) fn lifetime(&self) -> Duration {
+    /// How long it may last at most.
+    pub fn lifetime(&self) -> Duration {
         Duration::from_secs(self.lifetime_secs.into())
     }
 }
@@ -120,21 +201,16 @@ fn whole_secs(duration: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        model::{AppId, OpenId, SystemEntropy, UserKey},
-        session::SessionToken,
-        telemetry::UserTagger,
-    };
+    use crate::model::{AppId, OpenId, UserKey};
 
     const HOUR: Duration = Duration::from_hours(1);
     const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn session() -> Session {
         let user = UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse("o1").unwrap() };
-        let tag = UserTagger::new(None, &SystemEntropy).unwrap().tag(&user);
-        let digest = SessionToken::mint(&SystemEntropy).unwrap().digest();
-        let section = sections::Sessions { idle: HOUR, lifetime: 10 * HOUR, ..Default::default() };
-        Session::begin(Identity { user, unionid: None }, digest, tag, &section, START)
+        let terms = Terms { idle: HOUR, lifetime: 10 * HOUR };
+        let (digest, tag) = (TokenDigest::new([7; 32]), UserTag::new([0; 8]));
+        Session::begin(Identity { user, unionid: None }, digest, tag, terms, START)
     }
 
     #[test]
@@ -172,6 +248,17 @@ mod tests {
         session.touch(START + Duration::from_millis(5_700));
         session.touch(START + Duration::from_secs(3));
         assert_eq!(session.last_seen(), START + Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_restored_session_was_used_when_the_store_says() {
+        let fresh = session();
+        let (identity, digest, tag) = (fresh.identity().clone(), *fresh.digest(), fresh.tag());
+        let terms = Terms { idle: fresh.idle(), lifetime: fresh.lifetime() };
+        let restored = Session::restore(identity, digest, tag, terms, START, START + HOUR / 2);
+        assert_eq!(restored.last_seen(), START + HOUR / 2);
+        assert!(restored.is_live(START + HOUR));
+        assert!(!restored.is_live(START + HOUR / 2 * 3));
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! Where sessions rest: the contract that every store keeps.
+//!
+//! A store holds, of each session, what [`Session::restore`] needs; an index of the sessions of each user of each app; and
+//! the `session_key` of each such user's newest login. In front of it stands the cache of `session/`, which asks it on a
+//! miss and tells it of every change.
+//!
+//! **What "not found" is.** A session that never was, that was ended, or that has run out by `now` is `Ok(None)`, and there
+//! is no telling them apart. An [`Error`] means that nothing is known: the caller must neither let pass nor turn away.
+//!
+//! **What survives a crash.** When [`begin`](Store::begin), [`end`](Store::end) or [`end_user`](Store::end_user) has
+//! answered with `Ok`, the change is as durable as the store ever makes one: kept by the file or the server, where there
+//! is one. Without an answer, or with an error, it may have happened or not; doing it again does no harm.
+//! [`touch`](Store::touch) may be lost: a session then looks unused for a little longer than it was.
+//!
+//! **Who wins a race.** Each method takes effect at one moment, whole or not at all, for all who share the store. A session
+//! that was ended never comes back: a `touch` or a `load` that races with its end does not revive it. Of two logins of
+//! one user the one that takes effect later is the newer, and its `session_key` is the one that stays.
+//!
+//! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
+
+mod error;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
+
+pub use error::Error;
+
+/// An answer under way. It may be awaited on any runtime.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// A session's last use, to be written down.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Whose session.
+    pub user: UserKey,
+    /// Which.
+    pub digest: TokenDigest,
+    /// When it was last used.
+    pub at: Timestamp,
+}
+
+/// Where sessions rest.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Takes in a new session as its user's newest, with the only `session_key` that counts from now on. Where `per_user`
+    /// is not 0, the user's oldest live sessions beyond so many end; their digests are the answer.
+    fn begin<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        key: &'a SessionKey,
+        per_user: usize,
+        now: Timestamp,
+    ) -> Answer<'a, Vec<TokenDigest>>;
+
+    /// The live session of this digest.
+    fn load<'a>(&'a self, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, Option<Arc<Session>>>;
+
+    /// Ends a session. True where it was live until now.
+    fn end<'a>(&'a self, user: &'a UserKey, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, bool>;
+
+    /// Ends all sessions of a user that have begun. The digests of those that were live until now.
+    fn end_user<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<TokenDigest>>;
+
+    /// The live sessions of a user, oldest first.
+    fn sessions_of<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<Arc<Session>>>;
+
+    /// The `session_key` of the user's newest login, as long as one of the user's sessions is live.
+    fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>>;
+
+    /// Writes down when sessions were last used. It moves forward only, and passes over those that are gone.
+    fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()>;
+
+    /// The most recently begun or used live sessions, at most so many: what is worth having in memory at start.
+    fn recent(&self, limit: usize, now: Timestamp) -> Answer<'_, Vec<Arc<Session>>>;
+
+    /// About how many sessions there are; those that ran out a while ago may be among them.
+    fn count(&self) -> Answer<'_, u64>;
+
+    /// Removes a bounded number of sessions that have run out. True where there may be more.
+    fn sweep(&self, now: Timestamp) -> Answer<'_, bool>;
+
+    /// Whether the store can take a login now.
+    fn check(&self) -> Answer<'_, ()>;
+
+    /// A session was pushed out of memory for want of room. True where that ends it, because there is no other place.
+    fn evicted(&self, _session: &Session) -> bool {
+        false
+    }
+
+    /// The first byte that the digest of a session of this user must have. A store that is spread over machines puts all
+    /// of a user's data on one of them by it, so that a change of several of them is one change.
+    fn shard_of(&self, _user: &UserKey) -> Option<u8> {
+        None
+    }
+
+    /// Tells `watcher` from now on of what others change. Only a store that is shared has something to tell.
+    fn follow(&self, _watcher: Arc<dyn Watcher>) {}
+
+    /// How long sessions in memory still count while the link of [`follow`](Self::follow) is broken.
+    fn stale_for(&self) -> Duration {
+        Duration::MAX
+    }
+}
+
+/// Who is told of changes that other processes make in a shared store.
+pub trait Watcher: fmt::Debug + Send + Sync {
+    /// This session was changed or ended by somebody else, or ran out.
+    fn changed(&self, digest: &TokenDigest);
+
+    /// Anything may have changed.
+    fn all_changed(&self);
+
+    /// From now on changes may be missed.
+    fn link_lost(&self);
+
+    /// From now on none is missed. Whatever was in memory before was dropped by an [`all_changed`](Self::all_changed).
+    fn link_restored(&self);
+}
