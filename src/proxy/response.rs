@@ -49,6 +49,11 @@ impl Forwarded {
         let mut this = Self { body, lease: Some(lease), request };
         if this.body.is_end_stream() {
             this.finish();
+        } else if let Some(lease) = &mut this.lease
+            && !this.request.is_whole()
+        {
+            // The rest of the request must not wait for whoever reads the answer.
+            lease.set_going();
         }
         this
     }
@@ -74,7 +79,11 @@ impl Body for Forwarded {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let this = &mut *self;
+        let frame = match &mut this.lease {
+            Some(lease) => ready!(lease.poll_with(cx, |cx| Pin::new(&mut this.body).poll_frame(cx))),
+            None => ready!(Pin::new(&mut this.body).poll_frame(cx)),
+        };
         let over = match &frame {
             Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
             Some(Err(_)) => {

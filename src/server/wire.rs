@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::web::Refusal;
+use crate::web::{Refusal, write_pieces};
 
 use super::{
     chunks::Chunks,
@@ -158,7 +158,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(cx, bufs);
+        let result = write_pieces(&mut self.stream.borrow_mut(), cx, bufs);
         self.traffic.wrote(result.is_pending());
         result
     }

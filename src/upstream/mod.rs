@@ -4,7 +4,9 @@
 //! shared pool would save in connections it would cost in locks and cross-thread wake-ups on every request.
 
 mod error;
+mod link;
 mod pool;
+mod socket;
 
 use std::{cell::Cell, rc::Rc};
 
@@ -18,7 +20,7 @@ use pool::Pool;
 
 /// One upstream as one worker sees it.
 #[derive(Debug)]
-pub struct Upstream<B> {
+pub struct Upstream<B: Body + 'static> {
     section: Rc<sections::Upstream>,
     pools: Vec<Rc<Pool<B>>>,
     next: Cell<usize>,

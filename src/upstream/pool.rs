@@ -1,60 +1,48 @@
 //! The kept connections to one server, newest on top, so that those too many for the load grow old and go.
 
-use std::{cell::RefCell, fmt, net::IpAddr, rc::Rc};
+use std::{
+    cell::RefCell,
+    fmt,
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
 use tokio::{
     net::TcpStream,
-    task::{AbortHandle, spawn_local, yield_now},
+    task::{spawn_local, yield_now},
     time::{Instant, sleep, timeout},
 };
 
 use crate::config::sections;
 
-use super::{ConnectError, Reuse, SendError};
+use super::{ConnectError, Reuse, SendError, link::Link, socket::Socket};
 
 /// The connections of one worker to one server.
-pub(super) struct Pool<B> {
+pub(super) struct Pool<B: Body + 'static> {
     host: String,
     port: u16,
     section: Rc<sections::Upstream>,
     idle: RefCell<Vec<Idle<B>>>,
 }
 
-struct Idle<B> {
+struct Idle<B: Body + 'static> {
     link: Link<B>,
     since: Instant,
 }
 
-/// A connection and the task that drives it.
-struct Link<B> {
-    sender: SendRequest<B>,
-    task: Task,
-}
-
-/// A connection's task. It ends with this: left to itself, hyper would first write out what it holds of a request, and
-/// wait for that as long as a server that reads nothing lets it.
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl<B> fmt::Debug for Pool<B> {
+impl<B: Body + 'static> fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pool({}, {} idle)", self.server(), self.idle.borrow().len())
     }
 }
 
-impl<B> Pool<B> {
+impl<B: Body + 'static> Pool<B> {
     fn server(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
@@ -84,8 +72,8 @@ where
     /// A kept connection that is open, as far as one can know.
     async fn kept(&self) -> Option<Link<B>> {
         loop {
-            let Idle { link, since } = self.idle.borrow_mut().pop()?;
-            if since.elapsed() >= self.section.idle_timeout || link.sender.is_closed() {
+            let Idle { mut link, since } = self.idle.borrow_mut().pop()?;
+            if since.elapsed() >= self.section.idle_timeout || !link.is_open() {
                 continue;
             }
             if link.sender.is_ready() {
@@ -112,18 +100,8 @@ where
             Ok(Err(source)) => return Err(ConnectError::Failed { server: self.server(), source }),
             Err(_) => return Err(ConnectError::Timeout { server: self.server() }),
         };
-        // Without this a small write may wait 40 ms for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
-        // Vectored writes stay on: without them hyper takes the next request behind a body that is not yet written, and a
-        // server that answered early without reading it would have that request wait behind it.
-        let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
-        let (sender, connection) =
-            handshake.map_err(|source| ConnectError::Handshake { server: self.server(), source })?;
-        let task = spawn_local(async move {
-            // Whoever waits for an answer on this connection is told by the sender.
-            let _ = connection.await;
-        });
-        Ok(Link { sender, task: Task(task.abort_handle()) })
+        let link = Link::new(Socket::new(stream)).await;
+        link.map_err(|source| ConnectError::Handshake { server: self.server(), source })
     }
 
     fn keep(&self, link: Link<B>) {
@@ -135,20 +113,18 @@ where
 
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        self.idle
-            .borrow_mut()
-            .retain(|kept| !kept.link.sender.is_closed() && now - kept.since < self.section.idle_timeout);
+        self.idle.borrow_mut().retain_mut(|kept| now - kept.since < self.section.idle_timeout && kept.link.is_open());
     }
 }
 
 /// A connection in use. Dropping it closes it; [`give_back`](Self::give_back) keeps it.
-pub struct Lease<B> {
+pub struct Lease<B: Body + 'static> {
     link: Link<B>,
     pool: Rc<Pool<B>>,
     reused: bool,
 }
 
-impl<B> fmt::Debug for Lease<B> {
+impl<B: Body + 'static> fmt::Debug for Lease<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lease({}, reused: {})", self.pool.server(), self.reused)
     }
@@ -167,11 +143,20 @@ where
 
     /// Sends a request and waits for the head of its answer.
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, SendError<B>> {
-        self.link
-            .sender
-            .try_send_request(request)
+        let mut answer = pin!(self.link.sender.try_send_request(request));
+        poll_fn(|cx| self.link.poll_with(cx, |cx| answer.as_mut().poll(cx)))
             .await
             .map_err(|mut error| SendError { unsent: error.take_message().map(Box::new), source: error.into_error() })
+    }
+
+    /// Drives the connection and then asks `consumer`, which waits for a part of the answer.
+    pub fn poll_with<T>(&mut self, cx: &mut Context<'_>, consumer: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.link.poll_with(cx, consumer)
+    }
+
+    /// Lets the connection go on whether or not anybody waits for the next part of its answer.
+    pub fn set_going(&mut self) {
+        self.link.set_going();
     }
 
     /// Keeps the connection for the next request. Only for one whose request was sent and whose answer was read whole.
@@ -182,14 +167,12 @@ where
     /// Leaves the connection to itself until what is under way on it has ended; or until `goes_on`, asked every
     /// `response_timeout`, says that it does not.
     pub fn let_go(self, mut goes_on: impl FnMut() -> bool + 'static) {
-        let Link { sender, task } = self.link;
-        // It takes no more requests, so it closes by itself when it is done.
-        drop(sender);
+        let Some(task) = self.link.into_task() else { return };
         let patience = self.pool.section.response_timeout;
         spawn_local(async move {
             loop {
                 sleep(patience).await;
-                if task.0.is_finished() || !goes_on() {
+                if task.is_over() || !goes_on() {
                     return;
                 }
             }

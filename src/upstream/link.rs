@@ -1,0 +1,190 @@
+//! One HTTP connection to a server, driven by the task that uses it.
+//!
+//! hyper's way is a task per connection, which a request then talks to through channels: it is woken to take the request,
+//! wakes the request when the answer is there, and is woken once more when the body has been taken. Here whoever waits
+//! for the answer polls the connection itself, in the same task and the same turn. One case is left where a task of its
+//! own is right: while a request's body is still on its way behind the head of the answer, both directions must go on
+//! without each other, or a client that reads late would stop its own upload.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use http_body::Body;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::{AbortHandle, spawn_local};
+
+use super::socket::Socket;
+
+/// So often in one turn a connection is polled that asks for it, before other tasks have theirs.
+const TURNS: usize = 4;
+
+/// A connection and what drives it.
+pub(super) struct Link<B: Body + 'static> {
+    pub(super) sender: SendRequest<B>,
+    driver: Driver<B>,
+    bell: Bell,
+}
+
+enum Driver<B: Body + 'static> {
+    /// Whoever uses the link. Boxed, so that a link is moved by its pointers.
+    User(Box<Connection<TokioIo<Socket>, B>>),
+    /// A task of its own.
+    Task(Task),
+    /// Nobody: it has ended.
+    Ended,
+}
+
+/// A connection's task. It ends with this: left to itself, hyper would first write out what it holds of a request, and
+/// wait for that as long as a server that reads nothing lets it.
+pub(super) struct Task(AbortHandle);
+
+impl Task {
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<B> Link<B>
+where
+    B: Body + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Sets a fresh socket up for HTTP.
+    pub(super) async fn new(socket: Socket) -> hyper::Result<Self> {
+        // Vectored writes stay on: without them hyper takes the next request behind a body that is not yet written, and a
+        // server that answered early without reading it would have that request wait behind it.
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
+        Ok(Self { sender, driver: Driver::User(Box::new(connection)), bell: Bell::default() })
+    }
+
+    /// Drives the connection and then asks `consumer`, which waits for something that comes out of it.
+    pub(super) fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut consumer: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Driver::User(connection) = &mut self.driver else { return consumer(cx) };
+        self.bell.ring_for(cx.waker());
+        for _ in 0..TURNS {
+            self.bell.hush();
+            let mut hushed = Context::from_waker(&self.bell.waker);
+            let ended = Pin::new(&mut **connection).poll(&mut hushed).is_ready();
+            let outcome = consumer(&mut hushed);
+            if ended {
+                // Whoever waits for an answer on this connection has been told by the sender.
+                self.driver = Driver::Ended;
+                return if outcome.is_ready() { outcome } else { consumer(cx) };
+            }
+            if outcome.is_ready() || !self.bell.unhush() {
+                return outcome;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether it could carry a request now, as far as one can know. Asked of a link that nobody uses.
+    pub(super) fn is_open(&mut self) -> bool {
+        if let Driver::User(connection) = &mut self.driver {
+            self.bell.hush();
+            if Pin::new(&mut **connection).poll(&mut Context::from_waker(&self.bell.waker)).is_ready() {
+                self.driver = Driver::Ended;
+            }
+        }
+        !matches!(self.driver, Driver::Ended) && !self.sender.is_closed()
+    }
+
+    /// Gives the connection a task of its own.
+    pub(super) fn set_going(&mut self) {
+        if let Driver::User(_) = &self.driver
+            && let Driver::User(connection) = std::mem::replace(&mut self.driver, Driver::Ended)
+        {
+            let task = spawn_local(async move {
+                let _ = connection.await;
+            });
+            self.driver = Driver::Task(Task(task.abort_handle()));
+        }
+    }
+
+    /// The task alone. The connection takes no more requests then, so it closes by itself when it is done.
+    pub(super) fn into_task(mut self) -> Option<Task> {
+        self.set_going();
+        match self.driver {
+            Driver::Task(task) => Some(task),
+            Driver::User(_) | Driver::Ended => None,
+        }
+    }
+}
+
+/// What the parts of a connection wake each other with. While they are polled one after the other anyway, that needs no
+/// wake-up of the task; and nobody is woken for a connection that lies unused.
+struct Bell {
+    ring: Arc<Ring>,
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Ring {
+    hushed: AtomicBool,
+    rung: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        let ring = Arc::new(Ring::default());
+        Self { waker: Waker::from(Arc::clone(&ring)), ring }
+    }
+}
+
+impl Bell {
+    /// Rings for this task from now on.
+    fn ring_for(&self, task: &Waker) {
+        let mut rings_for = self.ring.task.lock().unwrap_or_else(PoisonError::into_inner);
+        match rings_for.as_mut() {
+            Some(known) => known.clone_from(task),
+            None => *rings_for = Some(task.clone()),
+        }
+    }
+
+    fn hush(&self) {
+        self.ring.hushed.store(true, Ordering::Release);
+        self.ring.rung.store(false, Ordering::Release);
+    }
+
+    /// Whether it rang in the meantime.
+    fn unhush(&self) -> bool {
+        self.ring.hushed.store(false, Ordering::SeqCst);
+        self.ring.rung.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::SeqCst);
+        if !self.hushed.load(Ordering::SeqCst)
+            && let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            task.wake_by_ref();
+        }
+    }
+}
