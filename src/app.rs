@@ -309,10 +309,10 @@ impl Service for Front {
         self.0.connected(peer)
     }
 
-    fn call(
-        &self,
+    fn call<'a>(
+        &'a self,
         request: Request<RequestBody>,
-        conn: &Rc<Conn>,
+        conn: &'a Rc<Conn>,
         timer: RequestTimer,
     ) -> impl Future<Output = Response<Body>> {
         self.0.handle(request, conn, timer)
@@ -348,7 +348,12 @@ impl Service for Back {
 
     fn connected(&self, _peer: SocketAddr) {}
 
-    async fn call(&self, request: Request<RequestBody>, _conn: &Rc<()>, _timer: RequestTimer) -> Response<Full<Bytes>> {
+    async fn call<'a>(
+        &'a self,
+        request: Request<RequestBody>,
+        _conn: &'a Rc<()>,
+        _timer: RequestTimer,
+    ) -> Response<Full<Bytes>> {
         self.0.answer(request.method(), request.uri().path(), request.headers()).map(Full::new)
     }
 

@@ -54,6 +54,19 @@ pub async fn authenticate(
     decide(rule, apps, credentials, async |token| sessions.resolve(token).await).await
 }
 
+/// The same, where it can be decided at once. `None` says nothing of the caller, only that somebody must be waited for.
+pub fn authenticate_at_once(
+    rule: AuthRule,
+    apps: Option<&[AppId]>,
+    credentials: &Credentials,
+    sessions: &Sessions,
+) -> Option<Decision> {
+    match question(rule, credentials) {
+        Ok(token) => Some(verdict(rule, apps, Ok(sessions.at_hand(token)?))),
+        Err(shown) => Some(verdict(rule, apps, shown)),
+    }
+}
+
 impl Access {
     /// Who calls; nobody known when absent.
     pub fn identity(&self) -> Option<&Identity> {
@@ -74,23 +87,36 @@ async fn decide(
     credentials: &Credentials,
     look_up: impl AsyncFnOnce(&SessionToken) -> Result<Option<Arc<Session>>, session::Error>,
 ) -> Result<Decision, session::Error> {
-    if rule == AuthRule::None {
-        return Ok(Decision::Pass(Access::ANONYMOUS));
-    }
-    let shown = match credentials {
-        Credentials::None | Credentials::Foreign => Err(Denial::TokenMissing),
-        Credentials::Garbage => Err(Denial::TokenInvalid),
-        Credentials::Token(token) => look_up(token).await?.ok_or(Denial::TokenInvalid),
+    let shown = match question(rule, credentials) {
+        Ok(token) => look_up(token).await?.ok_or(Some(Denial::TokenInvalid)),
+        Err(shown) => return Ok(verdict(rule, apps, shown)),
     };
+    Ok(verdict(rule, apps, shown))
+}
+
+/// The token to look up; or, where there is nothing to look up, what that means: nobody is asked for, or a denial.
+fn question(rule: AuthRule, credentials: &Credentials) -> Result<&SessionToken, Shown> {
+    match credentials {
+        _ if rule == AuthRule::None => Err(Err(None)),
+        Credentials::None | Credentials::Foreign => Err(Err(Some(Denial::TokenMissing))),
+        Credentials::Garbage => Err(Err(Some(Denial::TokenInvalid))),
+        Credentials::Token(token) => Ok(token),
+    }
+}
+
+/// What a caller has shown: a live session, or why not, or nothing because nobody asked.
+type Shown = Result<Arc<Session>, Option<Denial>>;
+
+fn verdict(rule: AuthRule, apps: Option<&[AppId]>, shown: Shown) -> Decision {
     let allowed = shown.and_then(|session| match apps {
-        Some(apps) if !apps.contains(&session.identity().user.app) => Err(Denial::AppNotAllowed),
+        Some(apps) if !apps.contains(&session.identity().user.app) => Err(Some(Denial::AppNotAllowed)),
         _ => Ok(session),
     });
-    Ok(match (rule, allowed) {
-        (_, Ok(session)) => Decision::Pass(Access { session: Some(session) }),
-        (AuthRule::Required, Err(denial)) => Decision::Denied(denial),
-        (AuthRule::Optional | AuthRule::None, Err(_)) => Decision::Pass(Access::ANONYMOUS),
-    })
+    match (rule, allowed) {
+        (AuthRule::Required | AuthRule::Optional, Ok(session)) => Decision::Pass(Access { session: Some(session) }),
+        (AuthRule::Required, Err(denial)) => Decision::Denied(denial.unwrap_or(Denial::TokenMissing)),
+        (AuthRule::Optional, Err(_)) | (AuthRule::None, _) => Decision::Pass(Access::ANONYMOUS),
+    }
 }
 
 #[cfg(test)]

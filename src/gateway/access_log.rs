@@ -13,7 +13,7 @@ use std::{
 use http::{HeaderValue, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::line::Line;
+use super::line::{Line, key};
 use crate::{
     auth::{Access, bearer::TOKEN_PREFIX},
     model::{AppId, Clock},
@@ -124,37 +124,37 @@ impl AccessLog {
             let text = humantime::format_rfc3339_seconds(time).to_string();
             *second = (now.as_secs(), text.trim_end_matches('Z').to_owned());
         }
-        line.moment("ts", &second.1, now.as_millis() % 1000);
-        line.text("kind", "access");
-        line.text("id", entry.id.to_str().unwrap_or_default());
-        line.address("client", entry.client);
-        line.text("method", entry.method.as_ref().map_or("-", Method::as_str));
-        line.text("path", &path(entry));
+        line.moment(key!("ts"), &second.1, now.as_millis() % 1000);
+        line.text(key!("kind"), "access");
+        line.text(key!("id"), entry.id.to_str().unwrap_or_default());
+        line.address(key!("client"), entry.client);
+        line.text(key!("method"), entry.method.as_ref().map_or("-", Method::as_str));
+        line.text(key!("path"), &path(entry));
         if let Some(route) = entry.route.and_then(|n| self.routes.get(n)) {
-            line.text("route", route);
+            line.text(key!("route"), route);
         }
         if let Some(endpoint) = entry.endpoint {
-            line.text("endpoint", endpoint);
+            line.text(key!("endpoint"), endpoint);
         }
         if let Some(session) = entry.access.as_ref().and_then(Access::session) {
-            line.text("app", session.identity().user.app.as_str());
-            line.hex("user", session.tag().as_bytes());
+            line.text(key!("app"), session.identity().user.app.as_str());
+            line.hex(key!("user"), session.tag().as_bytes());
         } else if let Some(app) = &entry.app {
-            line.text("app", app.as_str());
+            line.text(key!("app"), app.as_str());
         }
-        line.integer("status", entry.status.map_or(CLIENT_GONE, |s| s.as_u16()).into());
+        line.integer(key!("status"), entry.status.map_or(CLIENT_GONE, |s| s.as_u16()).into());
         if let Some(code) = entry.code {
-            line.text("code", code);
+            line.text(key!("code"), code);
         }
         if let Some(cause) = &entry.cause {
-            line.text("cause", cause);
+            line.text(key!("cause"), cause);
         }
-        line.integer("bytes", entry.bytes);
-        line.millis("ms", entry.started.elapsed());
+        line.integer(key!("bytes"), entry.bytes);
+        line.millis(key!("ms"), entry.started.elapsed());
         if let Some(upstream) = entry.upstream {
-            line.millis("upstream_ms", upstream);
+            line.millis(key!("upstream_ms"), upstream);
         }
-        line.flag("complete", entry.complete);
+        line.flag(key!("complete"), entry.complete);
     }
 }
 

@@ -3,6 +3,7 @@
 mod access_log;
 mod body;
 mod failure;
+mod handling;
 mod line;
 mod rescue;
 mod snapshot;
@@ -10,6 +11,7 @@ mod snapshot;
 use std::{
     borrow::Cow,
     cell::RefCell,
+    future::Future,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -17,7 +19,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, uri::PathAndQuery};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
 
@@ -33,6 +35,8 @@ use crate::{
 
 pub use access_log::{AccessLog, Entry, Ticket};
 pub use body::{Body, Content};
+use handling::{Handling, Head};
+
 pub use failure::Failure;
 pub use rescue::{Rescue, rescue};
 pub use snapshot::Snapshot;
@@ -78,15 +82,23 @@ impl Gateway {
         Conn { peer: Peer::new(peer, &self.snapshot.proxies) }
     }
 
-    /// Answers a request, whatever becomes of it.
-    pub async fn handle(&self, request: Request<RequestBody>, conn: &Conn, timer: RequestTimer) -> Response<Body> {
+    /// Answers a request, whatever becomes of it. As far as nobody has to be waited for, the way is gone before there is
+    /// a future.
+    pub fn handle<'a>(
+        &'a self,
+        request: Request<RequestBody>,
+        conn: &'a Conn,
+        timer: RequestTimer,
+    ) -> impl Future<Output = Response<Body>> + use<'a> {
         let mut ticket = Ticket::new(Rc::clone(&self.log), self.entry(&request, conn));
-        let response = match self.answer(request, conn, &timer, &mut ticket.entry).await {
-            Ok(response) => response,
-            Err(failure) => explain(&failure, &mut ticket.entry).map(Content::Whole),
-        };
-        ticket.entry.status = Some(response.status());
-        response.map(|content| Body::new(content, ticket))
+        match self.begin(request, conn, &timer, &mut ticket.entry) {
+            Ok(Begun::Sent(sent)) => Handling::Sent { head: sent.head, asked_at: sent.asked_at, ticket: Some(ticket) },
+            Ok(Begun::Late(late)) => Handling::late(async move {
+                let answer = self.go_on(*late, conn, &timer, &mut ticket.entry).await;
+                finish(answer, ticket)
+            }),
+            Err(failure) => Handling::late(std::future::ready(finish(Err(failure), ticket))),
+        }
     }
 
     /// Answers what never became a request.
@@ -111,23 +123,54 @@ impl Gateway {
         self.proxy.sweep();
     }
 
-    /// The pipeline. Each stage needs what the one before it found out, so their order is not free.
-    async fn answer(
-        &self,
+    /// The pipeline, as far as it goes without waiting. Each stage needs what the one before it found out, so their order
+    /// is not free.
+    fn begin<'a>(
+        &'a self,
         request: Request<RequestBody>,
         conn: &Conn,
         timer: &RequestTimer,
         entry: &mut Entry,
+    ) -> Result<Begun<'a, impl Future<Output = Head> + use<'a>>, Failure> {
+        let (place, credentials) = self.place(&request, entry)?;
+        let Place::Route(way) = place else { return Ok(Late::begun(request, place, credentials)) };
+        // Who calls is asked before a byte of the body is read: a stranger's upload costs us nothing.
+        let decision =
+            auth::authenticate_at_once(way.rule.auth, way.rule.apps.as_deref(), &credentials, &self.sessions);
+        let Some(decision) = decision else { return Ok(Late::begun(request, Place::Route(way), credentials)) };
+        let access = admit(decision, entry)?;
+        self.forward(request, way, &access, conn, timer, entry).map(Begun::Sent)
+    }
+
+    /// The rest of the pipeline, where somebody has to be waited for.
+    async fn go_on(
+        &self,
+        late: Late<'_>,
+        conn: &Conn,
+        timer: &RequestTimer,
+        entry: &mut Entry,
     ) -> Result<Response<Content>, Failure> {
+        let Late { request, place, credentials } = late;
+        match place {
+            Place::Ours(endpoint) => self.call(endpoint, request, &credentials, entry).await,
+            Place::Route(way) => {
+                let access = self.authenticate(way.rule.auth, way.rule.apps.as_deref(), &credentials, entry).await?;
+                let sent = self.forward(request, way, &access, conn, timer, entry)?;
+                let head = sent.head.await;
+                entry.upstream = Some(sent.asked_at.elapsed());
+                Ok(head.map_err(Failure::Proxy)?.map(Content::Forwarded))
+            }
+        }
+    }
+
+    /// Which endpoint or route a request is for, and what it carries to be recognised by.
+    fn place(&self, request: &Request<RequestBody>, entry: &mut Entry) -> Result<(Place<'_>, Credentials), Failure> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Failure::Method);
         }
-        // Nothing is decided on a target that could be read in two ways. The head is taken out of the request, so that
-        // what was checked can be looked at while the request itself moves on; the copies are reference counts.
-        let uri = request.uri().clone();
-        let target = routing::target_of(request.version(), &uri, request.headers()).map_err(Failure::Target)?;
-        let host = host_line(&request, &target);
-        let ours = bearer::holds_a_token(request.headers());
+        // Nothing is decided on a target that could be read in two ways.
+        let target =
+            routing::target_of(request.version(), request.uri(), request.headers()).map_err(Failure::Target)?;
         let credentials = bearer::find(request.headers()).map_err(Failure::Credentials)?;
 
         // Our own endpoints first: no route can take their place.
@@ -137,30 +180,44 @@ impl Gateway {
             if !methods.split(", ").any(|method| method == request.method().as_str()) {
                 return Err(Failure::WrongMethod(methods));
             }
-            return self.call(endpoint, request, &credentials, entry).await;
+            return Ok((Place::Ours(endpoint), credentials));
         }
         let rule = self.snapshot.table.find(target.host_name(), target.path.as_str(), request.method());
         let rule = rule.ok_or(Failure::NoRoute)?;
         entry.route = Some(rule.id);
-        let (path, target) = upstream_path(&target, rule)?;
-        let target = proxy::target(path.as_ref(), target, &uri).map_err(Failure::Proxy)?;
+        let (path, query) = upstream_path(&target, rule)?;
+        let way = Way {
+            rule,
+            target: proxy::target(path.as_ref(), query, request.uri()).map_err(Failure::Proxy)?,
+            host: host_line(request, &target),
+            keep_authorization: rule.forward_token || !bearer::holds_a_token(request.headers()),
+        };
+        Ok((Place::Route(way), credentials))
+    }
 
-        // Who calls is asked before a byte of the body is read: a stranger's upload costs us nothing.
-        let access = self.authenticate(rule.auth, rule.apps.as_deref(), &credentials, entry).await?;
+    /// Sends a request on.
+    fn forward<'a>(
+        &'a self,
+        request: Request<RequestBody>,
+        way: Way<'_>,
+        access: &Access,
+        conn: &Conn,
+        timer: &RequestTimer,
+        entry: &Entry,
+    ) -> Result<Sent<impl Future<Output = Head> + use<'a>>, Failure> {
         let how = Forward {
-            access: &access,
-            upstream: rule.upstream,
-            target,
-            host,
+            access,
+            upstream: way.rule.upstream,
+            target: way.target,
+            host: way.host,
             peer: &conn.peer,
             proxies: &self.snapshot.proxies,
             request_id: &entry.id,
-            keep_authorization: rule.forward_token || !ours,
+            keep_authorization: way.keep_authorization,
         };
         let asked_at = Instant::now();
-        let response = self.proxy.forward(request, how, timer).await;
-        entry.upstream = Some(asked_at.elapsed());
-        Ok(response.map_err(Failure::Proxy)?.map(Content::Forwarded))
+        let head = self.proxy.forward(request, &how, timer.clone(), asked_at).map_err(Failure::Proxy)?;
+        Ok(Sent { head, asked_at })
     }
 
     /// Lets an endpoint of ours answer.
@@ -186,13 +243,7 @@ impl Gateway {
         credentials: &Credentials,
         entry: &mut Entry,
     ) -> Result<Access, Failure> {
-        match auth::authenticate(rule, apps, credentials, &self.sessions).await.map_err(Failure::Sessions)? {
-            Decision::Pass(access) => {
-                entry.access = Some(access.clone());
-                Ok(access)
-            }
-            Decision::Denied(why) => Err(Failure::Denied(why)),
-        }
+        admit(auth::authenticate(rule, apps, credentials, &self.sessions).await.map_err(Failure::Sessions)?, entry)
     }
 
     fn entry(&self, request: &Request<RequestBody>, conn: &Conn) -> Entry {
@@ -212,13 +263,68 @@ impl Gateway {
             let mut ids = self.ids.borrow_mut();
             (ids.next_u64(), ids.next_u64())
         };
-        let value = self.writer.value(|out| {
-            for byte in high.to_be_bytes().into_iter().chain(low.to_be_bytes()) {
-                out.put_u8(HEX[usize::from(byte >> 4)]);
-                out.put_u8(HEX[usize::from(byte & 15)]);
-            }
-        });
+        let mut text = [0; 32];
+        let bytes = high.to_be_bytes().into_iter().chain(low.to_be_bytes());
+        for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+            digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        let value = self.writer.value(|out| out.put_slice(&text));
         value.unwrap_or_else(|| HeaderValue::from_static("-"))
+    }
+}
+
+/// How far a request has come without waiting.
+enum Begun<'a, F> {
+    /// It is on its way to an upstream.
+    Sent(Sent<F>),
+    /// Somebody has to be waited for first.
+    Late(Box<Late<'a>>),
+}
+
+/// A request that waits for an endpoint of ours, or for the sessions.
+struct Late<'a> {
+    request: Request<RequestBody>,
+    place: Place<'a>,
+    credentials: Credentials,
+}
+
+impl<'a> Late<'a> {
+    fn begun<F>(request: Request<RequestBody>, place: Place<'a>, credentials: Credentials) -> Begun<'a, F> {
+        Begun::Late(Box::new(Self { request, place, credentials }))
+    }
+}
+
+/// Where a request goes.
+enum Place<'a> {
+    /// To an endpoint of ours.
+    Ours(Endpoint),
+    /// To an upstream.
+    Route(Way<'a>),
+}
+
+/// The way to an upstream.
+struct Way<'a> {
+    rule: &'a Rule,
+    /// Path and query to ask for.
+    target: PathAndQuery,
+    host: Option<HeaderValue>,
+    keep_authorization: bool,
+}
+
+/// A request on its way to an upstream.
+struct Sent<F> {
+    head: F,
+    asked_at: Instant,
+}
+
+/// Lets the caller pass as the one the decision says, if it does.
+fn admit(decision: Decision, entry: &mut Entry) -> Result<Access, Failure> {
+    match decision {
+        Decision::Pass(access) => {
+            entry.access = Some(access.clone());
+            Ok(access)
+        }
+        Decision::Denied(why) => Err(Failure::Denied(why)),
     }
 }
 
@@ -249,6 +355,13 @@ fn upstream_path<'a>(target: &'a Target<'_>, rule: &Rule) -> Result<(Cow<'a, str
         }
     };
     Ok((path, target.query))
+}
+
+/// The answer that goes out, with the line that waits for its end.
+fn finish(answer: Result<Response<Content>, Failure>, mut ticket: Ticket) -> Response<Body> {
+    let response = answer.unwrap_or_else(|failure| explain(&failure, &mut ticket.entry).map(Content::Whole));
+    ticket.entry.status = Some(response.status());
+    response.map(|content| Body::new(content, ticket))
 }
 
 /// The answer to a failure, with its cause told to the log.

@@ -5,16 +5,16 @@ use smallvec::SmallVec;
 
 use crate::web::headers::{HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION};
 
-/// The names that the client's `Connection` lines list. They go whether or not they mean anything to us: the client says
+/// Adds to `names` those that the client's `Connection` lines list. They go whether or not they mean anything to us: the client says
 /// they are for us alone. That is why nothing we add is added before this is done.
-pub(super) fn named_in_connection(headers: &HeaderMap) -> SmallVec<[HeaderName; 8]> {
-    headers
+pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut SmallVec<[HeaderName; 8]>) {
+    let listed = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|b| *b == b','))
         // Names are case-insensitive, and `from_bytes` folds them. What is no name names nothing.
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect()
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    names.extend(listed);
 }
 
 /// Whether a header is hop-by-hop by its own name. `Expect` is among them because we answer it ourselves: the client's
@@ -44,7 +44,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(header::CONNECTION, HeaderValue::from_static("close,\tX-WX-OPENID , ,"));
         headers.append(header::CONNECTION, HeaderValue::from_static("x-real-ip,b@d"));
-        let named: Vec<_> = named_in_connection(&headers).iter().map(|n| n.as_str().to_owned()).collect();
+        let mut named = SmallVec::new();
+        named_in_connection(&headers, &mut named);
+        let named: Vec<_> = named.iter().map(HeaderName::as_str).collect();
         assert_eq!(named, ["close", "x-wx-openid", "x-real-ip"]);
     }
 

@@ -14,12 +14,19 @@ mod hop;
 mod identity;
 mod response;
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use http_body::Body as _;
+use pin_project_lite::pin_project;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use crate::{
     auth::Access,
@@ -28,6 +35,8 @@ use crate::{
     upstream::Upstream,
     web::{HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
+
+use attempt::Errand;
 
 pub use error::Error;
 pub use forwarded::Peer;
@@ -88,22 +97,18 @@ impl Proxy {
         }
     }
 
-    /// Sends the request on and returns the answer as soon as its head is here.
-    pub async fn forward(
-        &self,
+    /// Sends the request on. The head of the answer comes from the future.
+    pub fn forward<'a>(
+        &'a self,
         request: Request<RequestBody>,
-        how: Forward<'_>,
-        timer: &RequestTimer,
-    ) -> Result<Response<Forwarded>, Error> {
+        how: &Forward<'_>,
+        timer: RequestTimer,
+        now: Instant,
+    ) -> Result<impl Future<Output = Result<Response<Forwarded>, Error>> + use<'a>, Error> {
         let (upstream, own_host) = self.upstreams.get(how.upstream).ok_or(Error::NoUpstream)?;
-        let request = self.prepare(request, &how, own_host)?;
-        let mut response = attempt::send(upstream, request, timer, &self.counters).await?;
-        // Ours, whatever the upstream speaks: what it says of the version concerns its own connection.
-        *response.version_mut() = Version::HTTP_11;
-        response::clean(response.headers_mut());
-        response.headers_mut().append(header::VIA, VIA);
-        response.headers_mut().insert(X_REQUEST_ID, how.request_id.clone());
-        Ok(response)
+        let request = self.prepare(request, how, own_host)?;
+        let errand = Errand { upstream, counters: &self.counters, timer };
+        Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone() })
     }
 
     /// Lets go of connections that have been idle for too long.
@@ -142,7 +147,8 @@ impl Proxy {
 
     /// Takes out everything the upstream must not see, or not hear from the client, in one pass over the names.
     fn remove(&self, headers: &mut HeaderMap, how: &Forward<'_>) -> Result<(), Error> {
-        let mut doomed: SmallVec<[HeaderName; 8]> = hop::named_in_connection(headers);
+        let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
+        hop::named_in_connection(headers, &mut doomed);
         for name in headers.keys() {
             let underscore = name.as_str().as_bytes().contains(&b'_');
             if underscore && self.underscores == UnderscoreHeaders::Reject {
@@ -161,6 +167,30 @@ impl Proxy {
             headers.remove(name);
         }
         Ok(())
+    }
+}
+
+pin_project! {
+    /// An answer to come, and what it is to be given before it goes to the client.
+    struct Answering<F> {
+        #[pin]
+        head: F,
+        request_id: HeaderValue,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answering<F> {
+    type Output = Result<Response<Forwarded>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.head.poll(cx))?;
+        // Ours, whatever the upstream speaks: what it says of the version concerns its own connection.
+        *response.version_mut() = Version::HTTP_11;
+        response::clean(response.headers_mut());
+        response.headers_mut().append(header::VIA, VIA);
+        response.headers_mut().insert(X_REQUEST_ID, this.request_id.clone());
+        Poll::Ready(Ok(response))
     }
 }
 

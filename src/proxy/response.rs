@@ -26,7 +26,8 @@ pub(super) fn clean(headers: &mut HeaderMap) {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
-    let mut doomed: SmallVec<[HeaderName; 8]> = hop::named_in_connection(headers);
+    let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    hop::named_in_connection(headers, &mut doomed);
     doomed.extend(headers.keys().filter(|name| hop::is_hop_by_hop(name)).cloned());
     for name in &doomed {
         headers.remove(name);

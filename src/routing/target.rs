@@ -108,14 +108,14 @@ impl Target<'_> {
 impl<'a> Host<'a> {
     /// Takes `name`, `address` or `[address]`, each with or without `:port`.
     pub fn parse(text: &'a str) -> Result<Self, BadHost> {
-        if text.contains('@') {
+        if memchr::memchr(b'@', text.as_bytes()).is_some() {
             return Err(BadHost::UserInfo);
         }
         let (name, rest) = if text.starts_with('[') {
             let end = text.find(']').ok_or(BadHost::Address)? + 1;
             (address(&text[..end])?, &text[end..])
         } else {
-            let end = text.find(':').unwrap_or(text.len());
+            let end = memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len());
             (dns_name(&text[..end])?, &text[end..])
         };
         Ok(Self { received: text, name, port: port(rest)? })
@@ -168,7 +168,11 @@ fn dns_name(text: &str) -> Result<Cow<'_, str>, BadHost> {
         return Err(BadHost::Empty);
     }
     let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if name.len() > MAX_HOST || !name.bytes().all(known) || name.split('.').any(str::is_empty) {
+    let empty_label = name.is_empty()
+        || name.starts_with('.')
+        || name.ends_with('.')
+        || name.as_bytes().windows(2).any(|pair| pair == b"..");
+    if name.len() > MAX_HOST || !name.bytes().all(known) || empty_label {
         return Err(BadHost::Name);
     }
     let has_upper = name.bytes().any(|b| b.is_ascii_uppercase());

@@ -45,10 +45,10 @@ pub trait Service: 'static {
     fn connected(&self, peer: SocketAddr) -> Self::Conn;
 
     /// Answers a request. Dropped half-way when the client goes away or the process is told to stop at once.
-    fn call(
-        &self,
+    fn call<'a>(
+        &'a self,
         request: Request<RequestBody>,
-        conn: &Rc<Self::Conn>,
+        conn: &'a Rc<Self::Conn>,
         timer: RequestTimer,
     ) -> impl Future<Output = Response<Self::Body>>;
 

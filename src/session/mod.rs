@@ -94,6 +94,17 @@ impl Sessions {
         Ok(Issued { token, session })
     }
 
+    /// The live session of `token`, if it is in memory, and notes that it was used. `None` says nothing: ask
+    /// [`resolve`](Self::resolve).
+    pub fn at_hand(&self, token: &SessionToken) -> Option<Arc<Session>> {
+        let session = self.cache.get(&token.digest())?;
+        let now = self.clock.now();
+        session.is_live(now).then(|| {
+            session.touch(now);
+            session
+        })
+    }
+
     /// The live session of `token`, and notes that it was used. `None` is a token that we never gave out or whose
     /// session is over.
     pub async fn resolve(&self, token: &SessionToken) -> Result<Option<Arc<Session>>, Error> {

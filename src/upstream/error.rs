@@ -2,6 +2,8 @@
 
 use std::io;
 
+use hyper::client::conn::TrySendError;
+
 /// No connection came about. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -43,6 +45,12 @@ pub struct SendError<B> {
     /// What hyper says.
     #[source]
     pub source: hyper::Error,
+}
+
+impl<B> From<TrySendError<http::Request<B>>> for SendError<B> {
+    fn from(mut error: TrySendError<http::Request<B>>) -> Self {
+        Self { unsent: error.take_message().map(Box::new), source: error.into_error() }
+    }
 }
 
 impl<B> SendError<B> {

@@ -11,6 +11,7 @@ mod socket;
 use std::{cell::Cell, rc::Rc};
 
 use http_body::Body;
+use tokio::time::Instant;
 
 use crate::config::sections;
 
@@ -42,6 +43,13 @@ where
     /// Its settings.
     pub fn section(&self) -> &sections::Upstream {
         &self.section
+    }
+
+    /// A kept connection to the next server in turn, if there is one that can be used at once.
+    pub fn kept_now(&self, now: Instant) -> Option<Lease<B>> {
+        let lease = self.pools.get(self.next.get() % self.pools.len().max(1))?.kept_now(now)?;
+        self.next.set(self.next.get().wrapping_add(1));
+        Some(lease)
     }
 
     /// A connection to the next server in turn: a kept one, or a new one. A server that can't be connected to is passed

@@ -3,16 +3,15 @@
 use std::{
     cell::RefCell,
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     net::IpAddr,
-    pin::pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::{
     net::TcpStream,
     task::{spawn_local, yield_now},
@@ -21,7 +20,7 @@ use tokio::{
 
 use crate::config::sections;
 
-use super::{ConnectError, Reuse, SendError, link::Link, socket::Socket};
+use super::{ConnectError, Reuse, link::Link, socket::Socket};
 
 /// The connections of one worker to one server.
 pub(super) struct Pool<B: Body + 'static> {
@@ -69,7 +68,22 @@ where
         Ok(Lease { link, pool: Rc::clone(self), reused: false })
     }
 
-    /// A kept connection that is open, as far as one can know.
+    /// A kept connection that can be had at once and is open, as far as one can know.
+    pub(super) fn kept_now(self: &Rc<Self>, now: Instant) -> Option<Lease<B>> {
+        loop {
+            let Idle { mut link, since } = self.idle.borrow_mut().pop()?;
+            if now - since >= self.section.idle_timeout || !link.is_open() {
+                continue;
+            }
+            if link.sender.is_ready() {
+                return Some(Lease { link, pool: Rc::clone(self), reused: true });
+            }
+            self.idle.borrow_mut().push(Idle { link, since });
+            return None;
+        }
+    }
+
+    /// A kept connection, also one that needs a moment.
     async fn kept(&self) -> Option<Link<B>> {
         loop {
             let Idle { mut link, since } = self.idle.borrow_mut().pop()?;
@@ -141,12 +155,13 @@ where
         self.reused
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, SendError<B>> {
-        let mut answer = pin!(self.link.sender.try_send_request(request));
-        poll_fn(|cx| self.link.poll_with(cx, |cx| answer.as_mut().poll(cx)))
-            .await
-            .map_err(|mut error| SendError { unsent: error.take_message().map(Box::new), source: error.into_error() })
+    /// Sends a request. The head of its answer comes from the future, while [`poll_with`](Self::poll_with) drives the
+    /// connection.
+    pub fn send(
+        &mut self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
+        self.link.sender.try_send_request(request)
     }
 
     /// Drives the connection and then asks `consumer`, which waits for a part of the answer.

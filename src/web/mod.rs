@@ -16,4 +16,4 @@ pub use header_writer::HeaderWriter;
 pub use pieces::write_pieces;
 pub use problem::Problem;
 pub use refusal::Refusal;
-pub use timer::{Elapsed, RequestTimer};
+pub use timer::RequestTimer;

@@ -1,19 +1,8 @@
 //! A deadline for what a request waits for, without a timer of its own.
 
-use std::{
-    cell::Cell,
-    future::{Future, poll_fn},
-    pin::pin,
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{cell::Cell, rc::Rc};
 
 use tokio::time::Instant;
-
-/// The time did not suffice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Elapsed;
 
 #[derive(Debug, Default)]
 struct Cells {
@@ -28,20 +17,15 @@ struct Cells {
 pub struct RequestTimer(Rc<Cells>);
 
 impl RequestTimer {
-    /// Runs `future` for at most `limit`.
-    pub async fn within<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-        let mut future = pin!(future);
+    /// Sets the deadline.
+    pub fn set(&self, deadline: Instant) {
         self.0.passed.set(false);
-        self.0.deadline.set(Some(Instant::now() + limit));
-        let result = poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(Ok(output));
-            }
-            if self.0.passed.get() { Poll::Ready(Err(Elapsed)) } else { Poll::Pending }
-        })
-        .await;
-        self.0.deadline.set(None);
-        result
+        self.0.deadline.set(Some(deadline));
+    }
+
+    /// Whether the deadline that was set has passed. It is told once.
+    pub fn has_passed(&self) -> bool {
+        self.0.passed.replace(false)
     }
 
     /// Whether the deadline has passed just now. Then whoever polls the task must poll it again.

@@ -1,0 +1,56 @@
+//! The wait for an answer, as a future.
+//!
+//! Written out, since an `async` block keeps several copies of what goes through it. A future is as large as all that it
+//! ever holds, and one lives for each request under way: with many of them, that memory is what a request costs.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use crate::proxy::{self, Forwarded};
+
+use super::{Body, Content, Failure, Ticket, finish};
+
+/// What the head of an upstream's answer comes as.
+pub(super) type Head = Result<Response<Forwarded>, proxy::Error>;
+
+pin_project! {
+    /// A request that is being answered.
+    #[project = Project]
+    pub(super) enum Handling<'a, F> {
+        /// By an upstream, which has it.
+        Sent { #[pin] head: F, asked_at: Instant, ticket: Option<Ticket> },
+        /// By somebody else, or not at once. Boxed, since that is rare and may be large.
+        Late { answer: Pin<Box<dyn Future<Output = Response<Body>> + 'a>> },
+    }
+}
+
+impl<'a, F> Handling<'a, F> {
+    pub(super) fn late(answer: impl Future<Output = Response<Body>> + 'a) -> Self {
+        Self::Late { answer: Box::pin(answer) }
+    }
+}
+
+impl<F: Future<Output = Head>> Future for Handling<'_, F> {
+    type Output = Response<Body>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
+        match self.project() {
+            Project::Late { answer } => answer.as_mut().poll(cx),
+            Project::Sent { head, asked_at, ticket } => {
+                let head = ready!(head.poll(cx));
+                // A future that is done is not polled again.
+                let Some(mut ticket) = ticket.take() else { return Poll::Pending };
+                ticket.entry.upstream = Some(asked_at.elapsed());
+                let answer = head.map(|response| response.map(Content::Forwarded)).map_err(Failure::Proxy);
+                Poll::Ready(finish(answer, ticket))
+            }
+        }
+    }
+}
