@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("wechat", "model config telemetry"),
     ("store", "model"),
     ("session", "model config telemetry"),
-    ("upstream", "config"),
+    ("upstream", "config web"),
     ("login", "model wechat telemetry"),
     ("auth", "model routing session"),
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.

@@ -239,11 +239,13 @@ fn forwarding(error: &proxy::Error) -> Rescue {
         proxy::Error::NoUpstream | proxy::Error::BadTarget => ours(),
         proxy::Error::UnderscoreHeader => bad_request("Header names with an underscore are not taken here."),
         proxy::Error::Body(error) => body(error),
-        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Switched => Rescue::new(
-            StatusCode::BAD_GATEWAY,
-            "upstream_unreachable",
-            "The service behind this gateway can't be reached.",
-        ),
+        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Coded | proxy::Error::Switched => {
+            Rescue::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream_unreachable",
+                "The service behind this gateway can't be reached.",
+            )
+        }
         proxy::Error::Timeout => Rescue::new(
             StatusCode::GATEWAY_TIMEOUT,
             "upstream_timeout",
@@ -301,6 +303,7 @@ mod tests {
                 proxy::Error::NoUpstream
                 | proxy::Error::BadTarget
                 | proxy::Error::UnderscoreHeader
+                | proxy::Error::Coded
                 | proxy::Error::Switched
                 | proxy::Error::Timeout => format!("{error:?}"),
                 proxy::Error::Body(error) => format!("Proxy body {}", body(error)),
@@ -378,6 +381,7 @@ mod tests {
             (proxy(proxy::Error::Body(BodyError::Broken(broken().await))), 400, "bad_request", CLOSE),
             (proxy(proxy::Error::Connect(ConnectError::NoServer)), 502, "upstream_unreachable", ""),
             (proxy(proxy::Error::Broken(broken().await)), 502, "upstream_unreachable", ""),
+            (proxy(proxy::Error::Coded), 502, "upstream_unreachable", ""),
             (proxy(proxy::Error::Switched), 502, "upstream_unreachable", ""),
             (proxy(proxy::Error::Timeout), 504, "upstream_timeout", ""),
         ]

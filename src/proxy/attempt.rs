@@ -19,7 +19,10 @@ use crate::{
     web::{BodyError, BodyProgress, RequestBody, RequestTimer},
 };
 
-use super::{Error, response::Forwarded};
+use super::{
+    Error,
+    response::{self, Forwarded},
+};
 
 /// Where a request goes, and what watches over it.
 #[derive(Clone)]
@@ -136,6 +139,7 @@ impl Waiting<'_> {
         let Some(lease) = self.lease.take() else { return Poll::Pending };
         Poll::Ready(match head {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(Err(Error::Switched)),
+            Ok(response) if response::is_coded(response.headers()) => Ok(Err(Error::Coded)),
             Ok(response) => Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone())))),
             Err(error) if self.tries == Tries::One => Ok(Err(blame(error.into_error()))),
             Err(error) => again(&lease, error.into(), self.spare.take()).map_or_else(|error| Ok(Err(error)), Err),

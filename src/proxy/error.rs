@@ -26,6 +26,10 @@ pub enum Error {
     /// The upstream's: no answer in time.
     #[error("the upstream took too long to answer")]
     Timeout,
+    /// The upstream's: its answer has a transfer coding beside `chunked`, which hyper has not undone and nobody after us
+    /// could know of.
+    #[error("the upstream's answer has a transfer coding that can't be passed on")]
+    Coded,
     /// The upstream's: it switches protocols, though nobody asked it to.
     #[error("the upstream switched protocols unasked")]
     Switched,

@@ -34,6 +34,14 @@ pub(super) fn clean(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether the body has a transfer coding beside `chunked`. That one hyper undoes; of any other, the label goes as
+/// hop-by-hop and the coded bytes would stay.
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let only_chunked = lines.next().is_none_or(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    !only_chunked || lines.next().is_some()
+}
+
 /// An upstream's answer body.
 ///
 /// An error here makes the server cut the client's connection, so that a body that broke off can't pass for a whole one.

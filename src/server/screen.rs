@@ -86,6 +86,12 @@ impl HeadScreen {
             Err(why) => Progress::Refused(why),
         }
     }
+
+    /// Whether nothing but blank lines has come so far.
+    pub fn is_blank(&self) -> bool {
+        let begun = self.kept.get(self.facts.line_start..).is_some_and(|line| !matches!(line, b"" | b"\r"));
+        !self.facts.request_line && !begun
+    }
 }
 
 impl Facts {

@@ -57,6 +57,10 @@ pub(super) enum Due {
 pub(super) struct Traffic {
     phase: Cell<Phase>,
     since: Cell<Instant>,
+    /// A request was made on this connection since its parser was set up.
+    served: Cell<bool>,
+    /// The parser holds blank lines that stand behind a request and before none.
+    blank: Cell<bool>,
     /// A head has passed the screen and no request was made of it yet.
     head_passed: Cell<bool>,
     body_left: Cell<BodyLeft>,
@@ -74,6 +78,8 @@ impl Traffic {
         Rc::new(Self {
             phase: Cell::new(Phase::Idle),
             since: Cell::new(Instant::now()),
+            served: Cell::new(false),
+            blank: Cell::new(false),
             head_passed: Cell::new(false),
             body_left: Cell::new(BodyLeft::Exact(0)),
             chunked: Cell::new(false),
@@ -112,6 +118,15 @@ impl Traffic {
         self.refusal.set(Some(why));
     }
 
+    pub(super) fn has_served(&self) -> bool {
+        self.served.get()
+    }
+
+    /// Blank lines have come behind a request.
+    pub(super) fn note_blank(&self) {
+        self.blank.set(true);
+    }
+
     /// The first bytes of a head have come.
     pub(super) fn begin_head(&self) {
         if self.phase.get() == Phase::Idle {
@@ -132,6 +147,8 @@ impl Traffic {
     /// where the body before it ended.
     pub(super) fn begin_request(&self, version: Version, headers: &HeaderMap) -> bool {
         self.phase.set(Phase::Request);
+        self.served.set(true);
+        self.blank.set(false);
         self.old_version.set(version == Version::HTTP_10);
         let left = if headers.contains_key(header::TRANSFER_ENCODING) {
             BodyLeft::Chunked
@@ -218,6 +235,14 @@ impl Traffic {
         }
         let age = now - self.since.get();
         match self.phase.get() {
+            // It can't be parked, since its parser holds something, and must not stay for that.
+            Phase::Idle if self.blank.get() && self.quiet() => {
+                if age >= options.keepalive_timeout {
+                    Due::Cut
+                } else {
+                    Due::Nothing
+                }
+            }
             Phase::Idle if self.quiet() && age >= PARK_AFTER.min(options.keepalive_timeout) => Due::Park,
             Phase::Head if age >= options.header_timeout => {
                 self.refuse(Refusal::HeadTimeout);

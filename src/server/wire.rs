@@ -90,8 +90,14 @@ impl Wire {
                 0
             }
             Expect::Head => {
-                self.traffic.begin_head();
-                match self.screen.feed(bytes) {
+                let progress = self.screen.feed(bytes);
+                if progress == Progress::Partial && self.screen.is_blank() && self.traffic.has_served() {
+                    // Some clients send a line end behind a body (RFC 9112, 2.2). It is no beginning of anything.
+                    self.traffic.note_blank();
+                } else {
+                    self.traffic.begin_head();
+                }
+                match progress {
                     Progress::Partial => bytes.len(),
                     Progress::Complete(end) => {
                         self.traffic.pass_head();

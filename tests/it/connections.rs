@@ -43,6 +43,29 @@ fn half_a_head_is_answered_and_closed() {
     assert_eq!(client.raw("GET /or").code(), "request_timeout");
 }
 
+/// Once it made a client that sends a line end behind its body wait for a 408 that it had not asked for.
+#[test]
+fn a_line_end_behind_a_request_begins_no_other() {
+    let gw = TestGateway::with(|config| {
+        config.server.header_timeout = SOON;
+        config.server.keepalive_timeout = 8 * SOON;
+    });
+    let mut client = gw.client();
+    for _ in 0..2 {
+        assert_eq!(client.post("/public/", "body").status, 200);
+        client.send("\r\n");
+        assert!(client.stays_silent(4 * SOON), "longer than a head may take");
+    }
+    assert_eq!(client.rest(), b"", "nor does it keep the connection open");
+    let mut client = gw.client();
+    assert_eq!(client.post("/public/", "body").status, 200);
+    assert_eq!(
+        client.raw("\r\nGET /or").code(),
+        "request_timeout",
+        "half a head is one with a blank line before it too"
+    );
+}
+
 /// Threat 43, for plain TCP.
 #[test]
 fn a_silent_connection_is_closed_without_a_word() {

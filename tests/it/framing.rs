@@ -244,6 +244,31 @@ fn an_upgrade_opens_no_tunnel() {
     }
 }
 
+/// Threat 33 again: an upgrade whose body is not there yet when it is answered.
+#[test]
+fn an_upgrade_that_is_answered_before_its_body_opens_no_tunnel_either() {
+    let gw = TestGateway::start();
+    gw.upstream.early(|seen, out| {
+        (seen.target == "/public/x").then(|| {
+            answer(out, "HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n");
+            Then::Close
+        })
+    });
+    for (path, status) in [("/orders", 401), ("/public/x", 426)] {
+        let (seen, _) = gw.reached(|| {
+            let mut client = gw.client();
+            let reply = client.raw(format!(
+                "POST {path} HTTP/1.1\r\nHost: api.example.com\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                 Content-Length: 5000\r\n\r\nhalf"
+            ));
+            assert_eq!(reply.status, status);
+            client.send(SMUGGLED).send(NEXT).finish();
+            assert_eq!(String::from_utf8_lossy(&client.rest()), "", "{path}: what follows is the body, or nothing");
+        });
+        assert!(targets(&seen).iter().all(|target| *target == path), "{path}: {:?}", targets(&seen));
+    }
+}
+
 /// Threat 32, RUSTSEC-2026-0034: a body that ends with the connection is none.
 #[test]
 fn an_http_1_0_request_has_no_body_without_a_length() {
