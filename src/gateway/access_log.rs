@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::{HeaderValue, Method, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use super::line::{Line, key};
@@ -165,9 +166,15 @@ fn path(entry: &Entry) -> Cow<'_, str> {
         return Cow::Borrowed("-");
     }
     let path = entry.target.path();
-    if memchr::memmem::find(path.as_bytes(), TOKEN_PREFIX.as_bytes()).is_none() {
+    // Any letter of a token can be written as %xx.
+    let plain: Cow<'_, str> = percent_decode_str(path).decode_utf8_lossy();
+    if memchr::memmem::find(plain.as_bytes(), TOKEN_PREFIX.as_bytes()).is_none() {
         return Cow::Borrowed(path);
     }
+    Cow::Owned(without_tokens(&plain))
+}
+
+fn without_tokens(path: &str) -> String {
     let mut parts = path.split(TOKEN_PREFIX);
     let mut safe = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -175,7 +182,7 @@ fn path(entry: &Entry) -> Cow<'_, str> {
         safe.push_str("***");
         safe.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_'));
     }
-    Cow::Owned(safe)
+    safe
 }
 
 /// An entry on its way to the log. It is written when this is dropped, so no way out of the pipeline can forget it.
@@ -342,7 +349,9 @@ mod tests {
         assert_eq!(path_of("/orders/7?x=wxg_abc"), "/orders/7");
         assert_eq!(path_of("/o/wxg_0aZ-_9/x"), "/o/wxg_***/x");
         assert_eq!(path_of("/wxg_a,wxg_b"), "/wxg_***,wxg_***");
-        assert_eq!(path_of("/wxg_a%20b"), "/wxg_***%20b");
+        assert_eq!(path_of("/wxg_a%20b"), "/wxg_*** b");
+        assert_eq!(path_of("/%77xg%5Fabc%41/x%20y"), "/wxg_***/x y");
+        assert_eq!(path_of("/a%20b/wx%67"), "/a%20b/wx%67");
         assert_eq!(path_of("/wxg_wxg_secret"), "/wxg_***wxg_***");
     }
 
