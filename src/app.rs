@@ -51,6 +51,8 @@ pub struct World {
     pub entropy: Arc<dyn Entropy>,
     /// Where access-log lines go.
     pub access_log: Box<dyn io::Write + Send>,
+    /// Where sessions rest, if not where the configuration says.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 impl fmt::Debug for World {
@@ -61,7 +63,12 @@ impl fmt::Debug for World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), access_log: Box::new(io::stdout()) }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            access_log: Box::new(io::stdout()),
+            store: None,
+        }
     }
 }
 
@@ -151,7 +158,8 @@ impl App {
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
-        let parts = Arc::new(parts(config, world.clock, world.entropy, counters, &control.handle)?);
+        let store = world.store.map_or_else(|| open_store(&config), Ok)?;
+        let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
@@ -237,6 +245,7 @@ fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
 
 fn parts(
     config: Config,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     counters: Arc<Counters>,
@@ -246,7 +255,6 @@ fn parts(
     let table = Table::new(&config.routes, &upstreams).map_err(Error::Routes)?;
     let routes = table.rules().iter().map(|rule| rule.label.clone()).collect();
     let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
-    let store = open_store(&config)?;
     let sessions = Arc::new(Sessions::new(
         &config.sessions,
         store,
