@@ -6,6 +6,7 @@ pub mod binary;
 pub mod client;
 pub mod messages;
 pub mod refusal;
+pub mod scripted;
 pub mod upstream;
 
 use std::{
