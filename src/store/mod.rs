@@ -19,12 +19,14 @@
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
 
 mod error;
+mod memory;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
+pub use memory::Memory;
 
 /// An answer under way. It may be awaited on any runtime.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -82,6 +84,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Whether the store can take a login now.
     fn check(&self) -> Answer<'_, ()>;
 
+    /// Whether the sessions it gives out are the ones it keeps, so that a use is known to it without a [`touch`](Self::touch).
+    fn sees_use(&self) -> bool {
+        false
+    }
+
     /// A session was pushed out of memory for want of room. True where that ends it, because there is no other place.
     fn evicted(&self, _session: &Session) -> bool {
         false
@@ -93,7 +100,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Tells `watcher` from now on of what others change. Only a store that is shared has something to tell.
+    /// Tells `watcher` from now on of what others change. Only a store that is shared has something to tell. Where
+    /// [`stale_for`](Self::stale_for) is bounded, the link counts as broken until the first `link_restored`.
     fn follow(&self, _watcher: Arc<dyn Watcher>) {}
 
     /// How long sessions in memory still count while the link of [`follow`](Self::follow) is broken.
