@@ -47,8 +47,8 @@ fn while_the_store_is_away_nobody_is_anonymous_and_nobody_is_logged_out() {
     assert_eq!(cold.get("/public/").status, 200, "where nobody is asked nobody is missed");
     assert_eq!(hot.get("/orders").status, 200, "who is in memory is not concerned");
     says_no(&gw.verify_code(&gw.code("oDave")));
-    says_no(&hot.post("/v1/logout", ""));
     says_no(&hot.post("/v1/logout", r#"{"everywhere":true}"#));
+    says_no(&hot.post("/v1/logout", ""));
 
     store.come_back();
     for user in [&mut hot, &mut cold] {
