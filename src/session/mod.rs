@@ -136,6 +136,8 @@ impl Sessions {
     pub async fn revoke_user(&self, user: &UserKey) -> Result<usize, Error> {
         let (near, user) = (Arc::clone(&self.near), user.clone());
         let work = async move {
+            // After an error nobody knows whose entries would have to go. A store that ended sessions without being able to
+            // say so is a shared one, and its link says it.
             let ended = near.store.end_user(&user, near.clock.now()).await?;
             near.revoked(&ended);
             Ok(ended.len())

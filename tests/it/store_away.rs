@@ -104,3 +104,12 @@ fn a_store_that_takes_no_last_uses_does_not_keep_the_process() {
     store.go_away();
     gw.stop();
 }
+
+#[test]
+fn uses_are_written_while_it_runs() {
+    let (gw, store, mut alice) = gateway();
+    gw.later(2 * HOUR);
+    assert_eq!(alice.get("/orders").status, 200);
+    let seen = until("a use to be written", || store.written().first().cloned());
+    assert_eq!((seen.user.openid.as_str(), seen.at), ("oAlice", gw.clock.now()));
+}
