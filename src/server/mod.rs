@@ -39,7 +39,9 @@ pub trait Service: 'static {
     /// What the service keeps per connection.
     type Conn: 'static;
     /// The body of its answers.
-    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static;
+    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>> + Unpin>
+        + Unpin
+        + 'static;
 
     /// A connection has come in.
     fn connected(&self, peer: SocketAddr) -> Self::Conn;
