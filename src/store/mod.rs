@@ -19,12 +19,14 @@
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
 
 mod error;
+mod seal;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
+pub use seal::{SealError, Sealer};
 
 /// An answer under way. It may be awaited on any runtime.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
