@@ -19,6 +19,7 @@
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
 
 mod error;
+mod redis;
 mod seal;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
+pub use redis::{RedisError, RedisStore};
 pub use seal::{SealError, Sealer};
 
 /// An answer under way. It may be awaited on any runtime.
