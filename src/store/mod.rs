@@ -20,6 +20,7 @@
 
 mod error;
 mod seal;
+mod sqlite;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -27,6 +28,7 @@ use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
 pub use seal::{SealError, Sealer};
+pub use sqlite::{OpenError, Sqlite};
 
 /// An answer under way. It may be awaited on any runtime.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
