@@ -19,6 +19,7 @@
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
 
 mod error;
+mod memory;
 mod seal;
 mod sqlite;
 
@@ -27,6 +28,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
+pub use memory::Memory;
 pub use seal::{SealError, Sealer};
 pub use sqlite::{OpenError, Sqlite};
 
