@@ -159,19 +159,19 @@ fn only_the_trust_boundary_tells_who_calls() {
 #[test]
 fn secrets_are_read_only_where_they_are_needed() {
     let may = [
-        "api/verify.rs",          // the token, for its client
-        "app.rs",                 // the token, on its way there
-        "cli/demo.rs",            // the demo's own secret, for the stand-in
-        "login/replay.rs",        // what the memory of a login is locked with
-        "model/seal_key.rs",      // reads a key from its text
-        "model/secret.rs",        // defines it
-        "session/token.rs",       // defines it
+        "api/verify.rs",            // the token, for its client
+        "app.rs",                   // the token, on its way there
+        "cli/demo.rs",              // the demo's own secret, for the stand-in
+        "login/replay.rs",          // what the memory of a login is locked with
+        "model/seal_key.rs",        // reads a key from its text
+        "model/secret.rs",          // defines it
+        "session/token.rs",         // defines it
         "store/memory/kept_key.rs", // the session_key, to hold it in less room
-        "store/seal.rs",          // a session_key, to seal it, and the key to do it with
-        "simulator/wechat.rs",    // the secrets of apps that do not exist
-        "telemetry/redact.rs",    // the key of the hash that stands for a user
-        "wechat/client.rs",       // the AppSecret and the code, for WeChat
-        "wechat/code2session.rs", // the same
+        "store/seal.rs",            // a session_key, to seal it, and the key to do it with
+        "simulator/wechat.rs",      // the secrets of apps that do not exist
+        "telemetry/redact.rs",      // the key of the hash that stands for a user
+        "wechat/client.rs",         // the AppSecret and the code, for WeChat
+        "wechat/code2session.rs",   // the same
         "api/verify.rs",            // the token, for its client
         "app.rs",                   // the token, on its way there
         "cli/demo.rs",              // the demo's own secret, for the stand-in

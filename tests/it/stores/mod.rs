@@ -6,6 +6,7 @@
 mod memory;
 mod model;
 mod races;
+mod sqlite;
 mod stories;
 
 use std::{
