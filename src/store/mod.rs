@@ -19,16 +19,20 @@
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
 
 mod error;
+mod memory;
 mod redis;
 mod seal;
+mod sqlite;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
+pub use memory::Memory;
 pub use redis::{RedisError, RedisStore};
 pub use seal::{SealError, Sealer};
+pub use sqlite::{OpenError, Sqlite};
 
 /// An answer under way. It may be awaited on any runtime.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

@@ -23,6 +23,7 @@ mod login;
 mod paths;
 mod sessions;
 mod smoke;
+mod stores;
 mod strangers;
 mod stress;
 mod two_parsers;

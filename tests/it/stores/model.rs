@@ -1,0 +1,173 @@
+//! Any run of steps on a store ends as a plain model of it says, with the time moved by hand.
+
+use std::sync::Arc;
+
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use wxgate::model::{Session, Timestamp, UserKey};
+
+use super::{SECOND, UnderTest, World, digests, runtime, sorted, user};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Login(usize),
+    LookUp(usize),
+    /// A session that the cache found live was used so many seconds ago.
+    Use(usize, u64),
+    LogOut(usize),
+    LogOutEverywhere(usize),
+    Wait(u64),
+    Sweep,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..4usize).prop_map(Step::Login),
+        2 => (0..32usize).prop_map(Step::LookUp),
+        5 => ((0..32usize), (0..20u64)).prop_map(|(which, ago)| Step::Use(which, ago)),
+        2 => (0..32usize).prop_map(Step::LogOut),
+        1 => (0..4usize).prop_map(Step::LogOutEverywhere),
+        4 => (1..70u64).prop_map(Step::Wait),
+        1 => Just(Step::Sweep),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// What a session is, said as plainly as possible.
+struct Plain {
+    session: Arc<Session>,
+    whose: usize,
+    seen: Timestamp,
+    ended: bool,
+}
+
+impl Plain {
+    fn live(&self, now: Timestamp) -> bool {
+        let unused = now.since(self.seen) < self.session.idle();
+        !self.ended && unused && now.since(self.session.created_at()) < self.session.lifetime()
+    }
+}
+
+/// All that was ever begun, oldest first, and the number of each user's newest login.
+#[derive(Default)]
+struct Model {
+    all: Vec<Plain>,
+}
+
+impl Model {
+    fn live_of(&self, whose: usize, now: Timestamp) -> Vec<&Arc<Session>> {
+        self.all.iter().filter(|p| p.whose == whose && p.live(now)).map(|p| &p.session).collect()
+    }
+
+    /// Ends all live sessions of a user but the newest `stay`, and says which.
+    fn end_all_but(&mut self, whose: usize, stay: usize, now: Timestamp) -> Vec<[u8; 32]> {
+        let live = self.all.iter_mut().filter(|p| p.whose == whose && p.live(now));
+        let mut ended: Vec<[u8; 32]> = Vec::new();
+        for p in live.rev().skip(stay) {
+            p.ended = true;
+            ended.push(*p.session.digest().as_bytes());
+        }
+        ended.sort_unstable();
+        ended
+    }
+
+    fn key_of(&self, whose: usize, now: Timestamp) -> Option<String> {
+        let newest = self.all.iter().rposition(|p| p.whose == whose)?;
+        (!self.live_of(whose, now).is_empty()).then(|| key_of_login(newest))
+    }
+}
+
+fn key_of_login(number: usize) -> String {
+    format!("key {number}")
+}
+
+fn users() -> [UserKey; 4] {
+    [user("wx1", "o1"), user("wx1", "o2"), user("wx2", "o1"), user("wx2", "o2")]
+}
+
+pub fn any_run_of_steps<S: UnderTest>() {
+    let runtime = runtime();
+    let mut runner = TestRunner::new(Config { cases: 96, failure_persistence: None, ..Config::default() });
+    let runs = (0..3usize, proptest::collection::vec(step(), 1..60));
+    let outcome = runner.run(&runs, |(per_user, steps)| {
+        runtime.block_on(async {
+            let (mut world, mut model) = (World::<S>::new().await, Model::default());
+            for step in steps {
+                take(&mut world, &mut model, per_user, &step).await;
+                agree(&world, &model).await;
+            }
+        });
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
+
+async fn take<S: UnderTest>(world: &mut World<S>, model: &mut Model, per_user: usize, step: &Step) {
+    let (now, count) = (world.now(), model.all.len().max(1));
+    match *step {
+        Step::Login(whose) => {
+            let key = key_of_login(model.all.len());
+            let (session, displaced) = world.login_with(&users()[whose], &key, per_user).await;
+            model.all.push(Plain { session, whose, seen: now, ended: false });
+            let stay = if per_user == 0 { usize::MAX } else { per_user };
+            assert_eq!(sorted(&displaced), model.end_all_but(whose, stay, now));
+        }
+        Step::LookUp(which) => {
+            if let Some(p) = model.all.get(which % count) {
+                assert_eq!(world.finds(&p.session).await, p.live(now));
+            }
+        }
+        Step::Use(which, ago) => {
+            let at = Timestamp::from_millis(now.as_millis() - ago * 1000);
+            // Who was never told of the end may still write down a use; who has run out by our own clock is not used.
+            if let Some(p) = model.all.get_mut(which % count)
+                && (p.ended || p.live(now))
+                && at >= p.session.created_at()
+            {
+                world.touch(&p.session, at).await;
+                p.seen = p.seen.max(at);
+            }
+        }
+        Step::LogOut(which) => {
+            if let Some(p) = model.all.get_mut(which % count) {
+                assert_eq!(world.end(&p.session).await, p.live(now));
+                p.ended = true;
+            }
+        }
+        Step::LogOutEverywhere(whose) => {
+            assert_eq!(sorted(&world.end_user(&users()[whose]).await), model.end_all_but(whose, 0, now));
+        }
+        Step::Wait(secs) => world.later(SECOND * u32::try_from(secs).expect("a short time")),
+        Step::Sweep => {
+            world.sweep().await;
+            let live = model.all.iter().filter(|p| p.live(now)).count();
+            assert_eq!(world.count().await, live as u64);
+        }
+        Step::Restart => {
+            world.reopen().await;
+        }
+    }
+}
+
+/// Whoever asks the store anything hears what the model says.
+async fn agree<S: UnderTest>(world: &World<S>, model: &Model) {
+    let now = world.now();
+    for (whose, user) in users().iter().enumerate() {
+        let live = model.live_of(whose, now);
+        let told = world.sessions_of(user).await;
+        let in_order = told.iter().map(|s| s.digest()).eq(live.iter().map(|s| s.digest()));
+        assert!(in_order, "the sessions of user {whose}: {} told, {} live", told.len(), live.len());
+        assert_eq!(world.session_key(user).await, model.key_of(whose, now), "the key of user {whose}");
+        for told in &told {
+            let plain = model.all.iter().find(|p| p.session.digest() == told.digest());
+            assert_eq!(Some(told.last_seen()), plain.map(|p| p.seen));
+        }
+    }
+    let recent = world.store().recent(1_000, now).await.expect("an answer");
+    assert_eq!(digests(&recent), digests(model.all.iter().filter(|p| p.live(now)).map(|p| &p.session)));
+}
