@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (String, u16, bool, Option<u32>) {
-        let server = server(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+        let server = server(text).map_err(|why| format!("{text}: {why}")).unwrap();
         (server.endpoint.host, server.endpoint.port, server.tls, server.database)
     }
 

@@ -126,6 +126,6 @@ fn word(error: &RedisError, kind: Option<ServerErrorKind>) -> String {
         handed_on.into_iter().find(|word| text.split(|c: char| !c.is_ascii_uppercase()).any(|part| part == *word));
     match (kind, within) {
         (Some(ServerErrorKind::ResponseError), Some(word)) => word.to_owned(),
-        _ => code.chars().filter(|c| c.is_ascii_alphanumeric()).take(32).collect(),
+        _ => code.chars().filter(char::is_ascii_alphanumeric).take(32).collect(),
     }
 }

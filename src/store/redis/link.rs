@@ -198,6 +198,6 @@ fn chain(cause: &Cause) -> String {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("up", &self.up).field("followed", &self.watcher.is_some()).finish()
+        f.debug_struct("State").field("up", &self.up).field("watcher", &self.watcher).finish_non_exhaustive()
     }
 }

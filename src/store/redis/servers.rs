@@ -179,40 +179,14 @@ impl Servers {
             return Err(routes.nobody());
         }
         for node in &routes.nodes {
-            let answers = self.one_by_one(node, redis::cmd("ROLE")).await?;
+            let answers = self.ask_one(node, redis::cmd("ROLE")).await?;
             says_master(&answers)?;
         }
         Ok(())
     }
 
-    /// About how many sessions there are: of the first so many keys of each master as many as there are, and of the others
-    /// the same share.
-    pub(super) async fn count(&self, steps: usize, step: usize) -> Result<u64, Cause> {
-        let mut sum = 0;
-        for node in self.masters() {
-            let (mut cursor, mut looked_at, mut sessions) = (0, 0_u64, 0_u64);
-            for _ in 0..steps {
-                let scan = redis::cmd("SCAN").arg(cursor).arg("COUNT").arg(step).take();
-                let (next, keys): (u64, Vec<Vec<u8>>) =
-                    redis::from_redis_value(self.one_by_one(&node, scan).await?).map_err(|_| Cause::Odd("SCAN"))?;
-                looked_at += keys.len() as u64;
-                sessions += keys.iter().filter(|key| self.keys.digest_in(key).is_some()).count() as u64;
-                cursor = next;
-                if cursor == 0 {
-                    break;
-                }
-            }
-            if cursor != 0 && looked_at > 0 {
-                let all: u64 = redis::from_redis_value(self.one_by_one(&node, redis::cmd("DBSIZE")).await?)
-                    .map_err(|_| Cause::Odd("DBSIZE"))?;
-                sessions = sessions.saturating_mul(all) / looked_at;
-            }
-            sum += sessions;
-        }
-        Ok(sum)
-    }
-
-    async fn one_by_one(&self, node: &Node, cmd: Cmd) -> Result<Value, Cause> {
+    /// The answer of this one.
+    pub(super) async fn ask_one(&self, node: &Node, cmd: Cmd) -> Result<Value, Cause> {
         match node.ask(&[cmd], Manner::Plain, false, &self.scripts).await? {
             Reply::Done(mut answers) => answers.pop().ok_or(Cause::Odd("a pipeline")),
             Reply::Elsewhere { .. } => Err(Cause::Moved),

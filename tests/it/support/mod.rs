@@ -5,6 +5,7 @@ pub mod attack;
 pub mod binary;
 pub mod client;
 pub mod messages;
+pub mod redis_server;
 pub mod refusal;
 pub mod upstream;
 
