@@ -21,6 +21,7 @@ mod leaks;
 mod limits;
 mod login;
 mod paths;
+mod redis;
 mod sessions;
 mod smoke;
 mod stores;
