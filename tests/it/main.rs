@@ -23,6 +23,7 @@ mod login;
 mod paths;
 mod sessions;
 mod smoke;
+mod sqlite_file;
 mod stores;
 mod strangers;
 mod stress;
