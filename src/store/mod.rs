@@ -20,6 +20,7 @@
 
 mod error;
 mod memory;
+mod redis;
 mod seal;
 mod sqlite;
 
@@ -29,6 +30,7 @@ use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
 pub use memory::Memory;
+pub use redis::{RedisError, RedisStore};
 pub use seal::{SealError, Sealer};
 pub use sqlite::{OpenError, Sqlite};
 

@@ -7,6 +7,7 @@ mod apps;
 mod identity;
 mod limits;
 mod log;
+mod redis;
 mod routes;
 mod server;
 mod sessions;

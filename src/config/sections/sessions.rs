@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::Redis;
+
 /// How long sessions live and how many are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Sessions {
     /// A session ends when unused this long.
     pub idle: Duration,
@@ -13,6 +15,8 @@ pub struct Sessions {
     pub capacity: u64,
     /// The newest so many sessions of a user in an app stay; 0 is no limit.
     pub per_user: usize,
+    /// `[sessions.redis]`: where they rest when several instances share them.
+    pub redis: Option<Redis>,
 }
 
 impl Default for Sessions {
@@ -22,6 +26,7 @@ impl Default for Sessions {
             lifetime: Duration::from_hours(7 * 24),
             capacity: 1_000_000,
             per_user: 0,
+            redis: None,
         }
     }
 }
