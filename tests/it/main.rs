@@ -24,6 +24,7 @@ mod paths;
 mod redis;
 mod sessions;
 mod smoke;
+mod sqlite_file;
 mod stores;
 mod strangers;
 mod stress;

@@ -8,6 +8,7 @@ mod identity;
 mod limits;
 mod log;
 mod redis;
+mod rest;
 mod routes;
 mod server;
 mod sessions;

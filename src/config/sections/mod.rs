@@ -23,6 +23,6 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use redis::{Redis, RedisLogin, RedisSentinels, RedisServers};
 pub use routes::{AuthRule, HostPattern, Route};
 pub use server::{Server, UnderscoreHeaders};
-pub use sessions::Sessions;
+pub use sessions::{NewestSealKey, Seal, Sessions, Snapshot};
 pub use upstreams::{Endpoint, Upstream};
 pub use wechat::WeChat;

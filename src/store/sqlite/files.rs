@@ -16,9 +16,7 @@ const OWNER_ONLY: u32 = 0o600;
 /// anybody in this process closes it. The file beside it stays when the process ends: to remove it would race with the
 /// next one.
 #[derive(Debug)]
-pub(super) struct Claim {
-    _lock: File,
-}
+pub(super) struct Claim(#[expect(dead_code, reason = "it is held, and nothing else")] File);
 
 /// Why a file can't be had.
 #[derive(Debug)]
@@ -31,22 +29,22 @@ pub(super) enum Refusal {
 
 /// Claims the file at `path`; makes it, empty, and its folder where they are missing.
 pub(super) fn claim(path: &Path) -> Result<Claim, Refusal> {
-    let claim = prepare(path).map_err(Refusal::Io)?;
-    match claim._lock.try_lock() {
+    let lock = lock_file(path).map_err(Refusal::Io)?;
+    match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(Refusal::Taken),
         Err(TryLockError::Error(error)) => return Err(Refusal::Io(error)),
     }
     own(path).map_err(Refusal::Io)?;
-    Ok(claim)
+    Ok(Claim(lock))
 }
 
-fn prepare(path: &Path) -> io::Result<Claim> {
+fn lock_file(path: &Path) -> io::Result<File> {
     let folder = folder(path);
     if !folder.exists() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    Ok(Claim { _lock: options().truncate(false).create(true).open(beside(path, "lock"))? })
+    options().truncate(false).create(true).open(beside(path, "lock"))
 }
 
 /// Makes the file where it is missing, and closes to others what is there. SQLite gives the files that it makes beside

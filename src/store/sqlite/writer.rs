@@ -36,7 +36,7 @@ use crate::store::Error;
 const GROUP: usize = 512;
 
 /// Changes that may wait. More are refused: whoever sent them would not wait that long either.
-const QUEUE: usize = 4096;
+pub(super) const QUEUE: usize = 4096;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
