@@ -1,5 +1,7 @@
 //! The only place that wires: a [`Config`] becomes a running gateway.
 
+mod stores;
+
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -28,7 +30,7 @@ use crate::{
     routing::{Table, UnknownUpstream},
     server::{self, Listener, Options, Running, Service, Stop},
     session::Sessions,
-    store::{Memory, Store},
+    store::{KeyFileError, OpenError, RedisError},
     telemetry::{Counters, LineWriter, UserTagger},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
     wechat,
@@ -83,6 +85,18 @@ pub enum Error {
     /// The client for WeChat's API can't be set up.
     #[error("no client for WeChat's API")]
     WeChat(#[source] wechat::BuildError),
+    /// The file that sessions are to rest in can't be used.
+    #[error("sessions can't be kept")]
+    SessionFile(#[source] OpenError),
+    /// The Redis that sessions are to rest in can't be used, whether it is there or not.
+    #[error("sessions can't be kept")]
+    Redis(#[source] RedisError),
+    /// The key that `session_key`s are to be sealed with can't be made.
+    #[error("there is no key to seal with")]
+    SealKey(#[source] KeyFileError),
+    /// There is a place for sessions and no key for it, which no configuration file comes to.
+    #[error("[sessions.seal] has no key")]
+    NoSealKey,
     /// A route can't be used.
     #[error("the routes can't be used")]
     Routes(#[source] UnknownUpstream),
@@ -246,7 +260,7 @@ fn parts(
     let table = Table::new(&config.routes, &upstreams).map_err(Error::Routes)?;
     let routes = table.rules().iter().map(|rule| rule.label.clone()).collect();
     let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
-    let store = open_store(&config)?;
+    let store = stores::open(&config.sessions, &entropy, control)?;
     let sessions = Arc::new(Sessions::new(
         &config.sessions,
         store,
@@ -269,12 +283,6 @@ fn parts(
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
     Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, routes })
-}
-
-/// Where sessions rest, as the configuration says.
-#[expect(clippy::unnecessary_wraps, reason = "memory is always there; a file or a server may not be")]
-fn open_store(_config: &Config) -> Result<Arc<dyn Store>, Error> {
-    Ok(Arc::new(Memory::new()))
 }
 
 impl Parts {

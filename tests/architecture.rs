@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("limit", "model config"),
     ("server", "config web"),
     ("wechat", "model config telemetry"),
-    ("store", "model"),
+    ("store", "model config"),
     ("session", "model config telemetry store"),
     ("upstream", "config"),
     ("login", "model wechat telemetry"),
