@@ -100,6 +100,10 @@ impl Link {
         Ok(())
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        self.state().up
+    }
+
     /// Waits on this thread until it is up, and says whether it is.
     pub(super) fn wait_until_up(&self, patience: Duration) -> bool {
         let waited = self.up.wait_timeout_while(self.state(), patience, |state| !state.up);

@@ -126,6 +126,12 @@ impl Servers {
         if !routes.map.whole {
             return Err(Cause::Uncovered);
         }
+        // Who is told that all is well wants to ask something.
+        if !self.link.is_up()
+            && let Some(why) = routes.nodes.iter().find_map(|node| node.why_no_call())
+        {
+            return Err(why);
+        }
         self.link.restored(ears)
     }
 

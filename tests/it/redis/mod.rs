@@ -4,6 +4,7 @@
 mod away;
 mod cluster;
 mod guarded;
+mod instances;
 mod sentinel;
 mod strange;
 

@@ -3,6 +3,7 @@
 
 pub mod attack;
 pub mod binary;
+pub mod cable;
 pub mod client;
 pub mod messages;
 pub mod redis_server;
