@@ -30,7 +30,7 @@ use crate::{
     routing::{Table, UnknownUpstream},
     server::{self, Listener, Options, Running, Service, Stop},
     session::Sessions,
-    store::{KeyFileError, OpenError, RedisError},
+    store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, UserTagger},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
     wechat,
@@ -53,6 +53,8 @@ pub struct World {
     pub entropy: Arc<dyn Entropy>,
     /// Where access-log lines go.
     pub access_log: Box<dyn io::Write + Send>,
+    /// Where sessions rest, if not where the configuration says.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 impl fmt::Debug for World {
@@ -63,7 +65,12 @@ impl fmt::Debug for World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), access_log: Box::new(io::stdout()) }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            access_log: Box::new(io::stdout()),
+            store: None,
+        }
     }
 }
 
@@ -165,7 +172,11 @@ impl App {
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
-        let parts = Arc::new(parts(config, world.clock, world.entropy, counters, &control.handle)?);
+        let store = match world.store {
+            Some(store) => store,
+            None => stores::open(&config.sessions, &world.entropy, &control.handle)?,
+        };
+        let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
@@ -251,6 +262,7 @@ fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
 
 fn parts(
     config: Config,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     counters: Arc<Counters>,
@@ -260,7 +272,6 @@ fn parts(
     let table = Table::new(&config.routes, &upstreams).map_err(Error::Routes)?;
     let routes = table.rules().iter().map(|rule| rule.label.clone()).collect();
     let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
-    let store = stores::open(&config.sessions, &entropy, control)?;
     let sessions = Arc::new(Sessions::new(
         &config.sessions,
         store,

@@ -151,6 +151,12 @@ impl Sessions {
         ended
     }
 
+    /// Tells those who watch a session that is over by the time, or that others may have ended; when it is asked, and in
+    /// [`keep_house`](Self::keep_house) each second and as soon as there is a doubt.
+    pub async fn look_after_the_watched(&self) {
+        self.near.look_after_the_watched().await;
+    }
+
     /// The live sessions of a user, oldest first.
     pub async fn sessions_of(&self, user: &UserKey) -> Result<Vec<Arc<Session>>, Error> {
         self.near.store.sessions_of(user, self.near.clock.now()).await.map_err(Error::StoreUnavailable)

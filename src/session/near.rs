@@ -122,6 +122,10 @@ impl Near {
                     if let Some(outcome) = follow.landed().await {
                         break outcome;
                     }
+                    // Who led has gone. Another may have asked and landed before this one woke.
+                    if let Known::Live(session) = self.known(digest, self.clock.now()) {
+                        break Ok(Some(session));
+                    }
                 }
             }
         };

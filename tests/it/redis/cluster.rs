@@ -69,7 +69,6 @@ fn slots_that_move_take_their_sessions_along_and_no_end_is_missed() {
         other.heard.until(&[changed(session)]);
         assert!(!other.finds(session));
     }
-    assert_eq!(cluster.members[0].tell("DBSIZE"), redis::Value::Int(0));
 }
 
 #[test]

@@ -21,7 +21,7 @@ impl Watched {
         let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
         let lines = format!(
             "sentinel monitor main 127.0.0.1 {} 2\nsentinel down-after-milliseconds main 500\n\
-             sentinel failover-timeout main 3000\n",
+             sentinel failover-timeout main 1500\n",
             master.port()
         );
         let sentinels: Vec<RedisServer> = (0..3).map(|_| RedisServer::sentinel(&lines)).collect();
