@@ -6,13 +6,12 @@
 #[path = "../tests/lean/mod.rs"]
 mod lean;
 
-use std::{io, sync::Arc};
+use std::io;
 
 use divan::Bencher;
 use wxgate::{
     app::{App, World},
     config,
-    model::{SystemClock, SystemEntropy},
     simulator::{Options, Simulator},
 };
 
@@ -69,8 +68,7 @@ impl Gateway {
         let backend = lean::start_backend(|_| ANSWER).expect("a backend");
         let text = lean::config(wechat.addr(), backend);
         let loaded = config::parse(&text, "gateway.toml", &|_| None, &|_| Err(io::ErrorKind::NotFound.into()));
-        let world =
-            World { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), access_log: Box::new(io::sink()) };
+        let world = World { access_log: Box::new(io::sink()), ..World::default() };
         let app = App::start(loaded.expect("a configuration").config, world).expect("a gateway");
         let token = lean::login(app.addrs()[0], wechat.addr(), "oAlice").expect("a login");
         Self { app, token }

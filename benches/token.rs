@@ -13,6 +13,7 @@ use wxgate::{
     config::sections,
     model::{AppId, Identity, OpenId, SessionKey, SystemClock, SystemEntropy, UserKey},
     session::{SessionToken, Sessions},
+    store::Memory,
     telemetry::UserTagger,
 };
 
@@ -60,7 +61,10 @@ fn resolve_any(bencher: Bencher) {
 fn logged_in() -> (Sessions, Vec<SessionToken>) {
     let tags = UserTagger::new(None, &SystemEntropy).expect("the system has randomness");
     let section = sections::Sessions::default();
-    let sessions = Sessions::new(&section, Arc::new(SystemClock), Arc::new(SystemEntropy), tags, Arc::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let (store, runtime) = (Arc::new(Memory::new()), runtime.handle().clone());
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let sessions = Sessions::new(&section, store, runtime, clock, entropy, tags, Arc::default());
     let app = AppId::parse("wx4f4bc4dec97d474b").expect("visible ASCII");
     let login = |n| {
         let openid = OpenId::parse(&format!("oGZUI0egBJY1zhBYw2Kh{n:08}")).expect("visible ASCII");

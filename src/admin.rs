@@ -3,7 +3,7 @@
 //! | path | token | answers |
 //! |---|---|---|
 //! | `/healthz` | no | 200 while the process runs |
-//! | `/readyz` | no | 200 while it takes new requests, 503 once it is stopping |
+//! | `/readyz` | no | 200 while it takes new requests and can keep a login, 503 once it is stopping or its store is away |
 //! | `/metrics` | no | what was counted, in the OpenMetrics text format |
 //! | anything else | yes | 401 without the token, 404 with it |
 
@@ -11,7 +11,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -34,6 +34,9 @@ const OPEN_METRICS: HeaderValue =
 pub struct Admin {
     token: Option<Secret>,
     ready: Arc<AtomicBool>,
+    sessions: Arc<Sessions>,
+    /// How many sessions there were when somebody asked last.
+    live: Arc<AtomicU64>,
     registry: Registry,
 }
 
@@ -52,12 +55,13 @@ impl Admin {
         sessions: Arc<Sessions>,
     ) -> Self {
         let mut registry = Registry::with_prefix("wxgate");
-        registry.register_collector(Box::new(Report { counters, sessions }));
-        Self { token: section.token.clone(), ready, registry }
+        let live = Arc::new(AtomicU64::new(0));
+        registry.register_collector(Box::new(Report { counters, live: Arc::clone(&live) }));
+        Self { token: section.token.clone(), ready, sessions, live, registry }
     }
 
     /// Answers one request. Its body is of no interest.
-    pub fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
+    pub async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -65,9 +69,12 @@ impl Admin {
         }
         match path {
             "/healthz" => text(StatusCode::OK, "alive\n"),
-            "/readyz" if self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ready\n"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-            "/metrics" => self.metrics(),
+            "/readyz" if !self.ready.load(Ordering::Relaxed) => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/readyz" if self.sessions.check().await.is_err() => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "the session store is not available\n")
+            }
+            "/readyz" => text(StatusCode::OK, "ready\n"),
+            "/metrics" => self.metrics().await,
             _ if self.knows(headers) => text(StatusCode::NOT_FOUND, "nothing here\n"),
             _ => {
                 let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is needed\n");
@@ -82,7 +89,10 @@ impl Admin {
         text(StatusCode::BAD_REQUEST, "the request is not well-formed\n")
     }
 
-    fn metrics(&self) -> Response<Bytes> {
+    async fn metrics(&self) -> Response<Bytes> {
+        if let Ok(live) = self.sessions.count().await {
+            self.live.store(live, Ordering::Relaxed);
+        }
         let mut out = String::new();
         if encode(&mut out, &self.registry).is_err() {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n");
@@ -111,7 +121,7 @@ fn text(status: StatusCode, body: &'static str) -> Response<Bytes> {
 #[derive(Debug)]
 struct Report {
     counters: Arc<Counters>,
-    sessions: Arc<Sessions>,
+    live: Arc<AtomicU64>,
 }
 
 impl Collector for Report {
@@ -130,9 +140,30 @@ impl Collector for Report {
             let metric = ConstCounter::new(counter.get());
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
-        let live = ConstGauge::new(i64::try_from(self.sessions.live()).unwrap_or(i64::MAX));
+        self.lookups(&mut encoder)?;
+        let live = ConstGauge::new(i64::try_from(self.live.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
         let gauge: MetricEncoder<'_> =
-            encoder.encode_descriptor("sessions_live", "Sessions in memory", None, MetricType::Gauge)?;
+            encoder.encode_descriptor("sessions_live", "Sessions in the store", None, MetricType::Gauge)?;
         live.encode(gauge)
+    }
+}
+
+impl Report {
+    /// One metric for all ways in which a look-up ends.
+    fn lookups(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let c = &self.counters;
+        let help = "Look-ups of a session, by what came of them";
+        let mut lookups = encoder.encode_descriptor("session_lookups", help, None, MetricType::Counter)?;
+        for (outcome, count) in [
+            ("hit", c.lookups_hit.get()),
+            ("miss", c.lookups_missed.get()),
+            ("expired", c.lookups_expired.get()),
+            ("denied", c.lookups_denied.get()),
+            ("failed", c.lookups_failed.get()),
+        ] {
+            let labels = [("outcome", outcome)];
+            ConstCounter::new(count).encode(lookups.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }

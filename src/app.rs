@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::{runtime, time::timeout};
+use tokio::{runtime, task::JoinHandle, time::timeout};
 
 use crate::{
     admin::Admin,
@@ -28,6 +28,7 @@ use crate::{
     routing::{Table, UnknownUpstream},
     server::{self, Listener, Options, Running, Service, Stop},
     session::Sessions,
+    store::{Memory, Store},
     telemetry::{Counters, LineWriter, UserTagger},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
     wechat,
@@ -35,6 +36,9 @@ use crate::{
 
 /// Threads for what is not on the path of a proxied request: logins, and the housekeeping of what they need.
 const CONTROL_THREADS: usize = 1;
+
+/// How long a stop waits for the store to take the last uses of sessions.
+const LAST_FLUSH: Duration = Duration::from_secs(5);
 
 /// Connections an operator's listener holds at once.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -47,6 +51,8 @@ pub struct World {
     pub entropy: Arc<dyn Entropy>,
     /// Where access-log lines go.
     pub access_log: Box<dyn io::Write + Send>,
+    /// Where sessions rest, if not where the configuration says.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 impl fmt::Debug for World {
@@ -57,7 +63,12 @@ impl fmt::Debug for World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), access_log: Box::new(io::stdout()) }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            access_log: Box::new(io::stdout()),
+            store: None,
+        }
     }
 }
 
@@ -93,6 +104,7 @@ pub struct App {
     public: Running,
     admin: Running,
     ready: Arc<AtomicBool>,
+    housekeeping: JoinHandle<()>,
     control: Control,
     lines: Arc<Mutex<LineWriter>>,
     parts: Arc<Parts>,
@@ -146,7 +158,8 @@ impl App {
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
-        let parts = Arc::new(parts(config, world.clock, world.entropy, counters, &control.handle)?);
+        let store = world.store.map_or_else(|| open_store(&config), Ok)?;
+        let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
@@ -156,7 +169,9 @@ impl App {
             Front(shared.gateway(log, seeds[worker]))
         })
         .map_err(Error::Workers)?;
-        Ok(Self { public, admin, ready, control, lines, parts })
+        let sessions = Arc::clone(&parts.sessions);
+        let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
+        Ok(Self { public, admin, ready, housekeeping, control, lines, parts })
     }
 
     /// Where it listens, with real ports.
@@ -202,6 +217,13 @@ impl App {
         self.admin.cut();
         self.admin.all_ended().await;
         let ended = self.public.join().and(self.admin.join()).map_err(Error::Workers);
+        self.housekeeping.abort();
+        _ = (&mut self.housekeeping).await;
+        // Nobody uses a session any more. What is not written now is lost, and makes a session look unused for longer.
+        let flushed = timeout(LAST_FLUSH, self.parts.sessions.flush_touches()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!("the last use of some sessions was not written");
+        }
         // The workers' handles are gone, so this is the last one: it writes out what is left.
         drop(self.lines);
         drop(self.control);
@@ -223,6 +245,7 @@ fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
 
 fn parts(
     config: Config,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     counters: Arc<Counters>,
@@ -232,8 +255,15 @@ fn parts(
     let table = Table::new(&config.routes, &upstreams).map_err(Error::Routes)?;
     let routes = table.rules().iter().map(|rule| rule.label.clone()).collect();
     let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
-    let sessions =
-        Arc::new(Sessions::new(&config.sessions, Arc::clone(&clock), entropy, tagger, Arc::clone(&counters)));
+    let sessions = Arc::new(Sessions::new(
+        &config.sessions,
+        store,
+        control.clone(),
+        Arc::clone(&clock),
+        entropy,
+        tagger,
+        Arc::clone(&counters),
+    ));
     let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(&counters)).map_err(Error::WeChat)?;
     let issuer = Arc::new(Issuer { sessions: Arc::clone(&sessions), clock: Arc::clone(&clock) });
     let login = Arc::new(Login::new(
@@ -247,6 +277,12 @@ fn parts(
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
     Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, routes })
+}
+
+/// Where sessions rest, as the configuration says.
+#[expect(clippy::unnecessary_wraps, reason = "memory is always there; a file or a server may not be")]
+fn open_store(_config: &Config) -> Result<Arc<dyn Store>, Error> {
+    Ok(Arc::new(Memory::new()))
 }
 
 impl Parts {
@@ -349,7 +385,7 @@ impl Service for Back {
     fn connected(&self, _peer: SocketAddr) {}
 
     async fn call(&self, request: Request<RequestBody>, _conn: &Rc<()>, _timer: RequestTimer) -> Response<Full<Bytes>> {
-        self.0.answer(request.method(), request.uri().path(), request.headers()).map(Full::new)
+        self.0.answer(request.method(), request.uri().path(), request.headers()).await.map(Full::new)
     }
 
     fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {

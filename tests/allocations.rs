@@ -8,12 +8,11 @@
 
 mod lean;
 
-use std::{io, sync::Arc};
+use std::io;
 
 use wxgate::{
     app::{App, World},
     config,
-    model::{SystemClock, SystemEntropy},
     simulator::{Options, Simulator},
 };
 
@@ -40,8 +39,7 @@ impl Running {
         let backend = lean::start_backend(|_| ANSWER).unwrap();
         let text = lean::config(wechat.addr(), backend);
         let config = config::parse(&text, "gateway.toml", &|_| None, &|_| Err(io::ErrorKind::NotFound.into()));
-        let world =
-            World { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), access_log: Box::new(io::sink()) };
+        let world = World { access_log: Box::new(io::sink()), ..World::default() };
         let app = App::start(config.unwrap().config, world).unwrap();
         let token = lean::login(app.addrs()[0], wechat.addr(), "oAlice").unwrap();
         let head = format!(

@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("server", "config web"),
     ("wechat", "model config telemetry"),
     ("store", "model"),
-    ("session", "model config telemetry"),
+    ("session", "model config telemetry store"),
     ("upstream", "config"),
     ("login", "model wechat telemetry"),
     ("auth", "model routing session"),
@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("api", "model auth login session wechat limit web telemetry"),
     // `session`, to hand the sessions to `authenticate` and to name what can go wrong there.
     ("gateway", "model routing session auth api proxy telemetry web"),
-    ("app", "model web config telemetry routing limit server wechat session login proxy admin api gateway"),
+    ("app", "model web config telemetry routing limit server wechat store session login proxy admin api gateway"),
     // `routing`, to print what `wxgate explain` finds; `server`, for the signals and file limits of the process.
     ("cli", "app config server telemetry simulator routing"),
     ("main", "cli"),

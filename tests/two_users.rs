@@ -192,7 +192,7 @@ fn start(wechat: &Simulator, backend: &Backend, clock: &Arc<ManualClock>) -> App
     let text = CONFIG.replace("{API_BASE}", &wechat.api_base()).replace("{BACKEND}", &backend.addr.to_string());
     let config = config::parse(&text, "gateway.toml", &|_| None, &|_| Err(io::ErrorKind::NotFound.into()));
     let clock = Arc::clone(clock);
-    let world = World { clock, entropy: Arc::new(SystemEntropy), access_log: Box::new(io::sink()) };
+    let world = World { clock, access_log: Box::new(io::sink()), ..World::default() };
     App::start(config.unwrap().config, world).unwrap()
 }
 

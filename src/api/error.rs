@@ -101,6 +101,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::store;
     use crate::wechat::{Flaw, Refusal, Stage, Trouble};
 
     #[test]
@@ -121,7 +122,8 @@ mod tests {
         ] {
             assert_eq!(LoginFailure::of(&login::Error::WeChat(error.clone())), why, "{error:?}");
         }
-        let store = login::Error::Session(Arc::new(session::Error::StoreUnavailable));
+        let away = session::Error::StoreUnavailable(store::Error::Unreadable("on trial"));
+        let store = login::Error::Session(Arc::new(away));
         assert_eq!(LoginFailure::of(&store), LoginFailure::Store);
         assert_eq!(LoginFailure::of(&login::Error::Interrupted), LoginFailure::Internal);
     }

@@ -101,6 +101,7 @@ mod tests {
     use crate::{
         config::sections,
         model::{ManualClock, OpenId, SessionKey, SystemEntropy, Timestamp, UserKey},
+        store::{self, Memory},
         telemetry::{Counters, UserTagger},
     };
 
@@ -117,7 +118,9 @@ mod tests {
             let tags = UserTagger::new(None, &SystemEntropy).unwrap();
             let section = sections::Sessions::default();
             let counters = Arc::new(Counters::default());
-            let sessions = Sessions::new(&section, clock.clone(), Arc::new(SystemEntropy), tags, counters);
+            let (store, runtime) = (Arc::new(Memory::new()), tokio::runtime::Handle::current());
+            let entropy = Arc::new(SystemEntropy);
+            let sessions = Sessions::new(&section, store, runtime, clock.clone(), entropy, tags, counters);
             Self { sessions, clock }
         }
 
@@ -201,8 +204,9 @@ mod tests {
     async fn a_store_that_does_not_answer_makes_nobody_anonymous_and_logs_nobody_out() {
         let token = Credentials::Token(SessionToken::mint(&SystemEntropy).unwrap());
         for rule in [AuthRule::Required, AuthRule::Optional] {
-            let result = decide(rule, None, &token, async |_| Err(session::Error::StoreUnavailable)).await;
-            assert!(matches!(result, Err(session::Error::StoreUnavailable)), "{rule:?}: {result:?}");
+            let away = session::Error::StoreUnavailable(store::Error::Unreadable("on trial"));
+            let result = decide(rule, None, &token, async |_| Err(away)).await;
+            assert!(matches!(result, Err(session::Error::StoreUnavailable(_))), "{rule:?}: {result:?}");
         }
     }
 

@@ -267,7 +267,7 @@ mod tests {
         auth, login,
         model::AppId,
         routing::BadTarget,
-        session,
+        session, store,
         upstream::ConnectError,
         wechat::{self, Flaw},
     };
@@ -325,6 +325,10 @@ mod tests {
         answer.unwrap_err()
     }
 
+    fn away() -> store::Error {
+        store::Error::Unreadable("on trial")
+    }
+
     const CLOSE: &str = "close";
     const BEARER: &str = "bearer";
 
@@ -350,7 +354,7 @@ mod tests {
             (Failure::Denied(Denial::TokenMissing), 401, "token_missing", BEARER),
             (Failure::Denied(Denial::TokenInvalid), 401, "token_invalid", BEARER),
             (Failure::Denied(Denial::AppNotAllowed), 403, "app_not_allowed", ""),
-            (Failure::Sessions(session::Error::StoreUnavailable), 503, "store_unavailable", "retry 1"),
+            (Failure::Sessions(session::Error::StoreUnavailable(away())), 503, "store_unavailable", "retry 1"),
             (api(api::Error::BadInput("x")), 400, "bad_request", ""),
             (api(api::Error::Body(BodyError::TooLarge)), 413, "body_too_large", CLOSE),
             (api(api::Error::Body(BodyError::TimedOut)), 408, "request_timeout", CLOSE),
@@ -367,7 +371,7 @@ mod tests {
             (failed(LoginFailure::Misconfigured("it")), 502, "app_misconfigured", ""),
             (failed(LoginFailure::Store), 503, "store_unavailable", "retry 1"),
             (failed(LoginFailure::Internal), 500, "internal", ""),
-            (api(api::Error::Session(session::Error::StoreUnavailable)), 503, "store_unavailable", "retry 1"),
+            (api(api::Error::Session(session::Error::StoreUnavailable(away()))), 503, "store_unavailable", "retry 1"),
             (api(api::Error::NoSession), 500, "internal", ""),
             (api(api::Error::Encode(encode)), 500, "internal", ""),
             (proxy(proxy::Error::NoUpstream), 500, "internal", ""),

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -78,8 +78,8 @@ pub struct Terms {
 
 /// One login of one user. A million of these are kept, so its size is held by a test.
 ///
-/// Whoever keeps the `Arc` of one, as a connection does between two requests, asks [`Session::is_live`] each time: a
-/// session that was revoked, evicted or has run out says so at once.
+/// An `Arc` of one is good for the request that it was found for. Whoever keeps it longer, as a tunnel does, watches it with
+/// `Sessions::watch`: a session may be ended or used by somebody who has another copy of it.
 #[derive(Debug)]
 pub struct Session {
     identity: Identity,
@@ -90,8 +90,16 @@ pub struct Session {
     idle_secs: u32,
     /// When it was last used, in whole seconds after `created_at`.
     seen_secs: AtomicU32,
-    ended: AtomicBool,
+    /// The use that was written down last, like `seen_secs`; and the bit [`ENDED`]. Together, since a byte more would cost
+    /// sixteen.
+    written: AtomicU32,
 }
+
+/// The bit of `written` that is set once the session was ended. The other 31 count the seconds of 68 years.
+const ENDED: u32 = 1 << 31;
+
+/// A use is written down at most so many times in the idle time.
+const WRITES_PER_IDLE: u32 = 20;
 
 impl Session {
     /// A session that begins `now`.
@@ -104,7 +112,7 @@ impl Session {
             lifetime_secs: whole_secs(terms.lifetime),
             idle_secs: whole_secs(terms.idle),
             seen_secs: AtomicU32::new(0),
-            ended: AtomicBool::new(false),
+            written: AtomicU32::new(0),
         }
     }
 
@@ -119,6 +127,7 @@ impl Session {
     ) -> Self {
         let session = Self::begin(identity, digest, tag, terms, created_at);
         session.touch(last_seen);
+        session.claim_writing();
         session
     }
 
@@ -152,6 +161,11 @@ impl Session {
         idle.min(lifetime)
     }
 
+    /// Whether it is over, however recently it was used without our knowing: it was ended, or its lifetime is.
+    pub fn is_over_for_good(&self, now: Timestamp) -> bool {
+        self.is_ended() || now.since(self.created_at) >= self.lifetime()
+    }
+
     /// Whether it still counts.
     pub fn is_live(&self, now: Timestamp) -> bool {
         !self.expires_in(now).is_zero()
@@ -166,14 +180,37 @@ impl Session {
         }
     }
 
+    /// Whether the last use is due to be written down: a twentieth of the idle time has passed since the one that was written
+    /// before. True for one caller, who then writes it.
+    pub fn claim_writing_when_due(&self) -> bool {
+        self.claim_writing_after((self.idle_secs / WRITES_PER_IDLE).max(1))
+    }
+
+    /// Whether the last use is not written down yet. True for one caller, who then writes it.
+    pub fn claim_writing(&self) -> bool {
+        self.claim_writing_after(1)
+    }
+
+    /// What was claimed was not written: the next use is due at once.
+    pub fn give_writing_back(&self) {
+        self.written.fetch_and(ENDED, Ordering::AcqRel);
+    }
+
+    fn claim_writing_after(&self, secs: u32) -> bool {
+        let (seen, written) = (self.seen_secs.load(Ordering::Relaxed) & !ENDED, self.written.load(Ordering::Relaxed));
+        // An ended session's number is larger than any use.
+        seen >= written.saturating_add(secs)
+            && self.written.compare_exchange(written, seen, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Whether it was ended, as opposed to having run out.
     pub fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        self.written.load(Ordering::Acquire) & ENDED != 0
     }
 
     /// Ends it for everybody who holds it. True for the one call that did.
     pub fn end(&self) -> bool {
-        !self.ended.swap(true, Ordering::AcqRel)
+        self.written.fetch_or(ENDED, Ordering::AcqRel) & ENDED == 0
     }
 
     /// Under which name it is kept.
@@ -276,6 +313,48 @@ mod tests {
         session.touch(START + Duration::from_secs(30));
         assert!(!session.is_live(START));
         assert_eq!(session.expires_in(START), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_use_is_due_to_be_written_once_per_twentieth_of_the_idle_time() {
+        let (session, twentieth) = (session(), HOUR / 20);
+        session.touch(START + twentieth.checked_sub(Duration::from_secs(1)).unwrap());
+        assert!(!session.claim_writing_when_due(), "too soon");
+        session.touch(START + twentieth);
+        assert!(session.claim_writing_when_due() && !session.claim_writing_when_due(), "one does it");
+        session.touch(START + twentieth + Duration::from_secs(1));
+        assert!(!session.claim_writing_when_due());
+        assert!(session.claim_writing() && !session.claim_writing(), "who asks for less gets less");
+        session.give_writing_back();
+        assert!(session.claim_writing_when_due(), "it was not written after all");
+    }
+
+    #[test]
+    fn nothing_is_written_of_an_ended_session_and_giving_back_does_not_revive_it() {
+        let session = session();
+        session.touch(START + HOUR / 2);
+        session.end();
+        assert!(!session.claim_writing_when_due() && !session.claim_writing());
+        session.give_writing_back();
+        assert!(session.is_ended());
+    }
+
+    #[test]
+    fn what_a_store_kept_is_written_already() {
+        let fresh = session();
+        let terms = Terms { idle: fresh.idle(), lifetime: fresh.lifetime() };
+        let (identity, tag) = (fresh.identity().clone(), fresh.tag());
+        let restored = Session::restore(identity, *fresh.digest(), tag, terms, START, START + HOUR / 2);
+        assert!(!restored.claim_writing());
+    }
+
+    #[test]
+    fn a_session_that_was_ended_or_outlived_its_lifetime_is_over_for_good_and_an_unused_one_is_not() {
+        let (unused, ended) = (session(), session());
+        ended.end();
+        assert!(ended.is_over_for_good(START));
+        assert!(!unused.is_live(START + 9 * HOUR) && !unused.is_over_for_good(START + 9 * HOUR));
+        assert!(unused.is_over_for_good(START + 10 * HOUR));
     }
 
     #[test]

@@ -1,47 +1,39 @@
-//! Where sessions are looked up: moka, by digest, with what has to happen when it lets one go.
+//! The sessions in memory: moka, by digest, in front of the store.
 //!
 //! Two clocks judge a session, and both are needed. [`Session::is_live`] decides, by our own clock, to the second, and
 //! in tests by hand. moka can't be given a clock; its expiry collects garbage, so that what nobody asks for any more
 //! doesn't stay. moka therefore waits [`SLACK`] longer than the judge, and never removes what the judge calls live.
 //!
-//! Memory is the only place a session has. When moka has no room, the session that was unused longest goes and its user
-//! is logged out: that is counted and logged, and a crash loses all of them. The policy is LRU since moka's own default
-//! would rather refuse the newcomer, which is somebody who has just logged in.
+//! The policy is LRU since moka's own default would rather refuse the newcomer, which is somebody who has just logged in.
+//! What happens to a session that there is no room for is the matter of [`departures`](super::departures).
 //!
 //! A look-up takes no lock and allocates nothing. Now and then one of them does moka's upkeep as it passes, and may meet
-//! the locks of moka and of the user index there; nothing is awaited under them.
+//! the locks of moka and of the memory store there; nothing is awaited under them.
 
 use std::{
     hash::{BuildHasherDefault, Hasher},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy};
+use moka::{Expiry, policy::EvictionPolicy};
 
-use super::users::Users;
-use crate::{
-    model::{Clock, Session, Timestamp, TokenDigest},
-    telemetry::Counters,
-};
+use super::{departures::Departures, generations::Generations};
+use crate::model::{Session, TokenDigest};
 
 /// How much longer than the judge moka waits. Who keeps a session between requests, and so doesn't look it up each time,
 /// must do so at least this often.
 const SLACK: Duration = Duration::from_mins(1);
 
-/// At most so often an eviction is worth a line.
-const BETWEEN_WARNINGS: Duration = Duration::from_mins(1);
-
 /// Sessions by digest.
-pub(super) struct Cache(moka::sync::Cache<TokenDigest, Arc<Session>, BuildHasherDefault<DigestHasher>>);
+pub(super) struct Cache {
+    moka: moka::sync::Cache<TokenDigest, Arc<Session>, BuildHasherDefault<DigestHasher>>,
+    pub(super) generations: Generations,
+}
 
 impl Cache {
-    /// Room for `capacity` sessions. What leaves the cache, for whichever reason, leaves `users` too.
-    pub(super) fn new(capacity: u64, users: Arc<Users>, counters: Arc<Counters>, clock: Arc<dyn Clock>) -> Self {
-        let departures = Departures { users, counters, clock, capacity, warned_at: AtomicU64::new(NEVER) };
+    /// Room for `capacity` sessions. What leaves for want of room is told to `departures`.
+    pub(super) fn new(capacity: u64, departures: Departures) -> Self {
         let moka = moka::sync::Cache::builder()
             .name("sessions")
             .max_capacity(capacity)
@@ -49,68 +41,54 @@ impl Cache {
             .expire_after(GarbageAfter)
             .eviction_listener(move |_, session: Arc<Session>, cause| departures.note(&session, cause))
             .build_with_hasher(BuildHasherDefault::default());
-        Self(moka)
+        Self { moka, generations: Generations::new() }
     }
 
     pub(super) fn get(&self, digest: &TokenDigest) -> Option<Arc<Session>> {
-        self.0.get(digest)
+        self.moka.get(digest)
     }
 
-    pub(super) fn insert(&self, session: Arc<Session>) {
-        self.0.insert(*session.digest(), session);
+    /// Whether it is here; asking is no use of it.
+    pub(super) fn holds(&self, digest: &TokenDigest) -> bool {
+        self.moka.contains_key(digest)
     }
 
+    /// Takes in what the store answered, unless it was changed since its generation was `asked_at`. Whether it is in.
+    pub(super) fn insert(&self, session: &Arc<Session>, asked_at: u32) -> bool {
+        let digest = session.digest();
+        if self.generations.of(digest) != asked_at {
+            return false;
+        }
+        self.moka.insert(*digest, Arc::clone(session));
+        let unchanged = self.generations.of(digest) == asked_at;
+        if !unchanged {
+            self.moka.invalidate(digest);
+        }
+        unchanged
+    }
+
+    /// Removes what is over, or doubtful. The store says the same.
     pub(super) fn remove(&self, digest: &TokenDigest) {
-        self.0.invalidate(digest);
+        self.moka.invalidate(digest);
+    }
+
+    /// Removes what was changed in the store, and sees to it that no answer under way brings it back.
+    pub(super) fn drop_changed(&self, digest: &TokenDigest) -> Option<Arc<Session>> {
+        self.generations.raise(digest);
+        self.moka.remove(digest)
+    }
+
+    /// The same for all.
+    pub(super) fn drop_all(&self) {
+        self.generations.raise_all();
+        self.moka.invalidate_all();
     }
 
     /// Does all upkeep that is due and says how many sessions are left.
     #[cfg(test)]
     pub(super) fn settle(&self) -> u64 {
-        self.0.run_pending_tasks();
-        self.0.entry_count()
-    }
-}
-
-/// What happens when moka lets a session go.
-struct Departures {
-    users: Arc<Users>,
-    counters: Arc<Counters>,
-    clock: Arc<dyn Clock>,
-    capacity: u64,
-    /// Milliseconds since the epoch, or [`NEVER`].
-    warned_at: AtomicU64,
-}
-
-const NEVER: u64 = u64::MAX;
-
-impl Departures {
-    /// Runs inside moka, on whatever thread does its upkeep. The index lock is taken here, so nobody may call moka
-    /// while holding it.
-    fn note(&self, session: &Session, cause: RemovalCause) {
-        let now = self.clock.now();
-        let was_live = session.is_live(now);
-        let ended_here = self.users.remove(session);
-        if cause == RemovalCause::Size && was_live && ended_here {
-            self.counters.sessions_evicted.inc();
-            self.warn(now);
-        }
-    }
-
-    /// The first time, then at most once a minute: a full cache evicts somebody at every login.
-    fn warn(&self, now: Timestamp) {
-        let last = self.warned_at.load(Ordering::Relaxed);
-        if last != NEVER && now.since(Timestamp::from_millis(last)) < BETWEEN_WARNINGS {
-            return;
-        }
-        let mine = self.warned_at.compare_exchange(last, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed);
-        if mine.is_ok() {
-            tracing::warn!(
-                evicted = self.counters.sessions_evicted.get(),
-                capacity = self.capacity,
-                "no room for all sessions: users were logged out; raise sessions.capacity"
-            );
-        }
+        self.moka.run_pending_tasks();
+        self.moka.entry_count()
     }
 }
 
@@ -177,7 +155,7 @@ impl Hasher for DigestHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AppId, Identity, OpenId, Terms, UserKey, UserTag};
+    use crate::model::{AppId, Identity, OpenId, Terms, Timestamp, UserKey, UserTag};
 
     const HOUR: Duration = Duration::from_hours(1);
     const SECOND: Duration = Duration::from_secs(1);

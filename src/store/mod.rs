@@ -92,6 +92,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Whether the store can take a login now.
     fn check(&self) -> Answer<'_, ()>;
 
+    /// Whether the sessions it gives out are the ones it keeps, so that a use is known to it without a [`touch`](Self::touch).
+    fn sees_use(&self) -> bool {
+        false
+    }
+
     /// A session was pushed out of memory for want of room. True where that ends it, because there is no other place.
     fn evicted(&self, _session: &Session) -> bool {
         false
@@ -103,7 +108,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Tells `watcher` from now on of what others change. Only a store that is shared has something to tell.
+    /// Tells `watcher` from now on of what others change. Only a store that is shared has something to tell. Where
+    /// [`stale_for`](Self::stale_for) is bounded, the link counts as broken until the first `link_restored`.
     fn follow(&self, _watcher: Arc<dyn Watcher>) {}
 
     /// How long sessions in memory still count while the link of [`follow`](Self::follow) is broken.

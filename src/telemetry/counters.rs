@@ -1,7 +1,10 @@
 //! What is counted. One struct of plain cells, resolved at compile time: nothing is hashed or looked up to count.
-//! Cells of rare events only; what happens on every request is counted per worker.
+//! Cells of rare events are shared; what happens on every request is counted in a [`SpreadCounter`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -24,6 +27,44 @@ impl Counter {
     }
 }
 
+/// A number that many threads raise all the time: each in a cell of its own, so that no cache line goes to and fro between
+/// them. Only above [`LANES`] threads do two share one.
+#[derive(Debug, Default)]
+pub struct SpreadCounter([Lane; LANES]);
+
+/// A cell that has its cache line, and the one that processors fetch along with it, for itself.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lane(AtomicU64);
+
+const LANES: usize = 16;
+
+thread_local! {
+    static MY_LANE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+impl SpreadCounter {
+    /// One more.
+    pub fn inc(&self) {
+        self.0[my_lane()].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.iter().map(|lane| lane.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// Threads take their lanes in turn.
+fn my_lane() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    MY_LANE.get().unwrap_or_else(|| {
+        let lane = NEXT.fetch_add(1, Ordering::Relaxed) % LANES;
+        MY_LANE.set(Some(lane));
+        lane
+    })
+}
+
 /// Everything that is counted process-wide.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -33,6 +74,16 @@ pub struct Counters {
     pub sessions_evicted: Counter,
     /// Sessions ended by a log-out, by `per_user` or by an operator.
     pub sessions_revoked: Counter,
+    /// Look-ups of a session that memory answered.
+    pub lookups_hit: SpreadCounter,
+    /// Look-ups of a session that was in the store only.
+    pub lookups_missed: Counter,
+    /// Look-ups of a session that was known here and is over.
+    pub lookups_expired: Counter,
+    /// Look-ups of a session that nobody knows.
+    pub lookups_denied: Counter,
+    /// Look-ups that the store did not answer.
+    pub lookups_failed: Counter,
     /// Logins answered from the memory of a login that went before.
     pub logins_replayed: Counter,
     /// Login codes sent to WeChat.
@@ -43,4 +94,20 @@ pub struct Counters {
     pub log_lines_dropped: Counter,
     /// Requests sent again on another connection, because a reused one turned out closed.
     pub upstream_retries: Counter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_many_threads_count_adds_up() {
+        let counter = SpreadCounter::default();
+        std::thread::scope(|scope| {
+            for _ in 0..LANES + 3 {
+                scope.spawn(|| (0..1000).for_each(|_| counter.inc()));
+            }
+        });
+        assert_eq!(counter.get(), (LANES as u64 + 3) * 1000);
+    }
 }

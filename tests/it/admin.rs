@@ -71,6 +71,11 @@ fn the_metrics_count_what_happened() {
         "wxgate_log_lines_dropped_total",
         "wxgate_logins_limited_total",
         "wxgate_logins_replayed_total",
+        "wxgate_session_lookups_total{outcome=\"denied\"}",
+        "wxgate_session_lookups_total{outcome=\"expired\"}",
+        "wxgate_session_lookups_total{outcome=\"failed\"}",
+        "wxgate_session_lookups_total{outcome=\"hit\"}",
+        "wxgate_session_lookups_total{outcome=\"miss\"}",
         "wxgate_sessions_evicted_total",
         "wxgate_sessions_issued_total",
         "wxgate_sessions_live",
@@ -86,10 +91,11 @@ fn the_metrics_count_what_happened() {
     let code = gw.code("oCarol");
     assert_eq!([gw.verify_code(&code).status, gw.verify_code(&code).status], [200, 200]);
     assert_eq!(alice.post("/v1/logout", "").status, 204);
+    assert_eq!([alice.get("/orders").status, alice.get("/orders").status], [401, 401]);
     gw.wechat.next_fault(Fault::Errcode { errcode: -1, errmsg: None });
     gw.login("oDave");
     let now = metrics(&mut admin);
-    let expected: [f64; 9] = [0.0, 0.0, 1.0, 0.0, 4.0, 3.0, 1.0, 0.0, 5.0];
+    let expected: [f64; 14] = [0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0, 4.0, 3.0, 1.0, 0.0, 5.0];
     assert_eq!(names.map(|name| now[name]), expected, "{now:?}");
 }
 
@@ -97,7 +103,7 @@ fn the_metrics_count_what_happened() {
 fn every_metric_says_what_it_is() {
     let text = TestGateway::start().admin().get("/metrics").text();
     for sample in text.lines().filter(|line| !line.starts_with('#')) {
-        let name = sample.split(' ').next().unwrap();
+        let name = sample.split([' ', '{']).next().unwrap();
         let family = name.trim_end_matches("_total");
         for comment in ["HELP", "TYPE"] {
             assert!(text.contains(&format!("# {comment} {family} ")), "{comment} {family}: {text}");

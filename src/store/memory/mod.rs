@@ -65,7 +65,16 @@ impl Store for Memory {
     }
 
     fn load<'a>(&'a self, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, Option<Arc<Session>>> {
-        Box::pin(async move { Ok(self.digests.find(digest).filter(|session| session.is_live(now))) })
+        Box::pin(async move {
+            let found = self.digests.find(digest);
+            let dead = found.as_ref().filter(|session| !session.is_live(now));
+            // Whoever finds it dead clears it away. Not under the lock of the digests: the user's comes first.
+            if let Some(dead) = dead {
+                self.users.remove(&dead.identity().user, digest, now, &self.digests);
+                return Ok(None);
+            }
+            Ok(found)
+        })
     }
 
     fn end<'a>(&'a self, user: &'a UserKey, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, bool> {
@@ -114,6 +123,10 @@ impl Store for Memory {
 
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn sees_use(&self) -> bool {
+        true
     }
 
     /// There is no other place: it goes from here as well.

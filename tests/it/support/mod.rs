@@ -6,6 +6,7 @@ pub mod binary;
 pub mod client;
 pub mod messages;
 pub mod refusal;
+pub mod scripted;
 pub mod upstream;
 
 use std::{
@@ -25,8 +26,9 @@ use wxgate::{
             Upstream, WeChat,
         },
     },
-    model::{AppId, AppSecret, ManualClock, SystemEntropy, Timestamp},
+    model::{AppId, AppSecret, ManualClock, Timestamp},
     simulator::{Options, Simulator},
+    store::Store,
 };
 
 pub use client::{Client, Reply};
@@ -57,6 +59,11 @@ impl TestGateway {
 
     /// The same after `change` has been at its configuration.
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(None, change)
+    }
+
+    /// The same on a store of the story's own.
+    pub fn on(store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Config)) -> Self {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_790_000_000_000)));
         let wechat = Simulator::start(Options {
             clock: clock.clone(),
@@ -67,7 +74,7 @@ impl TestGateway {
         let mut config = config(&wechat.api_base(), &upstream);
         change(&mut config);
         let log = LogSink::default();
-        let world = World { clock: clock.clone(), entropy: Arc::new(SystemEntropy), access_log: Box::new(log.clone()) };
+        let world = World { clock: clock.clone(), access_log: Box::new(log.clone()), store, ..World::default() };
         let app = App::start(config, world).expect("the gateway starts");
         Self { wechat, upstream, clock, log, app: Some(app) }
     }

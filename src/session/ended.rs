@@ -1,0 +1,211 @@
+//! Who is told that a session is over: whatever lives longer than a request, as a tunnel does.
+//!
+//! A session ends in several ways: by a log-out here, by one at another instance, for want of room, by time. What this
+//! process does itself is told at once. What others say and what the time does is a reason to ask, and asked is by the
+//! housekeeping: another copy of the session may have been used since. A store that doesn't answer ends nothing.
+
+use std::{
+    collections::{HashMap, hash_map},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, watch};
+
+use crate::model::{Session, Timestamp, TokenDigest};
+
+/// The end of one session, once it comes. Dropping it costs nothing and leaves nothing.
+pub struct Ended {
+    watched: Arc<Watched>,
+    digest: TokenDigest,
+    told: watch::Receiver<bool>,
+}
+
+impl Ended {
+    /// Waits for the end of the session. It may be awaited on any runtime, and again after it has come.
+    pub async fn wait(&mut self) {
+        // An error is a sender that has gone, and it goes only with the session.
+        _ = self.told.wait_for(|over| *over).await;
+    }
+
+    /// Whether it has come.
+    pub fn is_over(&self) -> bool {
+        *self.told.borrow()
+    }
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.watched.leave(&self.digest, &self.told);
+    }
+}
+
+/// The sessions that somebody watches: at most one for each who does.
+#[derive(Default)]
+pub(super) struct Watched {
+    sessions: Mutex<HashMap<TokenDigest, Entry>>,
+    /// Woken when one of them is in doubt.
+    doubts: Notify,
+}
+
+struct Entry {
+    /// Says until when it need not be asked for.
+    session: Arc<Session>,
+    in_doubt: bool,
+    tell: watch::Sender<bool>,
+    watchers: usize,
+}
+
+impl Watched {
+    pub(super) fn watch(self: &Arc<Self>, session: &Arc<Session>) -> Ended {
+        let digest = *session.digest();
+        let mut sessions = self.sessions();
+        let entry = sessions.entry(digest).or_insert_with(|| Entry {
+            session: Arc::clone(session),
+            in_doubt: false,
+            tell: watch::Sender::new(false),
+            watchers: 0,
+        });
+        entry.watchers += 1;
+        let told = entry.tell.subscribe();
+        drop(sessions);
+        Ended { watched: Arc::clone(self), digest, told }
+    }
+
+    /// This one is over.
+    pub(super) fn end(&self, digest: &TokenDigest) {
+        let mut sessions = self.sessions();
+        if let Some(entry) = sessions.remove(digest) {
+            // Under the lock, so that who leaves knows whether the entry is still its own.
+            entry.tell.send_replace(true);
+        }
+    }
+
+    /// This one may be over.
+    pub(super) fn doubt(&self, digest: &TokenDigest) {
+        if let Some(entry) = self.sessions().get_mut(digest) {
+            entry.in_doubt = true;
+            self.doubts.notify_one();
+        }
+    }
+
+    /// Any may be over.
+    pub(super) fn doubt_all(&self) {
+        let mut sessions = self.sessions();
+        sessions.values_mut().for_each(|entry| entry.in_doubt = true);
+        if !sessions.is_empty() {
+            self.doubts.notify_one();
+        }
+    }
+
+    /// Waits until one is in doubt.
+    pub(super) async fn doubted(&self) {
+        self.doubts.notified().await;
+    }
+
+    /// Those that have to be asked for: in doubt, or over by the time as far as it is known.
+    pub(super) fn questions(&self, now: Timestamp) -> Vec<TokenDigest> {
+        let sessions = self.sessions();
+        let open = sessions.iter().filter(|(_, entry)| entry.in_doubt || !entry.session.is_live(now));
+        open.map(|(digest, _)| *digest).collect()
+    }
+
+    /// This one is live, as `session` says.
+    pub(super) fn confirm(&self, session: &Arc<Session>) {
+        if let Some(entry) = self.sessions().get_mut(session.digest()) {
+            entry.session = Arc::clone(session);
+            entry.in_doubt = false;
+        }
+    }
+
+    fn leave(&self, digest: &TokenDigest, told: &watch::Receiver<bool>) {
+        // Where the end has been told the entry has gone, and one that is there now is somebody else's.
+        let mut sessions = self.sessions();
+        if *told.borrow() {
+            return;
+        }
+        if let hash_map::Entry::Occupied(mut entry) = sessions.entry(*digest) {
+            entry.get_mut().watchers -= 1;
+            if entry.get().watchers == 0 {
+                entry.remove();
+            }
+        }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<TokenDigest, Entry>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{AppId, Identity, OpenId, Terms, UserKey, UserTag};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn session(number: u8) -> Arc<Session> {
+        let user = UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse("o1").unwrap() };
+        let terms = Terms { idle: HOUR, lifetime: 10 * HOUR };
+        let (digest, tag) = (TokenDigest::new([number; 32]), UserTag::new([0; 8]));
+        Arc::new(Session::begin(Identity { user, unionid: None }, digest, tag, terms, NOW))
+    }
+
+    #[tokio::test]
+    async fn everybody_who_watches_is_told_and_nothing_is_left() {
+        let (watched, one, other) = (Arc::new(Watched::default()), session(1), session(2));
+        let (mut a, mut b, c) = (watched.watch(&one), watched.watch(&one), watched.watch(&other));
+        assert!(!a.is_over());
+        watched.end(one.digest());
+        a.wait().await;
+        a.wait().await;
+        b.wait().await;
+        assert!(a.is_over() && b.is_over() && !c.is_over());
+        assert_eq!(watched.sessions().len(), 1);
+    }
+
+    #[test]
+    fn who_goes_leaves_nothing_behind_and_takes_nobodys_place() {
+        let (watched, session) = (Arc::new(Watched::default()), session(1));
+        let (first, second) = (watched.watch(&session), watched.watch(&session));
+        drop(first);
+        assert_eq!(watched.sessions().len(), 1);
+        drop(second);
+        assert_eq!(watched.sessions().len(), 0);
+
+        let told = watched.watch(&session);
+        watched.end(session.digest());
+        let late = watched.watch(&session);
+        drop(told);
+        assert_eq!(watched.sessions().len(), 1, "who was told has no part in the later one");
+        drop(late);
+        assert_eq!(watched.sessions().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_doubt_or_ran_out_is_asked_for_until_it_is_confirmed() {
+        let (watched, one, other) = (Arc::new(Watched::default()), session(1), session(2));
+        let _both = [watched.watch(&one), watched.watch(&other)];
+        assert_eq!(watched.questions(NOW), []);
+        watched.doubt(one.digest());
+        watched.doubted().await;
+        assert_eq!(watched.questions(NOW), [*one.digest()]);
+        assert_eq!(watched.questions(NOW + HOUR).len(), 2);
+
+        let used = session(1);
+        used.touch(NOW + HOUR / 2);
+        watched.confirm(&used);
+        assert_eq!(watched.questions(NOW + HOUR), [*other.digest()], "the other copy of it was used");
+        watched.doubt_all();
+        assert_eq!(watched.questions(NOW).len(), 2);
+    }
+}
