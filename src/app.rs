@@ -1,7 +1,5 @@
 //! The only place that wires: a [`Config`] becomes a running gateway.
 
-mod stores;
-
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -21,16 +19,19 @@ use tokio::{runtime, task::JoinHandle, time::timeout};
 use crate::{
     admin::Admin,
     api::Api,
-    config::{Config, sections::LogFormat},
+    config::{
+        Config,
+        sections::{self, LogFormat, NewestSealKey, Seal},
+    },
     gateway::{AccessLog, Body, Conn, Gateway, Snapshot},
     limit::VerifyLimits,
     login::{Issued, Issuing, Login, SessionIssuer},
-    model::{AppId, Clock, Entropy, EntropyError, Identity, Secret, SessionKey, SystemClock, SystemEntropy},
+    model::{AppId, Clock, Entropy, EntropyError, Identity, SealKey, Secret, SessionKey, SystemClock, SystemEntropy},
     proxy::Proxy,
     routing::{Table, UnknownUpstream},
     server::{self, Listener, Options, Running, Service, Stop},
     session::Sessions,
-    store::{KeyFileError, OpenError, RedisError, Store},
+    store::{KeyFileError, Memory, OpenError, RedisError, RedisStore, Sealer, Sqlite, Store, make_key_file},
     telemetry::{Counters, LineWriter, UserTagger},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
     wechat,
@@ -41,6 +42,9 @@ const CONTROL_THREADS: usize = 1;
 
 /// How long a stop waits for the store to take the last uses of sessions.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
+
+/// How long a start waits for Redis. Without it, requests and `/readyz` say that it is away, and it may come later.
+const FOR_REDIS: Duration = Duration::from_secs(3);
 
 /// Connections an operator's listener holds at once.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -174,7 +178,7 @@ impl App {
         let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
         let store = match world.store {
             Some(store) => store,
-            None => stores::open(&config.sessions, &world.entropy, &control.handle)?,
+            None => open_store(&config.sessions, &world.entropy, &control.handle)?,
         };
         let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, &control.handle)?);
 
@@ -294,6 +298,40 @@ fn parts(
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
     Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, routes })
+}
+
+/// Where sessions rest, as the configuration says.
+fn open_store(
+    section: &sections::Sessions,
+    entropy: &Arc<dyn Entropy>,
+    control: &runtime::Handle,
+) -> Result<Arc<dyn Store>, Error> {
+    let (Some(seal), true) = (&section.seal, section.snapshot.is_some() || section.redis.is_some()) else {
+        return Ok(Arc::new(Memory::new()));
+    };
+    let key = seal_key(section, seal, &**entropy)?;
+    let sealer = Arc::new(Sealer::new(&key, &seal.old_keys, Arc::clone(entropy)));
+    if let Some(redis) = &section.redis {
+        let store = RedisStore::open(redis, sealer, Arc::clone(entropy), control).map_err(Error::Redis)?;
+        if !store.wait_until_linked(FOR_REDIS) {
+            tracing::warn!("starting without Redis: no session can be begun or looked up until it answers");
+        }
+        return Ok(Arc::new(store));
+    }
+    match &section.snapshot {
+        Some(snapshot) => Ok(Arc::new(Sqlite::open(&snapshot.path, sealer).map_err(Error::SessionFile)?)),
+        None => Ok(Arc::new(Memory::new())),
+    }
+}
+
+fn seal_key(section: &sections::Sessions, seal: &Seal, entropy: &dyn Entropy) -> Result<SealKey, Error> {
+    match (&seal.key, &section.snapshot) {
+        (NewestSealKey::ToBeMade(path), Some(snapshot)) => {
+            make_key_file(path, &snapshot.path, entropy).map_err(Error::SealKey)
+        }
+        (NewestSealKey::ToBeMade(_), None) => Err(Error::NoSealKey),
+        (NewestSealKey::Given(key), _) => Ok(key.clone()),
+    }
 }
 
 impl Parts {

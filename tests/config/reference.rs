@@ -91,7 +91,8 @@ fn the_section_that_stands_instead_of_others_shows_its_defaults_too() {
     let keys = |wanted: &dyn Fn(&str) -> bool| -> String {
         let shown = reference();
         let mine = shown.iter().filter_map(|(key, shown)| Some((key.strip_prefix(INSTEAD)?.strip_prefix('.')?, shown)));
-        mine.filter(|(key, _)| wanted(key)).map(|(key, shown)| format!("{key} = {}\n", shown.value)).collect()
+        mine.filter(|(key, _)| wanted(key))
+            .fold(String::new(), |text, (key, shown)| text + &format!("{key} = {}\n", shown.value))
     };
     let config = |keys: &str| {
         let seal = "[sessions.seal]\nkey = { env = \"SEAL_KEY\" }\n";

@@ -54,7 +54,7 @@ pub(super) enum Cause {
     #[error("the Redis Cluster does not cover all keys at the moment")]
     Uncovered,
     /// Another server has these keys now, and we don't know that one yet.
-    #[error("the keys have moved to another server")]
+    #[error("another server has the keys (for a Cluster write `cluster` instead of `url`)")]
     Moved,
     /// Some server or other is the one now.
     #[error("the masters have changed")]

@@ -112,6 +112,8 @@ impl Servers {
 
     /// Finds the masters, and has an ear that works on each of them.
     async fn look(&self, topology: &mut Topology, ears: &mut Vec<Ear>) -> Result<(), Cause> {
+        // These first: whom we hear must not depend on how long it takes to find somebody else.
+        self.test(ears).await?;
         match topology.find().await {
             Ok(map) => self.adopt(map, ears),
             Err(why) if topology.may_use_the_last_map() && !self.routes().nodes.is_empty() => {
@@ -121,7 +123,9 @@ impl Servers {
         }
         let routes = self.routes();
         for node in &routes.nodes {
-            self.listen_to(node, ears).await?;
+            if ears.iter().all(|ear| ear.at != node.at) {
+                ears.push(Ear::open(&self.materials.connector, &node.at, &self.link, &self.keys).await?);
+            }
         }
         if !routes.map.whole {
             return Err(Cause::Uncovered);
@@ -135,20 +139,21 @@ impl Servers {
         self.link.restored(ears)
     }
 
-    async fn listen_to(&self, node: &Node, ears: &mut Vec<Ear>) -> Result<(), Cause> {
-        let connector = &self.materials.connector;
-        let Some(at) = ears.iter().position(|ear| ear.at == node.at) else {
-            ears.push(Ear::open(connector, &node.at, &self.link, &self.keys).await?);
-            return Ok(());
-        };
-        let Err(why) = ears[at].test(connector).await else { return Ok(()) };
-        ears.swap_remove(at);
-        self.link.lost(&why);
-        let why = Arc::new(why);
-        if matches!(*why, Cause::NotMaster) {
-            node.renew(&why);
+    /// Drops the ears that hear nothing any more. One is enough to lose the link.
+    async fn test(&self, ears: &mut Vec<Ear>) -> Result<(), Cause> {
+        let mut lost = Ok(());
+        for at in (0..ears.len()).rev() {
+            let Err(why) = ears[at].test(&self.materials.connector).await else { continue };
+            self.link.lost(&why);
+            let gone = ears.swap_remove(at).at;
+            let why = Arc::new(why);
+            // Other connections to the same server will fare no better, and calls on them would find out one by one.
+            if matches!(*why, Cause::NotMaster | Cause::Late) {
+                self.masters().iter().filter(|node| node.at == gone).for_each(|node| node.renew(&why));
+            }
+            lost = Err(Cause::Away(why));
         }
-        Err(Cause::Away(why))
+        lost
     }
 
     /// Takes over a map that differs from the last one. What happened in between may have been missed.

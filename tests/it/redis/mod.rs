@@ -5,6 +5,7 @@ mod away;
 mod cluster;
 mod guarded;
 mod instances;
+mod page;
 mod sentinel;
 mod strange;
 
