@@ -19,7 +19,10 @@ use tokio::{runtime, task::JoinHandle, time::timeout};
 use crate::{
     admin::Admin,
     api::Api,
-    config::{Config, sections::LogFormat},
+    config::{
+        Config,
+        sections::{self, LogFormat, NewestSealKey},
+    },
     gateway::{AccessLog, Body, Conn, Gateway, Snapshot},
     limit::VerifyLimits,
     login::{Issued, Issuing, Login, SessionIssuer},
@@ -28,7 +31,7 @@ use crate::{
     routing::{Table, UnknownUpstream},
     server::{self, Listener, Options, Running, Service, Stop},
     session::Sessions,
-    store::{Memory, Store},
+    store::{KeyFileError, Memory, OpenError, Sealer, Sqlite, Store, make_key_file},
     telemetry::{Counters, LineWriter, UserTagger},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
     wechat,
@@ -93,6 +96,15 @@ pub enum Error {
     /// A route can't be used.
     #[error("the routes can't be used")]
     Routes(#[source] UnknownUpstream),
+    /// The file of sessions can't be used.
+    #[error("no sessions")]
+    Store(#[from] OpenError),
+    /// There is no key for what rests with them, and none can be made.
+    #[error("no key to seal session_keys with")]
+    SealKey(#[from] KeyFileError),
+    /// The configuration has a place for sessions, but no key.
+    #[error("no key to seal session_keys with; write [sessions.seal]")]
+    NoSealKey,
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -158,7 +170,7 @@ impl App {
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
-        let store = world.store.map_or_else(|| open_store(&config), Ok)?;
+        let store = world.store.map_or_else(|| open_store(&config.sessions, &world.entropy), Ok)?;
         let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
@@ -280,9 +292,19 @@ fn parts(
 }
 
 /// Where sessions rest, as the configuration says.
-#[expect(clippy::unnecessary_wraps, reason = "memory is always there; a file or a server may not be")]
-fn open_store(_config: &Config) -> Result<Arc<dyn Store>, Error> {
-    Ok(Arc::new(Memory::new()))
+fn open_store(sessions: &sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<Arc<dyn Store>, Error> {
+    let Some(snapshot) = &sessions.snapshot else { return Ok(Arc::new(Memory::new())) };
+    let seal = sessions.seal.as_ref().ok_or(Error::NoSealKey)?;
+    let key = match &seal.key {
+        NewestSealKey::Given(key) => key.clone(),
+        NewestSealKey::ToBeMade(path) => {
+            let key = make_key_file(path, &snapshot.path, &**entropy)?;
+            tracing::info!(path = %path.display(), "made a key to seal session_keys with; keep it apart from copies of the sessions");
+            key
+        }
+    };
+    let sealer = Sealer::new(&key, &seal.old_keys, Arc::clone(entropy));
+    Ok(Arc::new(Sqlite::open(&snapshot.path, Arc::new(sealer))?))
 }
 
 impl Parts {
