@@ -21,12 +21,12 @@ use crate::{
     api::Api,
     config::{
         Config,
-        sections::{self, LogFormat, NewestSealKey, Seal},
+        sections::{self, LogFormat, NewestSealKey},
     },
     gateway::{AccessLog, Body, Conn, Gateway, Snapshot},
     limit::VerifyLimits,
     login::{Issued, Issuing, Login, SessionIssuer},
-    model::{AppId, Clock, Entropy, EntropyError, Identity, SealKey, Secret, SessionKey, SystemClock, SystemEntropy},
+    model::{AppId, Clock, Entropy, EntropyError, Identity, Secret, SessionKey, SystemClock, SystemEntropy},
     proxy::Proxy,
     routing::{Table, UnknownUpstream},
     server::{self, Listener, Options, Running, Service, Stop},
@@ -96,21 +96,21 @@ pub enum Error {
     /// The client for WeChat's API can't be set up.
     #[error("no client for WeChat's API")]
     WeChat(#[source] wechat::BuildError),
-    /// The file that sessions are to rest in can't be used.
-    #[error("sessions can't be kept")]
-    SessionFile(#[source] OpenError),
-    /// The Redis that sessions are to rest in can't be used, whether it is there or not.
-    #[error("sessions can't be kept")]
-    Redis(#[source] RedisError),
-    /// The key that `session_key`s are to be sealed with can't be made.
-    #[error("there is no key to seal with")]
-    SealKey(#[source] KeyFileError),
-    /// There is a place for sessions and no key for it, which no configuration file comes to.
-    #[error("[sessions.seal] has no key")]
-    NoSealKey,
     /// A route can't be used.
     #[error("the routes can't be used")]
     Routes(#[source] UnknownUpstream),
+    /// The file of sessions can't be used.
+    #[error("no sessions")]
+    Store(#[from] OpenError),
+    /// The Redis for sessions can't be used, whether it is there or not.
+    #[error("no sessions")]
+    Redis(#[from] RedisError),
+    /// There is no key for what rests with them, and none can be made.
+    #[error("no key to seal session_keys with")]
+    SealKey(#[from] KeyFileError),
+    /// The configuration has a place for sessions, but no key.
+    #[error("no key to seal session_keys with; write [sessions.seal]")]
+    NoSealKey,
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -302,36 +302,34 @@ fn parts(
 
 /// Where sessions rest, as the configuration says.
 fn open_store(
-    section: &sections::Sessions,
+    sessions: &sections::Sessions,
     entropy: &Arc<dyn Entropy>,
     control: &runtime::Handle,
 ) -> Result<Arc<dyn Store>, Error> {
-    let (Some(seal), true) = (&section.seal, section.snapshot.is_some() || section.redis.is_some()) else {
-        return Ok(Arc::new(Memory::new()));
-    };
-    let key = seal_key(section, seal, &**entropy)?;
-    let sealer = Arc::new(Sealer::new(&key, &seal.old_keys, Arc::clone(entropy)));
-    if let Some(redis) = &section.redis {
-        let store = RedisStore::open(redis, sealer, Arc::clone(entropy), control).map_err(Error::Redis)?;
-        if !store.wait_until_linked(FOR_REDIS) {
-            tracing::warn!("starting without Redis: no session can be begun or looked up until it answers");
-        }
-        return Ok(Arc::new(store));
+    if let Some(snapshot) = &sessions.snapshot {
+        return Ok(Arc::new(Sqlite::open(&snapshot.path, sealer(sessions, entropy)?)?));
     }
-    match &section.snapshot {
-        Some(snapshot) => Ok(Arc::new(Sqlite::open(&snapshot.path, sealer).map_err(Error::SessionFile)?)),
-        None => Ok(Arc::new(Memory::new())),
+    let Some(redis) = &sessions.redis else { return Ok(Arc::new(Memory::new())) };
+    let store = RedisStore::open(redis, sealer(sessions, entropy)?, Arc::clone(entropy), control)?;
+    if !store.wait_until_linked(FOR_REDIS) {
+        tracing::warn!("starting without Redis: no session can be begun or looked up until it answers");
     }
+    Ok(Arc::new(store))
 }
 
-fn seal_key(section: &sections::Sessions, seal: &Seal, entropy: &dyn Entropy) -> Result<SealKey, Error> {
-    match (&seal.key, &section.snapshot) {
+/// What seals the session_keys that rest there. Only a file's own key can be made here: one for Redis is not ours alone.
+fn sealer(sessions: &sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<Arc<Sealer>, Error> {
+    let seal = sessions.seal.as_ref().ok_or(Error::NoSealKey)?;
+    let key = match (&seal.key, &sessions.snapshot) {
+        (NewestSealKey::Given(key), _) => key.clone(),
         (NewestSealKey::ToBeMade(path), Some(snapshot)) => {
-            make_key_file(path, &snapshot.path, entropy).map_err(Error::SealKey)
+            let key = make_key_file(path, &snapshot.path, &**entropy)?;
+            tracing::info!(path = %path.display(), "made a key to seal session_keys with; keep it apart from copies of the sessions");
+            key
         }
-        (NewestSealKey::ToBeMade(_), None) => Err(Error::NoSealKey),
-        (NewestSealKey::Given(key), _) => Ok(key.clone()),
-    }
+        (NewestSealKey::ToBeMade(_), None) => return Err(Error::NoSealKey),
+    };
+    Ok(Arc::new(Sealer::new(&key, &seal.old_keys, Arc::clone(entropy))))
 }
 
 impl Parts {
