@@ -90,3 +90,37 @@ impl Follow {
         self.0.wait_for(Option::is_some).await.ok()?.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lead<'a>(flights: &'a Flights, digest: &TokenDigest) -> Lead<'a> {
+        match flights.board(digest) {
+            Seat::Lead(lead) => lead,
+            Seat::Follow(_) => unreachable!("somebody leads already"),
+        }
+    }
+
+    fn follow(flights: &Flights, digest: &TokenDigest) -> Follow {
+        match flights.board(digest) {
+            Seat::Follow(follow) => follow,
+            Seat::Lead(_) => unreachable!("nobody leads"),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_after_the_close_is_not_told_what_those_before_hear() {
+        let (flights, digest) = (Flights::new(), TokenDigest::new([7; 32]));
+        let mut first = lead(&flights, &digest);
+        let aboard = follow(&flights, &digest);
+        first.close();
+        let second = lead(&flights, &digest);
+        first.land(&Err(store::Error::Unreadable("on trial")));
+        assert!(matches!(aboard.landed().await, Some(Err(_))));
+        let aboard = follow(&flights, &digest);
+        drop(second);
+        assert!(aboard.landed().await.is_none(), "its leader went away");
+        assert!(flights.0.iter().all(|shard| shard.lock().unwrap().is_empty()), "nothing is left");
+    }
+}

@@ -86,7 +86,8 @@ impl Near {
             }
             Known::Unsure { before } => before,
         };
-        let asked = self.ask(digest, now).await.map_err(Error::StoreUnavailable);
+        // Boxed, so that the many requests that need not ask don't carry the room for it.
+        let asked = Box::pin(self.ask(digest, now)).await.map_err(Error::StoreUnavailable);
         let outcome = match &asked {
             Ok(Some(_)) => &self.counters.lookups_missed,
             Ok(None) if before => &self.counters.lookups_expired,
