@@ -22,6 +22,7 @@ mod limits;
 mod login;
 mod near_cache;
 mod paths;
+mod redis;
 mod sessions;
 mod smoke;
 mod sqlite_file;

@@ -12,6 +12,10 @@ use crate::{
     model::Secret,
 };
 
+/// Where a server listens when nothing is said of it, and where a sentinel does.
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26_379;
+
 /// An address as it stands in the file.
 struct Server {
     endpoint: Endpoint,
@@ -22,7 +26,8 @@ struct Server {
 
 pub(super) fn redis(mut fields: Fields<'_, '_>) -> Option<Redis> {
     let url = url(&mut fields);
-    let (sentinels, cluster) = (servers(&mut fields, "sentinels"), servers(&mut fields, "cluster"));
+    let (sentinels, cluster) =
+        (servers(&mut fields, "sentinels", SENTINEL_PORT), servers(&mut fields, "cluster", PORT));
     let master = fields.text("sentinel_master");
     let sentinel_login = login(&mut fields, "sentinel_username", "sentinel_password");
     one_of_three(&mut fields);
@@ -94,7 +99,7 @@ fn one_of_three(fields: &mut Fields<'_, '_>) {
 
 fn url(fields: &mut Fields<'_, '_>) -> Option<Server> {
     let At { line, value } = fields.text("url")?;
-    match server(value) {
+    match server(value, PORT) {
         Ok(server) => {
             if server.login.password.is_some() {
                 let advice = "a password in the address; better password = { env = \"NAME\" } or { file = \"path\" }";
@@ -117,7 +122,7 @@ fn url(fields: &mut Fields<'_, '_>) -> Option<Server> {
 }
 
 /// The addresses of a list. None in it has a login or a database of its own: all are spoken to alike.
-fn servers(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Vec<Server>> {
+fn servers(fields: &mut Fields<'_, '_>, key: &'static str, port: u16) -> Option<Vec<Server>> {
     let At { line, value: texts } = fields.list(key)?;
     if texts.is_empty() {
         fields.error(line, key, format!("names no server; write {key} = [\"redis://10.0.0.1:6379\"]"));
@@ -125,9 +130,9 @@ fn servers(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Vec<Server>
     }
     let mut servers: Vec<Server> = Vec::new();
     for text in texts {
-        match server(text.value) {
+        match server(text.value, port) {
             Ok(server) if server.login.username.is_some() || server.login.password.is_some() => {
-                fields.error(text.line, key, "has an entry with a user or password in it; write username and password");
+                fields.error(text.line, key, "has an entry with a user or password in it; they have keys of their own");
             }
             Ok(server) if server.database.is_some() => {
                 fields.error(text.line, key, "has an entry with a database in it; there is only database 0 here");
@@ -147,7 +152,7 @@ fn servers(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Vec<Server>
 }
 
 /// The address is not shown where it is refused: it may have a password in it.
-fn server(text: &str) -> Result<Server, &'static str> {
+fn server(text: &str, port: u16) -> Result<Server, &'static str> {
     let url = Url::parse(text).map_err(|_| "is not an address (write redis://127.0.0.1:6379)")?;
     let tls = match url.scheme() {
         "redis" => false,
@@ -174,7 +179,7 @@ fn server(text: &str) -> Result<Server, &'static str> {
     let decoded = |text: &str| percent_decoded(text).ok_or("has a user or password that is not UTF-8 when decoded");
     let username = Some(url.username()).filter(|name| !name.is_empty()).map(decoded).transpose()?;
     let password = url.password().filter(|word| !word.is_empty()).map(decoded).transpose()?.map(Secret::new);
-    match url.port().unwrap_or(6379) {
+    match url.port().unwrap_or(port) {
         0 => Err("has port 0, where nobody listens"),
         port => {
             Ok(Server { endpoint: Endpoint { host, port }, tls, database, login: RedisLogin { username, password } })
@@ -236,7 +241,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (String, u16, bool, Option<u32>) {
-        let server = server(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+        let server = server(text, PORT).map_err(|why| format!("{text}: {why}")).unwrap();
         (server.endpoint.host, server.endpoint.port, server.tls, server.database)
     }
 
@@ -249,11 +254,12 @@ mod tests {
 
     #[test]
     fn a_login_in_an_address_is_decoded_and_not_printed() {
-        let server = server("redis://gate%40way:a+b%2Fc%26@redis").unwrap();
+        let server = server("redis://gate%40way:a+b%2Fc%26@redis", PORT).unwrap();
         assert_eq!(server.login.username.as_deref(), Some("gate@way"));
         assert_eq!(server.login.password.as_ref().map(Secret::expose), Some("a+b/c&"));
         assert!(!format!("{:?}", server.login).contains("a+b"));
-        let nameless = super::server("redis://:word@redis").unwrap();
+        let nameless = super::server("redis://:word@redis", SENTINEL_PORT).unwrap();
         assert!(nameless.login.username.is_none() && nameless.login.password.is_some());
+        assert_eq!(nameless.endpoint.port, 26_379);
     }
 }

@@ -54,7 +54,7 @@ pub(super) enum Cause {
     #[error("the Redis Cluster does not cover all keys at the moment")]
     Uncovered,
     /// Another server has these keys now, and we don't know that one yet.
-    #[error("the keys have moved to another server")]
+    #[error("another server has the keys (for a Cluster write `cluster` instead of `url`)")]
     Moved,
     /// Some server or other is the one now.
     #[error("the masters have changed")]
@@ -126,6 +126,6 @@ fn word(error: &RedisError, kind: Option<ServerErrorKind>) -> String {
         handed_on.into_iter().find(|word| text.split(|c: char| !c.is_ascii_uppercase()).any(|part| part == *word));
     match (kind, within) {
         (Some(ServerErrorKind::ResponseError), Some(word)) => word.to_owned(),
-        _ => code.chars().filter(|c| c.is_ascii_alphanumeric()).take(32).collect(),
+        _ => code.chars().filter(char::is_ascii_alphanumeric).take(32).collect(),
     }
 }

@@ -97,7 +97,7 @@ impl Keys {
         let (tag, rest) = rest.split_at_checked(2)?;
         let hex = rest.strip_prefix(b"}:")?;
         let mut digest = [0; 32];
-        if hex.len() != 2 * digest.len() || !hex.starts_with(tag) {
+        if hex.len() != 2 * digest.len() || !hex.starts_with(tag) || !hex.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }
         for (byte, digits) in digest.iter_mut().zip(hex.chunks_exact(2)) {
@@ -166,7 +166,7 @@ mod tests {
             key.replacen("{00}", "{01}", 1),
             key[..key.len() - 1].to_owned(),
             format!("{key}0"),
-            key[..key.len() - 1].to_owned() + "+",
+            key[..key.len() - 2].to_owned() + "+1",
             String::new(),
         ];
         for other in others {

@@ -100,6 +100,10 @@ impl Link {
         Ok(())
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        self.state().up
+    }
+
     /// Waits on this thread until it is up, and says whether it is.
     pub(super) fn wait_until_up(&self, patience: Duration) -> bool {
         let waited = self.up.wait_timeout_while(self.state(), patience, |state| !state.up);
@@ -198,6 +202,6 @@ fn chain(cause: &Cause) -> String {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("up", &self.up).field("followed", &self.watcher.is_some()).finish()
+        f.debug_struct("State").field("up", &self.up).field("watcher", &self.watcher).finish_non_exhaustive()
     }
 }

@@ -25,6 +25,7 @@ mod node;
 mod records;
 mod scripts;
 mod servers;
+mod survey;
 mod task;
 mod topology;
 
@@ -54,10 +55,6 @@ const IN_FLIGHT: usize = 2048;
 
 /// Uses written down with one question.
 const TOUCHES_AT_ONCE: usize = 256;
-
-/// Looks at each master for a count, and keys looked at with each. What is beyond them is estimated.
-const COUNT_STEPS: usize = 10;
-const COUNT_STEP: usize = 1000;
 
 /// Why a Redis store can't even begin. That no server answers is not among it.
 #[derive(Debug, thiserror::Error)]
@@ -188,12 +185,15 @@ impl Store for RedisStore {
     }
 
     fn end<'a>(&'a self, user: &'a UserKey, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, bool> {
-        let servers = Arc::clone(&self.servers);
+        let (servers, shard) = (Arc::clone(&self.servers), Shard::of_user(user));
+        if shard != Shard::of_session(digest) {
+            return Box::pin(async { Ok(false) }); // It is somebody else's.
+        }
         let keys = &servers.keys;
         let names = [&keys.session(digest), &keys.user(user), &keys.session_key(user)];
         let mut script = servers.scripts.end.on(&names.map(String::as_str));
-        script.arg(digest.as_bytes()).arg(now.as_millis());
-        let (shard, wait) = (Shard::of_user(user), self.wait());
+        script.arg(digest.as_bytes()).arg(now.as_millis()).arg(records::owner(user));
+        let wait = self.wait();
         self.run(async move { Ok(Self::change(&servers, shard, script, wait).await? == Value::Int(1)) })
     }
 
@@ -227,7 +227,7 @@ impl Store for RedisStore {
         self.run(async move {
             match servers.call_master(shard, script).await.map_err(Cause::into_error)? {
                 Value::Nil => Ok(None),
-                Value::BulkString(sealed) => Ok(Some(sealer.open_session_key(&user, &sealed)?)),
+                Value::BulkString(kept) => Ok(Some(sealer.open_session_key(&user, &kept)?)),
                 _ => Err(Error::Unreadable("a session_key")),
             }
         })
@@ -250,15 +250,17 @@ impl Store for RedisStore {
         })
     }
 
-    /// None: what several instances share is not read through by each of them that starts. Sessions come on demand.
-    fn recent(&self, _limit: usize, _now: Timestamp) -> Answer<'_, Vec<Arc<Session>>> {
-        Box::pin(async { Ok(Vec::new()) })
+    /// Of ten thousand keys on each master, where there are more: what several instances share is not read through by each
+    /// of them that starts.
+    fn recent(&self, limit: usize, now: Timestamp) -> Answer<'_, Vec<Arc<Session>>> {
+        let servers = Arc::clone(&self.servers);
+        self.run(async move { survey::recent(&servers, limit, now).await })
     }
 
     /// Exact up to ten thousand keys on each master. Beyond, so many are looked at, and the others taken to be like them.
     fn count(&self) -> Answer<'_, u64> {
         let servers = Arc::clone(&self.servers);
-        self.run(async move { servers.count(COUNT_STEPS, COUNT_STEP).await.map_err(Cause::into_error) })
+        self.run(async move { survey::count(&servers).await })
     }
 
     /// Nothing: Redis removes by itself what has run out.

@@ -81,6 +81,12 @@ impl Node {
         Ok(Reply::Done(done))
     }
 
+    /// Why no call can be made at the moment, if none can.
+    pub(super) fn why_no_call(&self) -> Option<Cause> {
+        let waits = self.waits.as_ref().and_then(|lanes| lanes.next().err());
+        self.calls.next().err().or(waits)
+    }
+
     /// Takes all connections down: they may be to a server that is no master any more.
     pub(super) fn renew(&self, why: &Arc<Cause>) {
         self.calls.0.iter().chain(self.waits.iter().flat_map(|lanes| &lanes.0)).for_each(|lane| lane.renew(why));

@@ -19,20 +19,30 @@ const VERSION: u8 = 1;
 /// The record of a session as it stands.
 pub(super) fn encode(session: &Session) -> Vec<u8> {
     let Identity { user, unionid } = session.identity();
-    let ids = [user.app.as_str().as_bytes(), user.openid.as_bytes(), unionid.as_ref().map_or(&[], |id| id.as_bytes())];
-    let mut record = Vec::with_capacity(32 + ids.iter().map(|id| id.len()).sum::<usize>());
+    let mut record = Vec::with_capacity(96);
     record.push(VERSION);
     record.extend(session.created_at().as_millis().to_be_bytes());
     for duration in [session.last_seen().since(session.created_at()), session.idle(), session.lifetime()] {
         record.extend(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX).to_be_bytes());
     }
     record.extend(session.tag().as_bytes());
-    for id in ids {
-        // Ids are at most 128 bytes long; one that is not would be unreadable, and no other id for it.
-        record.push(u8::try_from(id.len()).unwrap_or(u8::MAX));
-        record.extend(id);
-    }
+    record.extend(owner(user));
+    put_id(&mut record, unionid.as_ref().map_or(&[], |id| id.as_bytes()));
     record
+}
+
+/// The part of a record that says whose the session is.
+pub(super) fn owner(user: &UserKey) -> Vec<u8> {
+    let mut part = Vec::with_capacity(64);
+    put_id(&mut part, user.app.as_str().as_bytes());
+    put_id(&mut part, user.openid.as_bytes());
+    part
+}
+
+fn put_id(record: &mut Vec<u8>, id: &[u8]) {
+    // Ids are at most 128 bytes long; one that was not would be unreadable, and never another id.
+    record.push(u8::try_from(id.len()).unwrap_or(u8::MAX));
+    record.extend(id);
 }
 
 /// The session that [`encode`] made this of. None for anything else.

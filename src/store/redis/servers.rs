@@ -112,6 +112,8 @@ impl Servers {
 
     /// Finds the masters, and has an ear that works on each of them.
     async fn look(&self, topology: &mut Topology, ears: &mut Vec<Ear>) -> Result<(), Cause> {
+        // These first: whom we hear must not depend on how long it takes to find somebody else.
+        self.test(ears).await?;
         match topology.find().await {
             Ok(map) => self.adopt(map, ears),
             Err(why) if topology.may_use_the_last_map() && !self.routes().nodes.is_empty() => {
@@ -121,28 +123,37 @@ impl Servers {
         }
         let routes = self.routes();
         for node in &routes.nodes {
-            self.listen_to(node, ears).await?;
+            if ears.iter().all(|ear| ear.at != node.at) {
+                ears.push(Ear::open(&self.materials.connector, &node.at, &self.link, &self.keys).await?);
+            }
         }
         if !routes.map.whole {
             return Err(Cause::Uncovered);
         }
+        // Who is told that all is well wants to ask something.
+        if !self.link.is_up()
+            && let Some(why) = routes.nodes.iter().find_map(|node| node.why_no_call())
+        {
+            return Err(why);
+        }
         self.link.restored(ears)
     }
 
-    async fn listen_to(&self, node: &Node, ears: &mut Vec<Ear>) -> Result<(), Cause> {
-        let connector = &self.materials.connector;
-        let Some(at) = ears.iter().position(|ear| ear.at == node.at) else {
-            ears.push(Ear::open(connector, &node.at, &self.link, &self.keys).await?);
-            return Ok(());
-        };
-        let Err(why) = ears[at].test(connector).await else { return Ok(()) };
-        ears.swap_remove(at);
-        self.link.lost(&why);
-        let why = Arc::new(why);
-        if matches!(*why, Cause::NotMaster) {
-            node.renew(&why);
+    /// Drops the ears that hear nothing any more. One is enough to lose the link.
+    async fn test(&self, ears: &mut Vec<Ear>) -> Result<(), Cause> {
+        let mut lost = Ok(());
+        for at in (0..ears.len()).rev() {
+            let Err(why) = ears[at].test(&self.materials.connector).await else { continue };
+            self.link.lost(&why);
+            let gone = ears.swap_remove(at).at;
+            let why = Arc::new(why);
+            // Other connections to the same server will fare no better, and calls on them would find out one by one.
+            if matches!(*why, Cause::NotMaster | Cause::Late) {
+                self.masters().iter().filter(|node| node.at == gone).for_each(|node| node.renew(&why));
+            }
+            lost = Err(Cause::Away(why));
         }
-        Err(Cause::Away(why))
+        lost
     }
 
     /// Takes over a map that differs from the last one. What happened in between may have been missed.
@@ -179,40 +190,14 @@ impl Servers {
             return Err(routes.nobody());
         }
         for node in &routes.nodes {
-            let answers = self.one_by_one(node, redis::cmd("ROLE")).await?;
+            let answers = self.ask_one(node, redis::cmd("ROLE")).await?;
             says_master(&answers)?;
         }
         Ok(())
     }
 
-    /// About how many sessions there are: of the first so many keys of each master as many as there are, and of the others
-    /// the same share.
-    pub(super) async fn count(&self, steps: usize, step: usize) -> Result<u64, Cause> {
-        let mut sum = 0;
-        for node in self.masters() {
-            let (mut cursor, mut looked_at, mut sessions) = (0, 0_u64, 0_u64);
-            for _ in 0..steps {
-                let scan = redis::cmd("SCAN").arg(cursor).arg("COUNT").arg(step).take();
-                let (next, keys): (u64, Vec<Vec<u8>>) =
-                    redis::from_redis_value(self.one_by_one(&node, scan).await?).map_err(|_| Cause::Odd("SCAN"))?;
-                looked_at += keys.len() as u64;
-                sessions += keys.iter().filter(|key| self.keys.digest_in(key).is_some()).count() as u64;
-                cursor = next;
-                if cursor == 0 {
-                    break;
-                }
-            }
-            if cursor != 0 && looked_at > 0 {
-                let all: u64 = redis::from_redis_value(self.one_by_one(&node, redis::cmd("DBSIZE")).await?)
-                    .map_err(|_| Cause::Odd("DBSIZE"))?;
-                sessions = sessions.saturating_mul(all) / looked_at;
-            }
-            sum += sessions;
-        }
-        Ok(sum)
-    }
-
-    async fn one_by_one(&self, node: &Node, cmd: Cmd) -> Result<Value, Cause> {
+    /// The answer of this one.
+    pub(super) async fn ask_one(&self, node: &Node, cmd: Cmd) -> Result<Value, Cause> {
         match node.ask(&[cmd], Manner::Plain, false, &self.scripts).await? {
             Reply::Done(mut answers) => answers.pop().ok_or(Cause::Odd("a pipeline")),
             Reply::Elsewhere { .. } => Err(Cause::Moved),
