@@ -66,7 +66,8 @@ fn main() -> anyhow::Result<()> {
         for clients in [1, 64, 1000] {
             logins(&store, &world, clients, args.round).await?;
         }
-        anyhow::Ok(drop(store))
+        drop(store);
+        anyhow::Ok(())
     })?;
 
     let sessions = world.next.load(Ordering::Relaxed);
