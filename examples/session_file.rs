@@ -66,7 +66,6 @@ fn main() -> anyhow::Result<()> {
         for clients in [1, 64, 1000] {
             logins(&store, &world, clients, args.round).await?;
         }
-        drop(store);
         anyhow::Ok(())
     })?;
 
@@ -76,7 +75,7 @@ fn main() -> anyhow::Result<()> {
     let begun = Instant::now();
     let store = open()?;
     println!("opened in {:?}", begun.elapsed());
-    runtime.block_on(look_ups(&store, &world, &path))
+    runtime.block_on(look_ups(&Arc::new(store), &world, &path))
 }
 
 /// Sessions that are told apart by their number.
@@ -164,25 +163,43 @@ async fn fill(store: &Arc<Sqlite>, world: &Arc<World>, until: u32) -> anyhow::Re
 }
 
 /// Sessions drawn at random, one after the other, as a cache would ask for them.
-async fn look_ups(store: &Sqlite, world: &World, path: &Path) -> anyhow::Result<()> {
-    let sessions = world.next.load(Ordering::Relaxed);
+async fn look_ups(store: &Arc<Sqlite>, world: &Arc<World>, path: &Path) -> anyhow::Result<()> {
     // So that the file is in the system's cache, and only there.
     fs::read(path)?;
     let mut took = Vec::new();
     for _ in 0..LOOK_UPS {
-        let mut random = [0; 4];
-        SystemEntropy.fill(&mut random)?;
-        let digest = digest(u32::from_le_bytes(random) % sessions);
         let asked = Instant::now();
-        let found = store.load(&digest, world.now).await?;
+        look_up(store, world).await?;
         took.push(asked.elapsed());
-        anyhow::ensure!(found.is_some(), "a session is missing");
     }
     let [p50, p99, longest] = percentiles(took);
     println!("a look-up takes {p50:.1?}, p99 {p99:.1?}, at most {longest:.1?}, with two hand-overs between threads");
     let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let (store, world) = (Arc::clone(store), Arc::clone(world));
+        tasks.spawn(async move {
+            for _ in 0..LOOK_UPS / 64 {
+                look_up(&store, &world).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(client) = tasks.join_next().await {
+        client??;
+    }
+    println!("{:.1?} each when 64 are wanted at once", begun.elapsed() / LOOK_UPS);
+    let begun = Instant::now();
     let recent = store.recent(100_000, world.now).await?.len();
     println!("the {recent} most recent read in {:?}", begun.elapsed());
+    Ok(())
+}
+
+async fn look_up(store: &Sqlite, world: &World) -> anyhow::Result<()> {
+    let mut random = [0; 4];
+    SystemEntropy.fill(&mut random)?;
+    let digest = digest(u32::from_le_bytes(random) % world.next.load(Ordering::Relaxed));
+    anyhow::ensure!(store.load(&digest, world.now).await?.is_some(), "a session is missing");
     Ok(())
 }
 

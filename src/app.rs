@@ -317,8 +317,7 @@ fn open_store(
     Ok(Arc::new(store))
 }
 
-/// What seals each `session_key` that rests there. Only a file's own key can be made here: one for Redis is not ours
-/// alone.
+/// What seals the `session_key`s that rest there. Only a file's own key can be made here: one for Redis is not ours alone.
 fn sealer(sessions: &sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<Arc<Sealer>, Error> {
     let seal = sessions.seal.as_ref().ok_or(Error::NoSealKey)?;
     let key = match (&seal.key, &sessions.snapshot) {

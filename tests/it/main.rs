@@ -11,6 +11,7 @@ mod support;
 mod access_log;
 mod admin;
 mod connections;
+mod disk;
 mod drain;
 mod errors;
 mod forward;

@@ -40,14 +40,14 @@ pub(super) fn places(sessions: &mut Fields<'_, '_>) -> Places {
         let advice = "without [sessions.snapshot] or [sessions.redis] nothing rests that would have to be sealed";
         sessions.warn(line, "seal", advice);
     }
-    Places { snapshot: path.map(|path| Snapshot { path: path.seen_from_here }), redis, seal }
+    Places { snapshot: path.map(|path| Snapshot { path: path.from_here }), redis, seal }
 }
 
 /// The path of the snapshot, as it stands in the file and from where wxgate runs.
 struct Place<'t> {
     line: usize,
     text: &'t str,
-    seen_from_here: PathBuf,
+    from_here: PathBuf,
 }
 
 fn path<'t>(fields: &mut Fields<'_, 't>) -> Option<Place<'t>> {
@@ -61,8 +61,8 @@ fn path<'t>(fields: &mut Fields<'_, 't>) -> Option<Place<'t>> {
         fields.error(path.line, "path", "is not the path of a file");
         return None;
     }
-    let At { line, value: place } = fields.place(&path);
-    Some(Place { line, text: path.value, seen_from_here: place })
+    let At { line, value: from_here } = fields.place(&path);
+    Some(Place { line, text: path.value, from_here })
 }
 
 fn seal(mut fields: Fields<'_, '_>, snapshot: Option<&Place<'_>>, redis: bool) -> Option<Seal> {
