@@ -19,7 +19,10 @@ use tokio::{runtime, task::JoinHandle, time::timeout};
 use crate::{
     admin::Admin,
     api::Api,
-    config::{Config, sections::LogFormat},
+    config::{
+        Config,
+        sections::{self, LogFormat, NewestSealKey},
+    },
     gateway::{AccessLog, Body, Conn, Gateway, Snapshot},
     limit::VerifyLimits,
     login::{Issued, Issuing, Login, SessionIssuer},
@@ -28,7 +31,7 @@ use crate::{
     routing::{Table, UnknownUpstream},
     server::{self, Listener, Options, Running, Service, Stop},
     session::Sessions,
-    store::{Memory, Store},
+    store::{KeyFileError, Memory, OpenError, RedisError, RedisStore, Sealer, Sqlite, Store, make_key_file},
     telemetry::{Counters, LineWriter, UserTagger},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
     wechat,
@@ -39,6 +42,9 @@ const CONTROL_THREADS: usize = 1;
 
 /// How long a stop waits for the store to take the last uses of sessions.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
+
+/// How long a start waits for Redis. Without it, requests and `/readyz` say that it is away, and it may come later.
+const FOR_REDIS: Duration = Duration::from_secs(3);
 
 /// Connections an operator's listener holds at once.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -93,6 +99,18 @@ pub enum Error {
     /// A route can't be used.
     #[error("the routes can't be used")]
     Routes(#[source] UnknownUpstream),
+    /// The file of sessions can't be used.
+    #[error("no sessions")]
+    Store(#[from] OpenError),
+    /// The Redis for sessions can't be used, whether it is there or not.
+    #[error("no sessions")]
+    Redis(#[from] RedisError),
+    /// There is no key for what rests with them, and none can be made.
+    #[error("no key to seal session_keys with")]
+    SealKey(#[from] KeyFileError),
+    /// The configuration has a place for sessions, but no key.
+    #[error("no key to seal session_keys with; write [sessions.seal]")]
+    NoSealKey,
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -158,7 +176,10 @@ impl App {
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
-        let store = world.store.map_or_else(|| open_store(&config), Ok)?;
+        let store = match world.store {
+            Some(store) => store,
+            None => open_store(&config.sessions, &world.entropy, &control.handle)?,
+        };
         let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
@@ -280,9 +301,35 @@ fn parts(
 }
 
 /// Where sessions rest, as the configuration says.
-#[expect(clippy::unnecessary_wraps, reason = "memory is always there; a file or a server may not be")]
-fn open_store(_config: &Config) -> Result<Arc<dyn Store>, Error> {
-    Ok(Arc::new(Memory::new()))
+fn open_store(
+    sessions: &sections::Sessions,
+    entropy: &Arc<dyn Entropy>,
+    control: &runtime::Handle,
+) -> Result<Arc<dyn Store>, Error> {
+    if let Some(snapshot) = &sessions.snapshot {
+        return Ok(Arc::new(Sqlite::open(&snapshot.path, sealer(sessions, entropy)?)?));
+    }
+    let Some(redis) = &sessions.redis else { return Ok(Arc::new(Memory::new())) };
+    let store = RedisStore::open(redis, sealer(sessions, entropy)?, Arc::clone(entropy), control)?;
+    if !store.wait_until_linked(FOR_REDIS) {
+        tracing::warn!("starting without Redis: no session can be begun or looked up until it answers");
+    }
+    Ok(Arc::new(store))
+}
+
+/// What seals the `session_key`s that rest there. Only a file's own key can be made here: one for Redis is not ours alone.
+fn sealer(sessions: &sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<Arc<Sealer>, Error> {
+    let seal = sessions.seal.as_ref().ok_or(Error::NoSealKey)?;
+    let key = match (&seal.key, &sessions.snapshot) {
+        (NewestSealKey::Given(key), _) => key.clone(),
+        (NewestSealKey::ToBeMade(path), Some(snapshot)) => {
+            let key = make_key_file(path, &snapshot.path, &**entropy)?;
+            tracing::info!(path = %path.display(), "made a key to seal session_keys with; keep it apart from copies of the sessions");
+            key
+        }
+        (NewestSealKey::ToBeMade(_), None) => return Err(Error::NoSealKey),
+    };
+    Ok(Arc::new(Sealer::new(&key, &seal.old_keys, Arc::clone(entropy))))
 }
 
 impl Parts {

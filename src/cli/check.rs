@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::config::{
     Config, Loaded, load,
-    sections::{AuthRule, HostPattern, Rate, Route, Upstream},
+    sections::{AuthRule, HostPattern, NewestSealKey, Rate, Route, Sessions, Upstream},
 };
 
 /// `check` takes nothing but `--config`.
@@ -73,7 +73,7 @@ fn sessions_and_limits(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     };
     let (idle, lifetime) = (time(sessions.idle), time(sessions.lifetime));
     writeln!(out, "\nsessions   end {idle} after their last use, {lifetime} after login; {per_user}")?;
-    writeln!(out, "           {} of them in memory; a restart ends all", sessions.capacity)?;
+    writeln!(out, "           {} of them in memory; {}", sessions.capacity, rest(sessions))?;
     let rate = rate(limits.verify_per_ip);
     writeln!(out, "logins     {rate} from one address, {} at once", limits.verify_in_flight)?;
     let connections = server.max_connections;
@@ -84,6 +84,21 @@ fn sessions_and_limits(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let proxies: Vec<String> = server.trusted_proxies.iter().map(ToString::to_string).collect();
     let believed = if proxies.is_empty() { "nobody".to_owned() } else { proxies.join(", ") };
     writeln!(out, "believes   the X-Forwarded-For of {believed}")
+}
+
+/// Where sessions are kept beyond memory.
+fn rest(sessions: &Sessions) -> String {
+    let key = match sessions.seal.as_ref().map(|seal| &seal.key) {
+        Some(NewestSealKey::ToBeMade(path)) => format!("the key {} that the first start makes", path.display()),
+        _ => "the key of [sessions.seal]".to_owned(),
+    };
+    match (&sessions.snapshot, &sessions.redis) {
+        (Some(snapshot), _) => {
+            format!("all of them in {}\n           and their session_keys sealed with {key}", snapshot.path.display())
+        }
+        (None, Some(_)) => format!("all of them in Redis\n           and their session_keys sealed with {key}"),
+        (None, None) => "a restart ends all".to_owned(),
+    }
 }
 
 fn identity(out: &mut dyn Write, config: &Config) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
 };
 
 use anyhow::Context;
@@ -38,12 +39,13 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let stop = server::stop_signals().context("can't listen for signals")?;
         let echo = Echo::start(free_port())?;
-        let config = demo_config("http://127.0.0.1:9", echo.addr())?;
+        let folder = tempfile::Builder::new().prefix("wxgate-demo-").tempdir().context("no folder for sessions")?;
+        let config = demo_config("http://127.0.0.1:9", echo.addr(), folder.path())?;
         let app = &config.apps[0];
         let options = Options::on_free_port().with_app(app.app_id.as_str(), app.secret.expose());
         let wechat = Simulator::start(Options { minute_quota: 0, ..options })?;
         let app_id = app.app_id.to_string();
-        let config = demo_config(&wechat.api_base(), echo.addr())?;
+        let config = demo_config(&wechat.api_base(), echo.addr(), folder.path())?;
         telemetry::init_logs(&config.log)?;
         let gateway = start(&config, args.port)?;
         wechat.knows(CODE, &app_id, OPENID);
@@ -58,11 +60,13 @@ fn free_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
-/// The embedded configuration with these addresses filled in, through the same parser as any other.
-fn demo_config(api_base: &str, echo: SocketAddr) -> anyhow::Result<Config> {
-    let text = CONFIG.replace("{API_BASE}", api_base).replace("{ECHO}", &echo.to_string());
+/// The embedded configuration with these filled in, through the same parser as any other.
+fn demo_config(api_base: &str, echo: SocketAddr, folder: &Path) -> anyhow::Result<Config> {
+    let folder = folder.to_str().context("the system's folder for temporary files has a name that is no text")?;
+    let text = CONFIG.replace("{API_BASE}", api_base).replace("{ECHO}", &echo.to_string()).replace("{FOLDER}", folder);
     let nothing = |_: &str| None;
-    let no_file = |_: &std::path::Path| Err(io::Error::from(io::ErrorKind::Unsupported));
+    // The key that seals is not there yet either: the start makes it.
+    let no_file = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
     match config::parse(&text, "demo.toml", &nothing, &no_file) {
         Ok(loaded) => Ok(loaded.config),
         Err(errors) => anyhow::bail!("the demo's own configuration is wrong: {errors}"),
@@ -111,7 +115,9 @@ mod tests {
 
     #[test]
     fn the_embedded_configuration_is_valid() {
-        let config = demo_config("http://127.0.0.1:1", SocketAddr::from((Ipv4Addr::LOCALHOST, 2))).unwrap();
+        let echo = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
+        let config = demo_config("http://127.0.0.1:1", echo, Path::new("/a/folder")).unwrap();
+        assert_eq!(config.sessions.snapshot.unwrap().path, Path::new("/a/folder/wxgate.db"));
         assert_eq!(config.apps.len(), 1);
         assert!(config.server.listen.iter().all(|addr| addr.ip().is_loopback()));
     }

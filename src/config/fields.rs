@@ -92,6 +92,11 @@ impl<'w, 't> Fields<'w, 't> {
         self.find(key).map(|at| at.line)
     }
 
+    /// Whether the file has this table.
+    pub(super) fn given(&self) -> bool {
+        self.table.is_some()
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.find(key).is_some()
     }
@@ -138,7 +143,8 @@ impl<'w, 't> Fields<'w, 't> {
             }
             None => (1, None),
         };
-        Fields::new(self.walk, name.to_owned(), line, table)
+        let path = self.path(name);
+        Fields::new(self.walk, path, line, table)
     }
 
     /// The tables of a list of them: `[[name]]`, each with its line.

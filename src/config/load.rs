@@ -99,6 +99,10 @@ impl Outside for Machine {
         fs::read_to_string(self.folder.join(path))
     }
 
+    fn place(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
     #[cfg(unix)]
     fn open_to_others(&self, path: &Path) -> bool {
         use std::os::unix::fs::MetadataExt;
@@ -118,6 +122,10 @@ impl Outside for Given<'_> {
 
     fn file(&self, path: &Path) -> io::Result<String> {
         (self.read_file)(path)
+    }
+
+    fn place(&self, path: &Path) -> PathBuf {
+        path.to_owned()
     }
 
     fn open_to_others(&self, _path: &Path) -> bool {

@@ -1,6 +1,9 @@
 //! What a configuration draws in from outside its file: the environment and other files. Secrets come this way.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use toml::de::DeValue;
 
@@ -13,25 +16,75 @@ pub(super) trait Outside {
     fn variable(&self, name: &str) -> Option<String>;
     /// The text of a file; a relative path starts at the configuration's own folder.
     fn file(&self, path: &Path) -> io::Result<String>;
+    /// Where a path leads that starts at the configuration's own folder.
+    fn place(&self, path: &Path) -> PathBuf;
     /// Whether others than the file's owner may read it.
     fn open_to_others(&self, path: &Path) -> bool;
 }
 
-impl Fields<'_, '_> {
+/// What a secret's place turned out to hold.
+pub(super) enum Kept {
+    /// The secret.
+    Secret(Secret),
+    /// A file that isn't there, and what the system says of it.
+    NoFile(PathBuf, io::Error),
+}
+
+impl<'t> Fields<'_, 't> {
     /// A secret: `{ env = "NAME" }`, `{ file = "path" }`, or, with a warning, the text itself.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<At<Secret>> {
+        let At { line, value } = self.secret_or_no_file(key)?;
+        match value {
+            Kept::Secret(value) => Some(At { line, value }),
+            Kept::NoFile(path, error) => {
+                self.error(line, &format!("{key}.file"), unreadable(&path, &error));
+                None
+            }
+        }
+    }
+
+    /// The same where the file may be missing.
+    pub(super) fn secret_or_no_file(&mut self, key: &'static str) -> Option<At<Kept>> {
         let At { line, value } = self.take(key)?;
-        let text = match value {
+        Some(At { line, value: self.kept(key, line, value)? })
+    }
+
+    /// A list of secrets.
+    pub(super) fn secrets(&mut self, key: &'static str) -> Vec<At<Secret>> {
+        let Some(At { line, value }) = self.take(key) else { return Vec::new() };
+        let DeValue::Array(items) = value else {
+            self.error(line, key, format!("must be a list of secrets, not {}", kind(value)));
+            return Vec::new();
+        };
+        let mut secrets = Vec::new();
+        for item in items {
+            let line = self.walk.line_of(item.span().start);
+            match self.kept(key, line, item.get_ref()) {
+                Some(Kept::Secret(value)) => secrets.push(At { line, value }),
+                Some(Kept::NoFile(path, error)) => self.error(line, &format!("{key}.file"), unreadable(&path, &error)),
+                None => {}
+            }
+        }
+        secrets
+    }
+
+    /// A path of the file system, from where wxgate runs.
+    pub(super) fn place(&mut self, path: &At<&str>) -> At<PathBuf> {
+        At { line: path.line, value: self.walk.outside.place(Path::new(path.value)) }
+    }
+
+    fn kept(&mut self, key: &'static str, line: usize, value: &'t DeValue<'t>) -> Option<Kept> {
+        let kept = match value {
             DeValue::Table(table) => {
                 let mut source = self.inline(key, line, table);
-                let text = from_source(&mut source);
+                let kept = from_source(&mut source);
                 source.finish();
-                text?
+                kept?
             }
             DeValue::String(literal) => {
                 let advice = "a secret written into the file; better { env = \"NAME\" } or { file = \"path\" }";
                 self.warn(line, key, advice);
-                literal.clone().into_owned()
+                Kept::Secret(Secret::new(literal.clone().into_owned()))
             }
             other => {
                 let wanted = "must be { env = \"NAME\" } or { file = \"path\" }";
@@ -39,15 +92,17 @@ impl Fields<'_, '_> {
                 return None;
             }
         };
-        if let Err(why) = plausible(&text) {
+        if let Kept::Secret(secret) = &kept
+            && let Err(why) = plausible(secret.expose())
+        {
             self.error(line, key, why);
             return None;
         }
-        Some(At { line, value: Secret::new(text) })
+        Some(kept)
     }
 }
 
-fn from_source(source: &mut Fields<'_, '_>) -> Option<String> {
+fn from_source(source: &mut Fields<'_, '_>) -> Option<Kept> {
     let (env, file) = (source.text("env"), source.text("file"));
     match (env, file) {
         (Some(name), None) => {
@@ -55,7 +110,7 @@ fn from_source(source: &mut Fields<'_, '_>) -> Option<String> {
             if value.is_none() {
                 source.error(name.line, "env", format!("the environment variable {} is not set", quoted(name.value)));
             }
-            value
+            value.map(|value| Kept::Secret(Secret::new(value)))
         }
         (None, Some(path)) => from_file(source, &path),
         (Some(_), Some(At { line, .. })) => {
@@ -72,23 +127,30 @@ fn from_source(source: &mut Fields<'_, '_>) -> Option<String> {
     }
 }
 
-fn from_file(source: &mut Fields<'_, '_>, path: &At<&str>) -> Option<String> {
+/// The secret in a file, as [`Outside::file`] finds it.
+pub(super) fn from_file(source: &mut Fields<'_, '_>, path: &At<&str>) -> Option<Kept> {
     let outside = source.walk.outside;
-    match outside.file(Path::new(path.value)) {
+    let place = Path::new(path.value);
+    match outside.file(place) {
         Ok(mut text) => {
-            if outside.open_to_others(Path::new(path.value)) {
+            if outside.open_to_others(place) {
                 let advice = format!("{} can be read by others; chmod 600 keeps it to its owner", quoted(path.value));
                 source.warn(path.line, "file", advice);
             }
             let line = text.strip_suffix('\n').unwrap_or(&text);
             text.truncate(line.strip_suffix('\r').unwrap_or(line).len());
-            Some(text)
+            Some(Kept::Secret(Secret::new(text)))
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Kept::NoFile(place.to_owned(), error)),
         Err(error) => {
-            source.error(path.line, "file", format!("{} cannot be read: {error}", quoted(path.value)));
+            source.error(path.line, "file", unreadable(place, &error));
             None
         }
     }
+}
+
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("{} cannot be read: {error}", quoted(&path.to_string_lossy()))
 }
 
 /// White space around a secret is a slip of whoever stored it, and one that WeChat would report as a wrong secret.

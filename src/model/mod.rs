@@ -6,6 +6,7 @@ mod clock;
 mod entropy;
 mod identity;
 mod ids;
+mod seal_key;
 mod secret;
 mod session;
 
@@ -13,5 +14,6 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use identity::{Identity, UserKey};
 pub use ids::{AppId, InvalidId, OpenId, UnionId};
+pub use seal_key::{InvalidSealKey, SealKey};
 pub use secret::{AppSecret, LoginCode, Secret, SessionKey};
 pub use session::{Session, Terms, TokenDigest, UserTag};

@@ -19,14 +19,22 @@
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
 
 mod error;
+mod key_file;
 mod memory;
+mod redis;
+mod seal;
+mod sqlite;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
+pub use key_file::{KeyFileError, make_key_file};
 pub use memory::Memory;
+pub use redis::{RedisError, RedisStore};
+pub use seal::{SealError, Sealer};
+pub use sqlite::{OpenError, Sqlite};
 
 /// An answer under way. It may be awaited on any runtime.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

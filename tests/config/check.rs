@@ -6,13 +6,14 @@ use std::{
     process::{Command, Output},
 };
 
-use super::support::{MARK, MINIMAL, root};
+use super::support::{MARK, MINIMAL, SEAL_KEY, root};
 
 #[test]
 fn check_says_what_the_gateway_would_do() {
     let folder = folder("check_says");
     fs::create_dir(folder.join("secrets")).unwrap();
     fs::write(folder.join("secrets/app"), "hunter2-from-a-file\n").unwrap();
+    fs::write(folder.join("secrets/old_seal"), SEAL_KEY.replacen('h', "H", 1)).unwrap();
     let config = folder.join("gateway.toml");
     fs::copy(root().join("tests/config/valid/everything.toml"), &config).unwrap();
 
@@ -105,6 +106,7 @@ fn wxgate() -> Command {
     for name in ["WX_APP_SECRET", "ADMIN_TOKEN", "LOG_KEY"] {
         command.env(name, format!("hunter2-for-{name}"));
     }
+    command.env("SEAL_KEY", SEAL_KEY);
     command
 }
 

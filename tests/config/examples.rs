@@ -1,13 +1,19 @@
 //! `valid/*.toml` load; `invalid/*.toml` are refused in exactly the words of the `.txt` beside each.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, time::Duration};
 
-use wxgate::config::{
-    Config,
-    sections::{AuthRule, HostPattern, LogFormat, LogLevel, UnderscoreHeaders},
+use wxgate::{
+    config::{
+        Config,
+        sections::{
+            AuthRule, Endpoint, HostPattern, LogFormat, LogLevel, NewestSealKey, Redis, RedisServers, Seal,
+            UnderscoreHeaders,
+        },
+    },
+    model::{SealKey, Secret},
 };
 
-use super::support::{MARK, MINIMAL, examples, read};
+use super::support::{MARK, MINIMAL, SEAL_KEY, examples, read};
 
 #[test]
 fn an_invalid_file_is_refused_in_the_words_beside_it() {
@@ -98,6 +104,10 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!((wechat.timeout, wechat.replay_window), (Duration::from_millis(2500), secs(3)));
     assert_eq!((sessions.idle, sessions.lifetime), (secs(7200), secs(30 * 86_400)));
     assert_eq!((sessions.capacity, sessions.per_user), (5000, 3));
+    assert_eq!(sessions.snapshot.unwrap().path, Path::new("data/wxgate.db"));
+    let key = |text: &str| SealKey::parse(&Secret::new(text)).unwrap();
+    let seal = Seal { key: NewestSealKey::Given(key(SEAL_KEY)), old_keys: vec![key(&SEAL_KEY.replacen('h', "H", 1))] };
+    assert_eq!(sessions.seal, Some(seal));
     assert_eq!([identity.openid, identity.app_id, identity.unionid], ["x-user", "x-app", "x-union"]);
     assert_eq!((limits.verify_per_ip.count.get(), limits.verify_per_ip.per), (5, secs(1)));
     assert_eq!(limits.verify_in_flight, 10);
@@ -125,6 +135,54 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(routes[3].host, Some(HostPattern::Exact("api.example.com".to_owned())));
     assert_eq!(routes[3].apps.as_deref().unwrap()[0].as_str(), "wx4f4bc4dec97d474b");
     assert!(routes[3].forward_token && !routes[3].strip_prefix);
+}
+
+#[test]
+fn a_seal_key_that_is_not_there_is_to_be_made_beside_the_snapshot() {
+    let seal = |text: &str| read(text).unwrap().config.sessions.seal.unwrap().key;
+    let beside = NewestSealKey::ToBeMade("data/seal.key".into());
+    assert_eq!(seal(include_str!("valid/snapshot_alone.toml")), beside);
+    let elsewhere = "[sessions.snapshot]\npath = \"wxgate.db\"\n[sessions.seal]\nkey = { file = \"keys/a\" }\n";
+    assert_eq!(seal(&format!("{elsewhere}{MINIMAL}")), NewestSealKey::ToBeMade("keys/a".into()));
+    let there = seal(include_str!("valid/snapshot_with_its_key.toml"));
+    assert!(matches!(there, NewestSealKey::Given(_)), "{there:?}");
+}
+
+fn redis(text: &str) -> Redis {
+    read(text).unwrap().config.sessions.redis.unwrap()
+}
+
+fn redis_at(host: &str, port: u16) -> Endpoint {
+    Endpoint { host: host.to_owned(), port }
+}
+
+#[test]
+fn every_key_of_redis_arrives_where_it_belongs() {
+    let all = redis(include_str!("valid/redis_everything.toml"));
+    assert!(matches!(&all.servers, RedisServers::One(at) if *at == redis_at("redis.internal", 6379)), "{all:?}");
+    assert!(all.tls && all.ca.is_some());
+    assert_eq!(all.login.username.as_deref(), Some("wxgate"));
+    assert_eq!(all.login.password.as_ref().map(Secret::expose), Some("hunter2-redis"));
+    assert_eq!((all.stale_for, all.timeout), (Duration::ZERO, Duration::from_millis(300)));
+    assert_eq!((all.wait_replicas, all.connections, all.database), (1, 4, 0));
+    assert_eq!(all.key_prefix, "shop:wxg");
+
+    let in_url = redis(include_str!("valid/redis_password_in_url.toml"));
+    assert_eq!((in_url.login.password.as_ref().map(Secret::expose), in_url.database), (Some("hunter2"), 3));
+    assert!(in_url.login.username.is_none() && !in_url.tls);
+}
+
+#[test]
+fn redis_may_be_many_servers() {
+    let watched = redis(include_str!("valid/redis_sentinel.toml"));
+    let RedisServers::Sentinel(sentinel) = watched.servers else { unreachable!("no sentinels") };
+    assert_eq!(sentinel.sentinels, [redis_at("10.0.0.1", 26379), redis_at("10.0.0.2", 26379)]);
+    assert_eq!((sentinel.master.as_str(), sentinel.login.username.as_deref()), ("main", Some("watcher")));
+    assert!(sentinel.login.password.is_some() && watched.login.password.is_some());
+
+    let cluster = redis(include_str!("valid/redis_cluster.toml"));
+    let RedisServers::Cluster(members) = cluster.servers else { unreachable!("no Cluster") };
+    assert!(members == [redis_at("10.0.0.1", 7000), redis_at("10.0.0.2", 7000)] && cluster.tls);
 }
 
 #[test]

@@ -10,7 +10,28 @@ use wxgate::config::known_keys;
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 5] = ["admin.token", "log.user_key", "routes.apps", "routes.host", "routes.methods"];
+const WITHOUT_DEFAULT: [&str; 14] = [
+    "admin.token",
+    "log.user_key",
+    "routes.apps",
+    "routes.host",
+    "routes.methods",
+    "sessions.redis.ca",
+    "sessions.redis.cluster",
+    "sessions.redis.password",
+    "sessions.redis.sentinel_master",
+    "sessions.redis.sentinel_password",
+    "sessions.redis.sentinel_username",
+    "sessions.redis.sentinels",
+    "sessions.redis.url",
+    "sessions.redis.username",
+];
+
+/// The section that can't be there beside the others: the reference has all of it behind a `#`.
+const INSTEAD: &str = "sessions.redis";
+
+/// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
+const CHOSEN: [(&str, &str); 2] = [("sessions.seal", "key"), ("sessions.snapshot", "path")];
 
 /// Keys that every file has to have.
 const NEEDED: [&str; 6] =
@@ -31,7 +52,7 @@ fn the_reference_shows_every_key_and_no_other() {
 
 #[test]
 fn what_the_reference_shows_without_a_hash_is_the_default() {
-    let shown = format!("{:#?}", read(&gateway_toml()).unwrap().config);
+    let shown = format!("{:#?}", read(&without_chosen_sections(&gateway_toml())).unwrap().config);
     let default = format!("{:#?}", read(MINIMAL).unwrap().config);
     assert_eq!(shown, default);
 }
@@ -43,7 +64,13 @@ fn the_reference_loads_without_a_warning() {
 
 #[test]
 fn the_reference_loads_with_every_hash_taken_away() {
-    let all: String = gateway_toml().lines().map(|line| without_hash(line).unwrap_or(line).to_owned() + "\n").collect();
+    let text = gateway_toml();
+    let (mut instead, mut all) = (false, String::new());
+    for line in text.lines() {
+        instead = title(line).map_or(instead, |name| name == INSTEAD);
+        all += without_hash(line).filter(|_| !instead).unwrap_or(line);
+        all.push('\n');
+    }
     let config = read(&all).unwrap().config;
     assert!(config.admin.token.is_some() && config.log.user_key.is_some());
     let route = &config.routes[0];
@@ -52,8 +79,33 @@ fn the_reference_loads_with_every_hash_taken_away() {
 
 #[test]
 fn only_keys_without_a_default_stand_behind_a_hash() {
-    let hidden: Vec<String> = reference().into_iter().filter(|(_, shown)| !shown.active).map(|(key, _)| key).collect();
+    let hidden = reference().into_iter().filter(|(_, shown)| !shown.active).map(|(key, _)| key);
+    // Those with a default are there too, where their section is.
+    let hidden: Vec<String> =
+        hidden.filter(|key| !key.starts_with(INSTEAD) || WITHOUT_DEFAULT.contains(&key.as_str())).collect();
     assert_eq!(hidden, WITHOUT_DEFAULT);
+}
+
+#[test]
+fn the_section_that_stands_instead_of_others_shows_its_defaults_too() {
+    let keys = |wanted: &dyn Fn(&str) -> bool| -> String {
+        let shown = reference();
+        let mine = shown.iter().filter_map(|(key, shown)| Some((key.strip_prefix(INSTEAD)?.strip_prefix('.')?, shown)));
+        mine.filter(|(key, _)| wanted(key))
+            .fold(String::new(), |text, (key, shown)| text + &format!("{key} = {}\n", shown.value))
+    };
+    let config = |keys: &str| {
+        let seal = "[sessions.seal]\nkey = { env = \"SEAL_KEY\" }\n";
+        format!("{:#?}", read(&format!("[{INSTEAD}]\n{keys}{seal}{MINIMAL}")).unwrap().config)
+    };
+    let has_default = |key: &str| !WITHOUT_DEFAULT.contains(&format!("{INSTEAD}.{key}").as_str());
+    let with_defaults = keys(&|key| key == "url" || has_default(key));
+    assert_eq!(config(&with_defaults), config(&keys(&|key| key == "url")));
+    assert_eq!(with_defaults.lines().count(), 6, "{with_defaults}");
+    // And the others are what they are to be.
+    config(&keys(&|key| ["url", "username", "password"].contains(&key)));
+    config(&keys(&|key| key.starts_with("sentinel") || has_default(key)));
+    config(&keys(&|key| key == "cluster" || has_default(key)));
 }
 
 #[test]
@@ -64,6 +116,7 @@ fn the_tables_have_every_key_with_the_default_of_the_reference() {
         let expected = match key.as_str() {
             key if NEEDED.contains(&key) => "needed".to_owned(),
             key if WITHOUT_DEFAULT.contains(&key) => "–".to_owned(),
+            key if CHOSEN.iter().any(|(section, name)| format!("{section}.{name}") == key) => "–".to_owned(),
             _ => format!("`{}`", shown.value),
         };
         assert_eq!(tables[&key], expected, "{key} in docs/CONFIG.md");
@@ -92,10 +145,32 @@ fn gateway_toml() -> String {
     fs::read_to_string(root().join("gateway.toml")).unwrap()
 }
 
+fn without_chosen_sections(text: &str) -> String {
+    let mut chosen = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            chosen = CHOSEN.iter().any(|(section, _)| line.starts_with(&format!("[{section}]")));
+        }
+        if !chosen {
+            kept += line;
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
 /// `#key = value` without its `#`.
 fn without_hash(line: &str) -> Option<&str> {
     let rest = line.strip_prefix('#')?;
     rest.starts_with(|c: char| c.is_ascii_lowercase()).then_some(rest)
+}
+
+/// The name in `[name]` or `[[name]]`, whether it stands behind a `#` or not.
+fn title(line: &str) -> Option<&str> {
+    let line = line.strip_prefix('#').unwrap_or(line);
+    let name = line.starts_with('[').then(|| line.split('#').next().unwrap_or_default().trim());
+    Some(name?.trim_matches(['[', ']']))
 }
 
 fn reference() -> BTreeMap<String, Shown> {
@@ -103,9 +178,8 @@ fn reference() -> BTreeMap<String, Shown> {
     let mut section = String::new();
     let mut shown = BTreeMap::new();
     for line in text.lines() {
-        if line.starts_with('[') {
-            let name = line.split('#').next().unwrap_or_default().trim();
-            name.trim_matches(['[', ']']).clone_into(&mut section);
+        if let Some(name) = title(line) {
+            name.clone_into(&mut section);
             continue;
         }
         let (line, active) = match without_hash(line) {

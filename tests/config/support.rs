@@ -10,6 +10,9 @@ use wxgate::config::{ConfigErrors, Loaded, parse};
 /// Every secret of these tests has this in it, so that its showing up anywhere is a leak.
 pub(crate) const MARK: &str = "hunter2";
 
+/// 32 bytes, and the mark is in their base64.
+pub(crate) const SEAL_KEY: &str = "hunter2hunter2hunter2hunter2hunter2hunter2A=";
+
 /// The smallest file that loads.
 pub(crate) const MINIMAL: &str = include_str!("valid/minimal.toml");
 
@@ -18,6 +21,8 @@ pub(crate) fn env(name: &str) -> Option<String> {
         "WX_APP_SECRET" => "hunter2-app-secret",
         "ADMIN_TOKEN" | "WXGATE_ADMIN_TOKEN" => "hunter2-admin-token",
         "LOG_KEY" | "WXGATE_LOG_KEY" => "hunter2-log-key-hunter2",
+        "SEAL_KEY" => SEAL_KEY,
+        "REDIS_PASSWORD" | "WXGATE_REDIS_PASSWORD" => "hunter2-redis",
         "SHORT" => "hunter2",
         "WITH_SPACE" => "hunter2 and some more",
         "EMPTY" => "",
@@ -29,6 +34,9 @@ pub(crate) fn env(name: &str) -> Option<String> {
 pub(crate) fn file(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("secrets/app") => Ok("hunter2-from-a-file\r\n".to_owned()),
+        Some("secrets/old_seal" | "secrets/kept/seal.key") => Ok(SEAL_KEY.replacen('h', "H", 1)),
+        Some("secrets/not_a_key/seal.key") => Ok("hunter2".to_owned()),
+        Some("secrets/ca.pem" | "tls/redis_ca.pem") => Ok("-----BEGIN CERTIFICATE-----\n".to_owned()),
         Some("secrets/two_newlines") => Ok("hunter2\n\n".to_owned()),
         Some("secrets/empty") => Ok("\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),

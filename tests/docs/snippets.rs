@@ -7,7 +7,8 @@ use super::page::pages;
 /// The outside world of a snippet: every variable is set and every file is there.
 pub(crate) fn load(text: &str) -> Result<Loaded, ConfigErrors> {
     let secret = "a-secret-of-the-documentation";
-    parse(text, "gateway.toml", &|_| Some(secret.to_owned()), &|_| Ok(secret.to_owned()))
+    let named = |name: &str| if name.to_lowercase().contains("seal") { "5e".repeat(32) } else { secret.to_owned() };
+    parse(text, "gateway.toml", &|name| Some(named(name)), &|path| Ok(named(&path.to_string_lossy())))
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod apps;
 mod identity;
 mod limits;
 mod log;
+mod redis;
+mod rest;
 mod routes;
 mod server;
 mod sessions;

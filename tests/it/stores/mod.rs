@@ -6,6 +6,8 @@
 mod memory;
 mod model;
 mod races;
+mod redis;
+mod sqlite;
 mod stories;
 
 use std::{
@@ -38,6 +40,11 @@ pub trait UnderTest: Sized + 'static {
 
     /// Closes the store and opens it again, as a restart of the process does. False where nothing outlives the process.
     fn reopen(&mut self) -> impl Future<Output = bool>;
+
+    /// The time is `now`. For a store that clears away by a clock of its own, which a test can't move.
+    fn clock_moved(&self, _now: Timestamp) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
 }
 
 /// Puts the store that `$under_test` makes to every test of the suite.
@@ -203,6 +210,7 @@ impl<S: UnderTest> World<S> {
 
     /// Sweeps until there is nothing left to sweep. Twice, since the first round may have begun in the middle.
     pub async fn sweep(&self) {
+        self.under_test.clock_moved(self.now()).await;
         for _ in 0..2 {
             while self.store().sweep(self.now()).await.expect("swept") {}
         }

@@ -27,10 +27,21 @@ pub struct Binary {
 impl Binary {
     /// Serves this configuration, which asks for port 0, from a folder of this name, with these variables.
     pub fn serve(name: &str, config: &str, env: &[(&str, &str)]) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        Self::start(Command::new(env!("CARGO_BIN_EXE_wxgate")), name, config, env)
+    }
+
+    /// The same, after a shell has done something first.
+    pub fn serve_after(shell: &str, name: &str, config: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell}; exec \"$0\""), env!("CARGO_BIN_EXE_wxgate")]);
+        Self::start(command, name, config, &[])
+    }
+
+    fn start(mut command: Command, name: &str, config: &str, env: &[(&str, &str)]) -> Self {
+        let folder = folder(name);
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("gateway.toml"), config).expect("a file");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wxgate"))
+        let mut child = command
             .current_dir(&folder)
             .envs(env.iter().copied())
             .stdout(Stdio::piped())
@@ -60,10 +71,14 @@ impl Binary {
         Client::connect(self.addrs[1])
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process")
+    }
+
     /// Sends SIGTERM, waits for a clean end, and gives all that was written to standard output and standard error.
     pub fn stop(mut self) -> (String, String) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
-        kill_process(pid, Signal::TERM).expect("a signal");
+        kill_process(self.pid(), Signal::TERM).expect("a signal");
         let status = self.child.wait().expect("an end");
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader");
@@ -78,6 +93,11 @@ impl Drop for Binary {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where a gateway of this name runs.
+pub fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 /// Whatever comes goes into the sink, until the end.

@@ -3,8 +3,10 @@
 
 pub mod attack;
 pub mod binary;
+pub mod cable;
 pub mod client;
 pub mod messages;
+pub mod redis_server;
 pub mod refusal;
 pub mod scripted;
 pub mod upstream;

@@ -1,0 +1,185 @@
+//! The names of keys, and which of them belong together.
+//!
+//! ```text
+//! wxg:s:{ab}:<digest in hex>      a session
+//! wxg:u:{ab}:18:<app>:<openid>    the digests of a user's sessions; 18 is the length of the AppID
+//! wxg:k:{ab}:18:<app>:<openid>    the sealed session_key of a user's newest login
+//! ```
+//!
+//! `ab` is the [`Shard`] in hex: the first byte of a hash of the user, which is also the first byte of the digest of each
+//! of that user's sessions. What stands in braces decides in a Cluster on which machine a key is, so all of a user's
+//! keys are on one machine, and one script can change them at once.
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::{TokenDigest, UserKey};
+
+/// The hash slots of a Cluster.
+pub(super) const SLOTS: u16 = 16_384;
+
+/// Which of 256 groups a key is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shard(pub(super) u8);
+
+impl Shard {
+    /// All of them.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).map(Self)
+    }
+
+    /// Where everything of a user is. The lengths keep two users apart whose ids run together to the same text.
+    pub(super) fn of_user(user: &UserKey) -> Self {
+        let mut hash = Sha256::new();
+        for id in [user.app.as_str().as_bytes(), user.openid.as_bytes()] {
+            hash.update((id.len() as u64).to_be_bytes());
+            hash.update(id);
+        }
+        let [first, ..]: [u8; 32] = hash.finalize().into();
+        Self(first)
+    }
+
+    /// Where a session is.
+    pub(super) fn of_session(digest: &TokenDigest) -> Self {
+        let [first, ..] = *digest.as_bytes();
+        Self(first)
+    }
+
+    /// The Cluster's slot of every key of this group.
+    pub(super) fn slot(self) -> u16 {
+        crc16(format!("{:02x}", self.0).as_bytes()) % SLOTS
+    }
+}
+
+/// The names of keys that begin alike.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// What the names of all sessions begin with.
+    pub(super) fn sessions(&self) -> String {
+        format!("{}:s:", self.prefix)
+    }
+
+    /// What the names of all sessions of a group begin with; the digest follows.
+    pub(super) fn sessions_in(&self, shard: Shard) -> String {
+        format!("{}:s:{{{:02x}}}:", self.prefix, shard.0)
+    }
+
+    pub(super) fn session(&self, digest: &TokenDigest) -> String {
+        let mut key = self.sessions_in(Shard::of_session(digest));
+        for byte in digest.as_bytes() {
+            // Writing to a text does not fail.
+            let _ = write!(key, "{byte:02x}");
+        }
+        key
+    }
+
+    /// The digests of a user's sessions.
+    pub(super) fn user(&self, user: &UserKey) -> String {
+        self.of_user('u', user)
+    }
+
+    /// The `session_key` of a user's newest login.
+    pub(super) fn session_key(&self, user: &UserKey) -> String {
+        self.of_user('k', user)
+    }
+
+    /// The session whose key this is.
+    pub(super) fn digest_in(&self, key: &[u8]) -> Option<TokenDigest> {
+        let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b":s:{")?;
+        let (tag, rest) = rest.split_at_checked(2)?;
+        let hex = rest.strip_prefix(b"}:")?;
+        let mut digest = [0; 32];
+        if hex.len() != 2 * digest.len() || !hex.starts_with(tag) || !hex.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        for (byte, digits) in digest.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(TokenDigest::new(digest))
+    }
+
+    fn of_user(&self, kind: char, user: &UserKey) -> String {
+        // The length says where the AppID ends, in case it has a colon in it.
+        let (app, openid) = (user.app.as_str(), user.openid.as_str());
+        format!("{}:{kind}:{{{:02x}}}:{}:{app}:{openid}", self.prefix, Shard::of_user(user).0, app.len())
+    }
+}
+
+/// CRC-16/XMODEM, by which a Cluster spreads keys.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(
+            crc ^ (u16::from(*byte) << 8),
+            |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+            },
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppId, OpenId};
+
+    fn user(app: &str, openid: &str) -> UserKey {
+        UserKey { app: AppId::parse(app).unwrap(), openid: OpenId::parse(openid).unwrap() }
+    }
+
+    #[test]
+    fn the_names_of_keys_never_change() {
+        // Another instance, of yesterday's version, looks for the same sessions.
+        let keys = Keys::new("wxg");
+        let digest = TokenDigest::new([0xab; 32]);
+        assert_eq!(keys.session(&digest), format!("wxg:s:{{ab}}:{}", "ab".repeat(32)));
+        let alice = user("wx4f4bc4dec97d474b", "oAlice");
+        assert_eq!(keys.user(&alice), "wxg:u:{a0}:18:wx4f4bc4dec97d474b:oAlice");
+        assert_eq!(keys.session_key(&alice), "wxg:k:{a0}:18:wx4f4bc4dec97d474b:oAlice");
+        assert_eq!(Shard::of_user(&alice), Shard(0xa0));
+    }
+
+    #[test]
+    fn no_two_users_share_a_key() {
+        let keys = Keys::new("wxg");
+        let alike = [user("wx1", "a:b"), user("wx1:a", "b"), user("wx", "1a:b"), user("wx1", "ab")];
+        let names: std::collections::HashSet<_> = alike.iter().map(|user| keys.user(user)).collect();
+        assert_eq!(names.len(), alike.len());
+    }
+
+    #[test]
+    fn a_session_is_found_in_the_name_of_its_key_and_in_no_other() {
+        let keys = Keys::new("wxg");
+        let digest = TokenDigest::new(std::array::from_fn(|at| u8::try_from(at * 7).unwrap()));
+        let key = keys.session(&digest);
+        assert!(keys.digest_in(key.as_bytes()) == Some(digest));
+        let others = [
+            key.replacen("wxg", "wxh", 1),
+            key.replacen(":s:", ":u:", 1),
+            key.replacen("{00}", "{01}", 1),
+            key[..key.len() - 1].to_owned(),
+            format!("{key}0"),
+            key[..key.len() - 2].to_owned() + "+1",
+            String::new(),
+        ];
+        for other in others {
+            assert!(keys.digest_in(other.as_bytes()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn slots_are_those_of_a_cluster() {
+        // From the specification of the Cluster, and from what a server's CLUSTER KEYSLOT says of the two digits.
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        let slots = [0x00, 0x15, 0xab, 0xff].map(|shard| Shard(shard).slot());
+        assert_eq!(slots, [13_254, 4_178, 13_567, 11_756]);
+        assert!(Shard::all().all(|shard| shard.slot() < SLOTS));
+    }
+}

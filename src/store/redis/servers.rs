@@ -1,0 +1,206 @@
+//! All servers: finding them, asking the one that has a key, and watching over all of it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use redis::{Cmd, Value};
+use tokio::time::timeout;
+
+use super::{
+    backoff::Backoff,
+    cause::Cause,
+    connect::says_master,
+    keys::{Keys, Shard},
+    link::{Ear, Link},
+    node::{Manner, Materials, Node, Reply},
+    scripts::Scripts,
+    topology::{Map, Topology},
+};
+use crate::config::sections::Endpoint;
+
+/// So often each master is asked whether it still is one. With the time for the answer it bounds how long we may take a
+/// dead or deposed one for alive.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+/// All servers.
+#[derive(Debug)]
+pub(super) struct Servers {
+    pub(super) link: Arc<Link>,
+    pub(super) keys: Keys,
+    pub(super) scripts: Scripts,
+    routes: Mutex<Arc<Routes>>,
+    materials: Materials,
+}
+
+/// Who has what.
+#[derive(Debug)]
+struct Routes {
+    map: Map,
+    nodes: Vec<Arc<Node>>,
+}
+
+impl Servers {
+    pub(super) fn new(keys: Keys, materials: Materials) -> Self {
+        let map = Map { masters: Vec::new(), owners: Vec::new(), whole: false };
+        let routes = Mutex::new(Arc::new(Routes { map, nodes: Vec::new() }));
+        Self { link: Arc::default(), keys, scripts: Scripts::new(), routes, materials }
+    }
+
+    /// Every master that is known.
+    pub(super) fn masters(&self) -> Vec<Arc<Node>> {
+        self.routes().nodes.clone()
+    }
+
+    /// The answers of whoever has this shard's keys, one for each command.
+    pub(super) async fn call(&self, shard: Shard, cmds: &[Cmd], manner: Manner) -> Result<Vec<Value>, Cause> {
+        let answers = self.call_owner(shard, cmds, manner).await;
+        if let Err(cause) = &answers
+            && cause.is_of_topology()
+        {
+            self.link.look();
+        }
+        answers
+    }
+
+    /// The same, of a server that is a master: a replica may not know yet what the master has.
+    pub(super) async fn call_master(&self, shard: Shard, cmd: Cmd) -> Result<Value, Cause> {
+        let cmds = [redis::cmd("ROLE"), cmd];
+        let mut answers = self.call(shard, &cmds, Manner::Plain).await?.into_iter();
+        let (Some(role), Some(answer)) = (answers.next(), answers.next()) else { return Err(Cause::Odd("a pipeline")) };
+        if let Err(cause) = says_master(&role) {
+            self.link.look();
+            return Err(cause);
+        }
+        Ok(answer)
+    }
+
+    async fn call_owner(&self, shard: Shard, cmds: &[Cmd], manner: Manner) -> Result<Vec<Value>, Cause> {
+        let routes = self.routes();
+        let owner = routes.map.owners.get(usize::from(shard.0)).copied().flatten();
+        let node = owner.and_then(|at| routes.nodes.get(at)).ok_or_else(|| routes.nobody())?;
+        let (at, asking) = match node.ask(cmds, manner, false, &self.scripts).await? {
+            Reply::Done(answers) => return Ok(answers),
+            Reply::Elsewhere { at, asking } => (at, asking),
+        };
+        self.link.look();
+        let other = routes.nodes.iter().find(|node| at.as_ref() == Some(&node.at)).ok_or(Cause::Moved)?;
+        match other.ask(cmds, manner, asking, &self.scripts).await? {
+            Reply::Done(answers) => Ok(answers),
+            Reply::Elsewhere { .. } => Err(Cause::Moved),
+        }
+    }
+
+    /// Looks after all of it, for ever.
+    pub(super) async fn watch(self: Arc<Self>, mut topology: Topology) {
+        let mut ears = Vec::new();
+        let mut backoff = Backoff::new(Arc::clone(&self.materials.entropy));
+        loop {
+            match self.look(&mut topology, &mut ears).await {
+                Ok(()) => {
+                    backoff.reset();
+                    let _ = timeout(BETWEEN_LOOKS, self.link.looked_for()).await;
+                }
+                Err(why) => {
+                    self.link.lost(&why);
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    /// Finds the masters, and has an ear that works on each of them.
+    async fn look(&self, topology: &mut Topology, ears: &mut Vec<Ear>) -> Result<(), Cause> {
+        // These first: whom we hear must not depend on how long it takes to find somebody else.
+        self.test(ears).await?;
+        match topology.find().await {
+            Ok(map) => self.adopt(map, ears),
+            Err(why) if topology.may_use_the_last_map() && !self.routes().nodes.is_empty() => {
+                tracing::debug!(%why, "the sentinels can't be asked; the last master they named stays");
+            }
+            Err(why) => return Err(why),
+        }
+        let routes = self.routes();
+        for node in &routes.nodes {
+            if ears.iter().all(|ear| ear.at != node.at) {
+                ears.push(Ear::open(&self.materials.connector, &node.at, &self.link, &self.keys).await?);
+            }
+        }
+        if !routes.map.whole {
+            return Err(Cause::Uncovered);
+        }
+        // Who is told that all is well wants to ask something.
+        if !self.link.is_up()
+            && let Some(why) = routes.nodes.iter().find_map(|node| node.why_no_call())
+        {
+            return Err(why);
+        }
+        self.link.restored(ears)
+    }
+
+    /// Drops the ears that hear nothing any more. One is enough to lose the link.
+    async fn test(&self, ears: &mut Vec<Ear>) -> Result<(), Cause> {
+        let mut lost = Ok(());
+        for at in (0..ears.len()).rev() {
+            let Err(why) = ears[at].test(&self.materials.connector).await else { continue };
+            self.link.lost(&why);
+            let gone = ears.swap_remove(at).at;
+            let why = Arc::new(why);
+            // Other connections to the same server will fare no better, and calls on them would find out one by one.
+            if matches!(*why, Cause::NotMaster | Cause::Late) {
+                self.masters().iter().filter(|node| node.at == gone).for_each(|node| node.renew(&why));
+            }
+            lost = Err(Cause::Away(why));
+        }
+        lost
+    }
+
+    /// Takes over a map that differs from the last one. What happened in between may have been missed.
+    fn adopt(&self, map: Map, ears: &mut Vec<Ear>) {
+        let last = self.routes();
+        if last.map == map {
+            return;
+        }
+        self.link.lost(&if last.nodes.is_empty() { Cause::NotYet } else { Cause::Changed });
+        let kept = |at: &Endpoint| last.nodes.iter().find(|node| node.at == *at).map(Arc::clone);
+        let nodes = map.masters.iter().map(|at| kept(at).unwrap_or_else(|| Arc::new(Node::open(at, &self.materials))));
+        let nodes = nodes.collect();
+        ears.retain(|ear| map.masters.contains(&ear.at));
+        *self.routes.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Routes { map, nodes });
+    }
+
+    fn routes(&self) -> Arc<Routes> {
+        let routes: MutexGuard<'_, _> = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&routes)
+    }
+}
+
+impl Routes {
+    fn nobody(&self) -> Cause {
+        if self.nodes.is_empty() { Cause::Away(Arc::new(Cause::NotYet)) } else { Cause::Uncovered }
+    }
+}
+
+impl Servers {
+    /// Whether every master is there and is one.
+    pub(super) async fn check(&self) -> Result<(), Cause> {
+        let routes = self.routes();
+        if routes.nodes.is_empty() || !routes.map.whole {
+            return Err(routes.nobody());
+        }
+        for node in &routes.nodes {
+            let answers = self.ask_one(node, redis::cmd("ROLE")).await?;
+            says_master(&answers)?;
+        }
+        Ok(())
+    }
+
+    /// The answer of this one.
+    pub(super) async fn ask_one(&self, node: &Node, cmd: Cmd) -> Result<Value, Cause> {
+        match node.ask(&[cmd], Manner::Plain, false, &self.scripts).await? {
+            Reply::Done(mut answers) => answers.pop().ok_or(Cause::Odd("a pipeline")),
+            Reply::Elsewhere { .. } => Err(Cause::Moved),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Sessions in one SQLite file: what a single gateway keeps over a restart, a crash, and a power cut.
+//!
+//! ```text
+//! begin, end, touch …  →  writer   one thread, one transaction for all who wait    →  file + write-ahead log
+//! load, recent …       →  readers  two threads, each sees the last commit          ←
+//! ```
+//!
+//! **When a change is answered,** it is on the disk (`synchronous = FULL`), as far as the disk tells the truth when it is
+//! told to flush. Readers see it from then on.
+//!
+//! **When the disk fails,** changes and look-ups fail with [`Error::Unavailable`](super::Error::Unavailable), and work again when it does; see
+//! [`writer`]. When something in the file is damaged, whatever needs it fails with [`Error::Unreadable`](super::Error::Unreadable).
+//!
+//! **Who has the file:** this process alone, which [`files`] sees to, but an operator's `sqlite3` may look into it.
+
+mod changes;
+mod connect;
+mod error;
+mod files;
+mod queries;
+mod readers;
+mod rows;
+mod schema;
+mod trouble;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc};
+
+pub use error::OpenError;
+
+use self::{changes::SWEEP, connect::Found, files::Refusal, readers::Readers, schema::STEPS, writer::Writer};
+use super::{Answer, Sealer, Seen, Store};
+use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
+
+/// Uses that are written down in one piece. Logins get their turn between two.
+const TOUCHED_AT_ONCE: usize = 100;
+
+/// Sessions in a file.
+#[derive(Debug)]
+pub struct Sqlite {
+    // In the order in which they have to go: the last connection works the log into the file, and only then may another
+    // process have it.
+    readers: Readers,
+    writer: Writer,
+    sealer: Arc<Sealer>,
+    _claim: files::Claim,
+}
+
+impl Sqlite {
+    /// Opens the file at `path`, or makes it, with its folder. It is not read through: that takes as long for ten million
+    /// sessions as for ten.
+    pub fn open(path: &Path, sealer: Arc<Sealer>) -> Result<Self, OpenError> {
+        let at = || path.to_owned();
+        let claim = files::claim(path).map_err(|refusal| match refusal {
+            Refusal::Taken => OpenError::Taken { path: at() },
+            Refusal::Io(source) => OpenError::Files { path: at(), source },
+        })?;
+        let steps_done = match connect::look(path).map_err(|source| OpenError::of_sqlite(path, source))? {
+            Found::Empty => 0,
+            Found::Ours(version) => version,
+            Found::Newer(found) => return Err(OpenError::Newer { path: at(), found, known: STEPS.len() }),
+            Found::Foreign => return Err(OpenError::Foreign { path: at() }),
+        };
+        let connection = connect::bring_up_to_date(path, steps_done);
+        let connection = connection.map_err(|source| OpenError::of_sqlite(path, source))?;
+        let failed = |source| OpenError::Store { path: at(), source };
+        let writer = Writer::start(path, connection).map_err(failed)?;
+        let readers = Readers::start(path).map_err(failed)?;
+        Ok(Self { readers, writer, sealer, _claim: claim })
+    }
+}
+
+impl Store for Sqlite {
+    fn begin<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        key: &'a SessionKey,
+        per_user: usize,
+        now: Timestamp,
+    ) -> Answer<'a, Vec<TokenDigest>> {
+        Box::pin(async move {
+            let sealed = self.sealer.seal_session_key(&session.identity().user, key)?;
+            let session = Arc::clone(session);
+            self.writer.change(1, move |change| change.begin(&session, &sealed, per_user, now)).await
+        })
+    }
+
+    fn load<'a>(&'a self, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, Option<Arc<Session>>> {
+        let digest = *digest;
+        Box::pin(self.readers.ask(move |queries| queries.load(&digest, now)))
+    }
+
+    fn end<'a>(&'a self, user: &'a UserKey, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, bool> {
+        let (user, digest) = (user.clone(), *digest);
+        Box::pin(self.writer.change(1, move |change| change.end(&user, &digest, now)))
+    }
+
+    fn end_user<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<TokenDigest>> {
+        let user = user.clone();
+        Box::pin(self.writer.change(1, move |change| change.end_user(&user, now)))
+    }
+
+    fn sessions_of<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<Arc<Session>>> {
+        let user = user.clone();
+        Box::pin(self.readers.ask(move |queries| queries.sessions_of(&user, now)))
+    }
+
+    fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>> {
+        Box::pin(async move {
+            let whose = user.clone();
+            let sealed = self.readers.ask(move |queries| queries.session_key(&whose, now)).await?;
+            Ok(sealed.map(|sealed| self.sealer.open_session_key(user, &sealed)).transpose()?)
+        })
+    }
+
+    fn touch(&self, mut seen: Vec<Seen>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            while !seen.is_empty() {
+                let some = seen.split_off(seen.len().saturating_sub(TOUCHED_AT_ONCE));
+                self.writer.change(some.len(), move |change| change.touch(&some)).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn recent(&self, limit: usize, now: Timestamp) -> Answer<'_, Vec<Arc<Session>>> {
+        Box::pin(self.readers.ask(move |queries| queries.recent(limit, now)))
+    }
+
+    fn count(&self) -> Answer<'_, u64> {
+        Box::pin(std::future::ready(Ok(self.writer.sessions())))
+    }
+
+    fn sweep(&self, now: Timestamp) -> Answer<'_, bool> {
+        Box::pin(self.writer.change(SWEEP, move |change| change.sweep(now)))
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "as a path it is not general enough in its lifetimes"
+        )]
+        Box::pin(self.writer.change(1, |change| change.nothing()))
+    }
+}

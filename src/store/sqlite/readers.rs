@@ -1,0 +1,112 @@
+//! The threads that read: a session that is not in memory is found without waiting for a login that is being written.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    connect,
+    queries::Queries,
+    trouble::{Trouble, leaves_the_connection_good},
+};
+use crate::store::Error;
+
+/// One that answers look-ups while the other is at something longer.
+const THREADS: usize = 2;
+
+/// Questions that may wait. At 20 µs each that is a tenth of a second.
+const QUEUE: usize = 4096;
+
+/// Asks, answers whoever waits, and says whether the connection is still good.
+type Question = Box<dyn FnOnce(Result<&Queries, Error>) -> bool + Send>;
+
+/// The way to the threads that read. They end when this goes.
+#[derive(Debug)]
+pub(super) struct Readers {
+    queue: Option<mpsc::SyncSender<Question>>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Readers {
+    /// Opens the file once for each thread.
+    pub(super) fn start(path: &Path) -> Result<Self, Error> {
+        let (queue, questions) = mpsc::sync_channel(QUEUE);
+        let questions = Arc::new(Mutex::new(questions));
+        let mut readers = Self { queue: Some(queue), threads: Vec::new() };
+        for _ in 0..THREADS {
+            let queries = Queries::new(connect::for_reading(path)?);
+            let reader = Reader { path: path.to_owned(), queries: Some(queries) };
+            let questions = Arc::clone(&questions);
+            let thread = thread::Builder::new().name("sqlite-reader".to_owned());
+            let thread = thread.spawn(move || reader.serve(&questions));
+            readers.threads.push(thread.map_err(|error: io::Error| Error::Unavailable(Arc::new(error)))?);
+        }
+        Ok(readers)
+    }
+
+    /// Asks on whichever thread is free.
+    pub(super) async fn ask<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Queries) -> Result<T, Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let question = Box::new(move |queries: Result<&Queries, Error>| {
+            let found = queries.and_then(work);
+            let good = found.as_ref().err().is_none_or(leaves_the_connection_good);
+            // Nobody waits any more, and nothing was changed.
+            let _ = reply.send(found);
+            good
+        });
+        let queue = self.queue.as_ref().ok_or(Trouble::Gone)?;
+        queue.try_send(question).map_err(|refused| match refused {
+            mpsc::TrySendError::Full(_) => Trouble::QueueFull,
+            mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
+        })?;
+        answer.await.unwrap_or_else(|_| Err(Trouble::Gone.into()))
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so; there is nothing more to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Reader {
+    path: PathBuf,
+    /// None after an I/O error.
+    queries: Option<Queries>,
+}
+
+impl Reader {
+    fn serve(mut self, questions: &Mutex<mpsc::Receiver<Question>>) {
+        // The lock is held while waiting, and given up with a question in hand: the next thread waits then.
+        while let Some(question) = next(questions) {
+            let good = question(self.queries());
+            if !good {
+                self.queries = None;
+            }
+        }
+    }
+
+    fn queries(&mut self) -> Result<&Queries, Error> {
+        if self.queries.is_none() {
+            self.queries = Some(Queries::new(connect::for_reading(&self.path)?));
+        }
+        self.queries.as_ref().ok_or_else(|| Trouble::Gone.into())
+    }
+}
+
+fn next(questions: &Mutex<mpsc::Receiver<Question>>) -> Option<Question> {
+    questions.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}

@@ -1,0 +1,264 @@
+//! Stories of trouble inside: a disk that is full or fails, a queue that is full, a row that is not what we wrote.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{changes::Change, *};
+use crate::{
+    model::{AppId, Identity, OpenId, SealKey, SystemEntropy, Terms, UserTag},
+    store::Error,
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+/// A store with a file of its own, and a runtime to await it on.
+struct World {
+    store: Sqlite,
+    runtime: Runtime,
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        Self { store: open(&folder), runtime, folder }
+    }
+
+    /// Something done on the writer's own connection, as no caller can.
+    fn inside(&self, sql: &'static str) {
+        let done = self.store.writer.change(1, move |change| Ok(change.connection().execute_batch(sql)?));
+        self.runtime.block_on(done).unwrap();
+    }
+
+    fn begin<'a>(&'a self, session: &'a Arc<Session>, key: &'a SessionKey) -> Answer<'a, Vec<TokenDigest>> {
+        self.store.begin(session, key, 0, NOW)
+    }
+
+    fn login(&self, session: &Arc<Session>) -> Result<(), Error> {
+        self.runtime.block_on(self.begin(session, &key())).map(drop)
+    }
+
+    fn load(&self, session: &Session) -> Result<Option<Arc<Session>>, Error> {
+        self.runtime.block_on(self.store.load(session.digest(), NOW))
+    }
+
+    fn finds(&self, session: &Session) -> bool {
+        self.load(session).unwrap().is_some()
+    }
+
+    fn key_of(&self, session: &Session) -> Result<Option<SessionKey>, Error> {
+        self.runtime.block_on(self.store.session_key(&session.identity().user, NOW))
+    }
+
+    fn count(&self) -> u64 {
+        self.runtime.block_on(self.store.count()).unwrap()
+    }
+
+    /// Keeps the writer busy until the sender goes, so that whatever is asked of it meanwhile waits, and comes to it
+    /// all at once.
+    fn hold_up(&self) -> mpsc::Sender<()> {
+        let (release, held) = mpsc::channel();
+        let (begun, busy) = mpsc::channel();
+        let mut holding = Box::pin(self.store.writer.change(1, move |_| {
+            begun.send(()).unwrap();
+            held.recv().unwrap_err();
+            Ok(())
+        }));
+        assert!(is_waiting(&mut holding));
+        busy.recv().unwrap();
+        release
+    }
+}
+
+fn open(folder: &TempDir) -> Sqlite {
+    let key = SealKey::generate(&SystemEntropy).unwrap();
+    let sealer = Arc::new(Sealer::new(&key, &[], Arc::new(SystemEntropy)));
+    Sqlite::open(&folder.path().join("wxgate.db"), sealer).unwrap()
+}
+
+fn key() -> SessionKey {
+    SessionKey::new("key")
+}
+
+fn session(number: u16) -> Arc<Session> {
+    let openid = OpenId::parse(&format!("oUser-{number}")).unwrap();
+    let user = UserKey { app: AppId::parse("wx1").unwrap(), openid };
+    let terms = Terms { idle: Duration::from_hours(1), lifetime: Duration::from_hours(9) };
+    let [high, low] = number.to_be_bytes();
+    let mut digest = [high; 32];
+    digest[7] = low;
+    let digest = TokenDigest::new(digest);
+    Arc::new(Session::begin(Identity { user, unionid: None }, digest, UserTag::new([0xff; 8]), terms, NOW))
+}
+
+/// Asks, and looks whether there is an answer yet.
+fn is_waiting<F: Future + ?Sized>(asked: &mut Pin<Box<F>>) -> bool {
+    matches!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+}
+
+fn is_unavailable<T>(answer: &Result<T, Error>) -> bool {
+    matches!(answer, Err(Error::Unavailable(_)))
+}
+
+fn is_unreadable<T>(answer: &Result<T, Error>) -> bool {
+    matches!(answer, Err(Error::Unreadable(_)))
+}
+
+// --- the disk
+
+#[test]
+fn a_full_disk_stops_logins_and_nothing_else_until_there_is_room() {
+    let world = World::new();
+    let before = session(0);
+    world.login(&before).unwrap();
+    world.inside("PRAGMA max_page_count = 1");
+    let refused: Vec<_> = (1..500).map(session).filter(|session| is_unavailable(&world.login(session))).collect();
+    assert!(!refused.is_empty(), "the pages that there were did not do for all of them");
+    assert!(world.finds(&before));
+    for session in &refused {
+        assert!(!world.finds(session), "what was refused did not happen");
+    }
+
+    world.inside("PRAGMA max_page_count = 1000000");
+    for session in &refused {
+        world.login(session).unwrap();
+        assert!(world.finds(session));
+    }
+    assert_eq!(world.count(), 500);
+}
+
+#[test]
+fn a_disk_that_fails_is_asked_again_until_it_works() {
+    let world = World::new();
+    let (before, after) = (session(0), session(1));
+    world.login(&before).unwrap();
+    // Stands for any error after which the connection is not to be trusted: the next one is a new one.
+    world.inside("PRAGMA query_only = TRUE");
+    assert!(is_unavailable(&world.login(&after)));
+    assert!(is_unavailable(&world.runtime.block_on(world.store.check())), "at once, while the disk is left alone");
+    assert!(world.finds(&before), "reading goes on");
+    while world.login(&after).is_err() {
+        std::thread::yield_now();
+    }
+    assert!(world.finds(&after) && world.finds(&before));
+    world.runtime.block_on(world.store.check()).unwrap();
+}
+
+// --- groups
+
+#[test]
+fn a_group_that_can_not_be_committed_fails_as_a_whole() {
+    let world = World::new();
+    world.inside("PRAGMA max_page_count = 1");
+    let (alone, key) = (session(999), key());
+    world.login(&alone).unwrap();
+    let sessions: Vec<_> = (0..400).map(session).collect();
+    let release = world.hold_up();
+    let mut logins: Vec<_> = sessions.iter().map(|session| world.begin(session, &key)).collect();
+    assert!(logins.iter_mut().all(is_waiting));
+    drop(release);
+    let mut answers = logins.into_iter().map(|login| world.runtime.block_on(login));
+    assert!(answers.all(|answer| is_unavailable(&answer)), "there was room for some of them, but not for all");
+    assert!(!sessions.iter().any(|session| world.finds(session)));
+    assert_eq!(world.count(), 1);
+}
+
+#[test]
+fn one_that_can_not_be_done_is_taken_back_alone() {
+    let world = World::new();
+    let (half_done, before, after, key) = (session(1), session(2), session(3), key());
+    let release = world.hold_up();
+    let mut first = world.begin(&before, &key);
+    let login = Arc::clone(&half_done);
+    let mut broken = Box::pin(world.store.writer.change(1, move |change: &Change<'_>| {
+        change.begin(&login, b"sealed", 0, NOW)?;
+        Err::<(), _>(Error::Unreadable("what comes next"))
+    }));
+    let mut last = world.begin(&after, &key);
+    assert!(is_waiting(&mut first) && is_waiting(&mut broken) && is_waiting(&mut last));
+    drop(release);
+    assert!(is_unreadable(&world.runtime.block_on(broken)));
+    assert_eq!(world.runtime.block_on(first).unwrap(), []);
+    assert_eq!(world.runtime.block_on(last).unwrap(), []);
+    assert!(!world.finds(&half_done) && world.finds(&before) && world.finds(&after));
+    assert_eq!(world.count(), 2);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let world = World::new();
+    let release = world.hold_up();
+    let mut waiting: Vec<_> = (0..writer::QUEUE).map(|_| world.store.check()).collect();
+    assert!(waiting.iter_mut().all(is_waiting));
+    assert!(is_unavailable(&world.login(&session(1))), "without waiting for what holds the others up");
+    drop(release);
+    for one in waiting {
+        world.runtime.block_on(one).unwrap();
+    }
+    world.login(&session(1)).unwrap();
+}
+
+#[test]
+fn what_was_asked_before_the_store_goes_is_still_written() {
+    let World { store, runtime, folder } = World::new();
+    let session = session(1);
+    let key = key();
+    assert!(is_waiting(&mut store.begin(&session, &key, 0, NOW)), "and nobody waits any more");
+    drop(store);
+    let world = World { store: open(&folder), runtime, folder };
+    assert!(world.finds(&session));
+}
+
+// --- rows
+
+#[test]
+fn a_row_that_we_did_not_write_is_unreadable_and_not_missing() {
+    let damages = [
+        "UPDATE sessions SET idle = -1",
+        "UPDATE sessions SET lifetime = 1 << 40",
+        "UPDATE sessions SET seen = -1",
+        "UPDATE sessions SET created = -1",
+        "UPDATE sessions SET unionid = 'two words'",
+        "UPDATE sessions SET user = 77",
+        "UPDATE users SET openid = ''",
+        "UPDATE users SET app = 77",
+        "UPDATE apps SET app_id = 'ö'",
+    ];
+    for damage in damages {
+        let world = World::new();
+        let session = session(1);
+        world.login(&session).unwrap();
+        world.inside(damage);
+        assert!(is_unreadable(&world.load(&session)), "{damage}");
+        let recent = world.runtime.block_on(world.store.recent(10, NOW));
+        assert!(is_unreadable(&recent), "{damage}");
+    }
+}
+
+#[test]
+fn a_session_key_that_does_not_open_is_unreadable_and_the_session_goes_on() {
+    let damages = [
+        "UPDATE users SET session_key = x'00'",
+        "UPDATE users SET session_key = (SELECT session_key FROM users u WHERE u.id <> users.id)",
+    ];
+    for damage in damages {
+        let world = World::new();
+        let (one, other) = (session(1), session(2));
+        world.login(&one).unwrap();
+        world.login(&other).unwrap();
+        world.inside(damage);
+        assert!(is_unreadable(&world.key_of(&one)), "{damage}");
+        assert!(world.finds(&one));
+        world.login(&one).unwrap();
+        assert_eq!(world.key_of(&one).unwrap().unwrap().expose(), "key", "the next login mends it");
+    }
+}

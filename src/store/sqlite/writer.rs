@@ -1,0 +1,264 @@
+//! The one thread that changes the file, and how many changes share a trip to the disk.
+//!
+//! A change that stands alone is committed at once. While it is on its way to the disk others queue up, and the next
+//! commit takes all of them: the slower the disk, the larger the groups. So there is no waiting for company, and a lone
+//! login pays for nothing but itself. Nobody is answered before the commit that has the change is on the disk.
+//!
+//! In its group a change stands for itself: one that can't be done is taken back alone. A commit that fails fails all.
+//!
+//! A failing disk is asked again and again, with pauses: the first change after a pause opens the file anew, since a
+//! connection that has met an I/O error knows too much that may not be true any more. In between changes are refused at
+//! once. A full disk needs none of that: the next change that fits is written.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    changes::Change,
+    connect,
+    trouble::{Trouble, in_words, leaves_the_connection_good},
+};
+use crate::store::Error;
+
+/// Work of one group, counted in sessions that are looked at.
+const GROUP: usize = 512;
+
+/// Changes that may wait. More are refused: whoever sent them would not wait that long either.
+pub(super) const QUEUE: usize = 4096;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The way to the thread that writes. The thread ends when this goes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<mpsc::SyncSender<Box<dyn Job>>>,
+    thread: Option<thread::JoinHandle<()>>,
+    sessions: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Gives `connection` to a thread of its own.
+    pub(super) fn start(path: &Path, connection: Connection) -> Result<Self, Error> {
+        let sessions = Change::new(&connection).count()?;
+        let sessions = Arc::new(AtomicU64::new(at_least_none(sessions)));
+        let (queue, jobs) = mpsc::sync_channel(QUEUE);
+        let disk = Disk {
+            path: path.to_owned(),
+            connection: Some(connection),
+            sessions: Arc::clone(&sessions),
+            failing: false,
+            pause: FIRST_PAUSE,
+            not_before: None,
+        };
+        let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || disk.serve(&jobs));
+        let thread = thread.map_err(|error: io::Error| Error::Unavailable(Arc::new(error)))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), sessions })
+    }
+
+    /// Does `work` in a transaction and answers when it is on the disk. `weight` is how many sessions it looks at.
+    pub(super) async fn change<T, W>(&self, weight: usize, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Change<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Task { weight, work: Some(work), done: None, reply });
+        let queue = self.queue.as_ref().ok_or(Trouble::Gone)?;
+        queue.try_send(job).map_err(|refused| match refused {
+            mpsc::TrySendError::Full(_) => Trouble::QueueFull,
+            mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
+        })?;
+        answer.await.unwrap_or_else(|_| Err(Trouble::Gone.into()))
+    }
+
+    /// How many sessions there were at the last commit.
+    pub(super) fn sessions(&self) -> u64 {
+        self.sessions.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Writer {
+    /// What is queued is still written.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so; there is nothing more to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A change that waits for its turn.
+trait Job: Send {
+    fn weight(&self) -> usize;
+    /// Does it, and keeps what came of it.
+    fn run(&mut self, change: &Change<'_>) -> Result<(), Error>;
+    /// Tells whoever waits: what came of it, unless the group that it was in failed.
+    fn answer(self: Box<Self>, fate: Result<(), Error>);
+}
+
+struct Task<T, W> {
+    weight: usize,
+    work: Option<W>,
+    done: Option<T>,
+    reply: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T, W> Job for Task<T, W>
+where
+    T: Send,
+    W: FnOnce(&Change<'_>) -> Result<T, Error> + Send,
+{
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn run(&mut self, change: &Change<'_>) -> Result<(), Error> {
+        let work = self.work.take().ok_or(Trouble::Gone)?;
+        self.done = Some(work(change)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, fate: Result<(), Error>) {
+        let Self { done, reply, .. } = *self;
+        // Where nobody waits any more, the change was made all the same.
+        let _ = reply.send(fate.and_then(|()| done.ok_or_else(|| Trouble::Gone.into())));
+    }
+}
+
+/// The file, as the thread has it.
+struct Disk {
+    path: PathBuf,
+    /// None after an I/O error.
+    connection: Option<Connection>,
+    sessions: Arc<AtomicU64>,
+    /// Whether the last group failed: that is worth a line in the log once, not with every login.
+    failing: bool,
+    pause: Duration,
+    /// Measured by the machine's own steady clock, not ours: it is the disk that is given time.
+    not_before: Option<Instant>,
+}
+
+/// What became of each job of a group that was committed, and how many sessions there are now.
+type Committed = (i64, Vec<Result<(), Error>>);
+
+impl Disk {
+    fn serve(mut self, jobs: &mpsc::Receiver<Box<dyn Job>>) {
+        while let Ok(first) = jobs.recv() {
+            let mut weight = first.weight();
+            let mut group = vec![first];
+            while weight < GROUP
+                && let Ok(next) = jobs.try_recv()
+            {
+                weight += next.weight();
+                group.push(next);
+            }
+            self.write(group);
+        }
+    }
+
+    fn write(&mut self, mut group: Vec<Box<dyn Job>>) {
+        match self.connection().and_then(|connection| commit(connection, &mut group)) {
+            Ok((sessions, fates)) => {
+                self.succeeded();
+                self.sessions.store(at_least_none(sessions), Ordering::Relaxed);
+                for (job, fate) in group.into_iter().zip(fates) {
+                    job.answer(fate);
+                }
+            }
+            Err(error) => {
+                self.failed(&error);
+                for job in group {
+                    job.answer(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// The connection, opened anew where it was given up and the pause is over.
+    fn connection(&mut self) -> Result<&Connection, Error> {
+        if self.connection.is_none() {
+            if self.not_before.is_some_and(|at| Instant::now() < at) {
+                return Err(Trouble::Resting.into());
+            }
+            self.connection = Some(connect::for_writing(&self.path)?);
+        }
+        self.connection.as_ref().ok_or_else(|| Trouble::Gone.into())
+    }
+
+    fn succeeded(&mut self) {
+        if self.failing {
+            tracing::info!(path = %self.path.display(), "sessions can be written again");
+        }
+        self.failing = false;
+        self.pause = FIRST_PAUSE;
+    }
+
+    /// Gives the connection up where it may not be good any more, and waits a little longer each time.
+    fn failed(&mut self, error: &Error) {
+        if !self.failing {
+            let path = self.path.display();
+            tracing::error!(%path, error = in_words(error), "sessions can't be written: nobody can log in or out");
+        }
+        self.failing = true;
+        if leaves_the_connection_good(error) {
+            return;
+        }
+        self.connection = None;
+        self.not_before = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Does all jobs of a group and brings them to the disk together.
+fn commit(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<Committed, Error> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let committed = run(connection, group).and_then(|done| {
+        connection.execute_batch("COMMIT")?;
+        Ok(done)
+    });
+    if committed.is_err() && !connection.is_autocommit() {
+        // Where this fails too, the next BEGIN does, and with it goes the connection.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    committed
+}
+
+fn run(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<Committed, Error> {
+    let change = Change::new(connection);
+    let mut fates = Vec::with_capacity(group.len());
+    for job in group {
+        let before = change.sessions.get();
+        connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+        let fate = job.run(&change);
+        match fate {
+            Ok(()) => {}
+            Err(Error::Unreadable(_)) => {
+                connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+                change.sessions.set(before);
+            }
+            // What one could not do for want of a working disk, the others can't either.
+            Err(error @ Error::Unavailable(_)) => return Err(error),
+        }
+        connection.prepare_cached("RELEASE job")?.execute([])?;
+        fates.push(fate);
+    }
+    Ok((change.count()?, fates))
+}
+
+fn at_least_none(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or_default()
+}

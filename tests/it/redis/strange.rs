@@ -1,0 +1,102 @@
+//! A Redis that is not what it was, or has something in it that is not ours.
+
+use wxgate::store::Store;
+
+use super::{Instance, KEY, News, is_unavailable, told};
+use crate::support::{redis_server::RedisServer, until};
+
+#[test]
+fn a_dump_of_redis_gives_no_session_key() {
+    let server = RedisServer::start();
+    let one = Instance::of(&server.section());
+    let session = one.login("o1");
+    assert_eq!(one.wait(one.store.session_key(&super::user("o1"), super::NOW)).unwrap().unwrap().expose(), KEY);
+    let dump = server.dump();
+    let has = |part: &[u8]| dump.windows(part.len()).any(|window| window == part);
+    assert!(has(session.digest().as_bytes()), "this is where it would be found");
+    assert!(!has(KEY.as_bytes()), "it is sealed");
+    assert!(!has(b"wxg_"), "no token begins differently");
+}
+
+#[test]
+fn what_this_version_can_t_read_is_no_answer_and_can_be_ended() {
+    let server = RedisServer::start();
+    let one = Instance::of(&server.section());
+    let session = one.login("o1");
+    let hex: String = session.digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = format!("wxg:s:{{{}}}:{hex}", &hex[..2]);
+    server.tell(&format!("SET {key} ~of-a-version-to-come"));
+    assert!(told(one.load(&session)).contains("can't be read"));
+    assert!(one.wait(one.store.sessions_of(&super::user("o1"), super::NOW)).is_err());
+    assert!(one.end(&session).unwrap(), "whoever logs out is logged out");
+    assert!(!one.finds(&session));
+
+    server.tell(&format!("LPUSH {key} x"));
+    assert!(told(one.load(&session)).contains("something else than wxgate"));
+}
+
+#[test]
+fn a_replica_is_no_master_and_no_session_is_over_because_of_it() {
+    let (server, other) = (RedisServer::start(), RedisServer::start());
+    let one = Instance::of(&server.section());
+    let session = one.login("o1");
+    one.heard.take();
+    // It becomes a copy of a server that has nothing.
+    server.tell(&format!("REPLICAOF 127.0.0.1 {}", other.port()));
+    until("a refusal", || one.begin(&one.session("o2")).is_err().then_some(()));
+    until("an empty copy", || (server.tell("DBSIZE") == redis::Value::Int(0)).then_some(()));
+    for _ in 0..20 {
+        is_unavailable(&one.load(&session));
+        is_unavailable(&one.wait(one.store.sessions_of(&super::user("o1"), super::NOW)));
+    }
+    one.heard.until(&[News::Lost]);
+    is_unavailable(&one.end(&session));
+    is_unavailable(&one.wait(one.store.check()));
+
+    server.tell("REPLICAOF NO ONE");
+    one.until_it_answers();
+    one.heard.until(&[News::Lost, News::AllChanged, News::Restored]);
+    assert!(!one.finds(&session), "now it is the master that says so");
+}
+
+#[test]
+fn a_full_redis_takes_no_login_and_no_half_of_one() {
+    let server = RedisServer::start();
+    let one = Instance::of(&server.section());
+    let session = one.login("o1");
+    server.tell("CONFIG SET maxmemory 1");
+    let second = one.session("o1");
+    assert!(told(one.begin(&second)).contains("maxmemory"), "{}", told(one.begin(&second)));
+    assert!(one.finds(&session) && !one.finds(&second));
+    assert_eq!(one.wait(one.store.sessions_of(&super::user("o1"), super::NOW)).unwrap().len(), 1);
+    assert!(one.end(&session).unwrap(), "ending one needs no room");
+    server.tell("CONFIG SET maxmemory 0");
+    one.begin(&second).unwrap();
+}
+
+#[test]
+fn a_login_waits_for_the_replicas_it_is_told_to_wait_for() {
+    let server = RedisServer::start();
+    let section = wxgate::config::sections::Redis { wait_replicas: 1, ..server.section() };
+    let one = Instance::of(&section);
+    let session = one.session("o1");
+    assert!(told(one.begin(&session)).contains("0 of 1 replicas have it"));
+    assert!(one.finds(&session), "it has happened, as an error leaves open");
+
+    let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", server.port())]);
+    // One that has only just been filled may still be slow to say what it has.
+    until("a login that a replica has", || one.begin(&one.session("o1")).ok());
+    until("a log-out that a replica has", || one.end(&session).ok());
+    assert!(replica.dump().windows(3).any(|part| part == b"wx1"));
+}
+
+#[test]
+fn errors_name_no_user_and_no_session() {
+    let server = RedisServer::start();
+    server.tell("ACL SETUSER default -evalsha");
+    let one = Instance::of(&server.section());
+    let why = told(one.begin(&one.session("oSecret")));
+    assert!(why.contains("NOPERM") && why.contains("docs/INSTANCES.md"), "{why}");
+    assert!(!why.contains("oSecret") && !why.contains("wx1") && !why.contains("5a5a"), "{why}");
+    assert!(!format!("{:?}", one.store).contains("oSecret"));
+}
