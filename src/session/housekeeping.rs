@@ -3,7 +3,7 @@
 
 use std::{error::Error as StdError, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::near::{Known, Near};
 use crate::store;
@@ -27,7 +27,7 @@ impl Near {
     /// Never ends by itself.
     pub(super) async fn keep_house(&self, capacity: u64) {
         let warm = usize::try_from(capacity).map_or(WARM, |capacity| capacity.min(WARM));
-        tokio::join!(self.warm_up(warm), self.tick(), self.sweep());
+        tokio::join!(self.warm_up(warm), self.write_uses_down(), self.watch(), self.sweep());
     }
 
     async fn warm_up(&self, limit: usize) {
@@ -51,20 +51,24 @@ impl Near {
         }
     }
 
-    async fn tick(&self) {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
+    async fn write_uses_down(&self) {
+        let (mut ticks, mut failing) = (ticks(), false);
+        loop {
+            ticks.tick().await;
+            let flushed = self.touches.flush(&*self.store).await;
+            if let (Err(error), false) = (&flushed, failing) {
+                tracing::warn!(error = %chain(error), "the last use of sessions can't be written; it waits");
+            }
+            failing = flushed.is_err();
+        }
+    }
+
+    async fn watch(&self) {
+        let mut ticks = ticks();
         loop {
             tokio::select! {
                 () = self.watched.doubted() => {}
-                _ = ticks.tick() => {
-                    let flushed = self.touches.flush(&*self.store).await;
-                    if let (Err(error), false) = (&flushed, failing) {
-                        tracing::warn!(error = %chain(error), "the last use of sessions can't be written; it waits");
-                    }
-                    failing = flushed.is_err();
-                }
+                _ = ticks.tick() => {}
             }
             self.look_after_the_watched().await;
         }
@@ -100,6 +104,13 @@ impl Near {
             sleep(if matches!(swept, Ok(true)) { SWEEP_STEP } else { SWEEP_REST }).await;
         }
     }
+}
+
+/// A tick now and then one each [`TICK`], however long what is done at one of them takes.
+fn ticks() -> Interval {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// An error with what is behind it. None of a store's holds a secret.

@@ -80,20 +80,25 @@ impl Sessions {
     /// Begins a session. Its `session_key` replaces those of the user's earlier logins in this app, and where `per_user`
     /// is set the oldest sessions beyond it end. When this answers, the store has it.
     pub async fn issue(&self, identity: Identity, session_key: SessionKey) -> Result<Issued, Error> {
-        let near = &self.near;
+        let near = Arc::clone(&self.near);
         let token = SessionToken::mint_for(near.store.shard_of(&identity.user), &*self.entropy)?;
         let now = near.clock.now();
         let tag = self.tags.tag(&identity.user);
         let terms = Terms { idle: self.section.idle, lifetime: self.section.lifetime };
         let session = Arc::new(Session::begin(identity, token.digest(), tag, terms, now));
 
-        let asked_at = near.cache.generations.of(session.digest());
-        let begun = near.store.begin(&session, &session_key, self.section.per_user, now).await;
-        let displaced = begun.map_err(Error::StoreUnavailable)?;
-        near.absent.forget(session.digest());
-        near.cache.insert(&session, asked_at);
-        near.revoked(&displaced);
-        near.counters.sessions_issued.inc();
+        let (begun, per_user) = (Arc::clone(&session), self.section.per_user);
+        let work = async move {
+            let asked_at = near.cache.generations.of(begun.digest());
+            let displaced = near.store.begin(&begun, &session_key, per_user, now).await?;
+            near.absent.forget(begun.digest());
+            // Before the displaced go: one of them may share its number with this one, which has not changed.
+            near.cache.insert(&begun, asked_at);
+            near.revoked(&displaced);
+            near.counters.sessions_issued.inc();
+            Ok(())
+        };
+        Finishing::new(&self.runtime, work).await.map_err(Error::StoreUnavailable)?;
         Ok(Issued { token, session })
     }
 
@@ -131,6 +136,8 @@ impl Sessions {
     pub async fn revoke_user(&self, user: &UserKey) -> Result<usize, Error> {
         let (near, user) = (Arc::clone(&self.near), user.clone());
         let work = async move {
+            // After an error nobody knows whose entries would have to go. A store that ended sessions without being able to
+            // say so is a shared one, and its link says it.
             let ended = near.store.end_user(&user, near.clock.now()).await?;
             near.revoked(&ended);
             Ok(ended.len())

@@ -47,8 +47,8 @@ fn while_the_store_is_away_nobody_is_anonymous_and_nobody_is_logged_out() {
     assert_eq!(cold.get("/public/").status, 200, "where nobody is asked nobody is missed");
     assert_eq!(hot.get("/orders").status, 200, "who is in memory is not concerned");
     says_no(&gw.verify_code(&gw.code("oDave")));
-    says_no(&hot.post("/v1/logout", ""));
     says_no(&hot.post("/v1/logout", r#"{"everywhere":true}"#));
+    says_no(&hot.post("/v1/logout", ""));
 
     store.come_back();
     for user in [&mut hot, &mut cold] {
@@ -103,4 +103,13 @@ fn a_store_that_takes_no_last_uses_does_not_keep_the_process() {
     assert_eq!(alice.get("/orders").status, 200);
     store.go_away();
     gw.stop();
+}
+
+#[test]
+fn uses_are_written_while_it_runs() {
+    let (gw, store, mut alice) = gateway();
+    gw.later(2 * HOUR);
+    assert_eq!(alice.get("/orders").status, 200);
+    let seen = until("a use to be written", || store.written().first().cloned());
+    assert_eq!((seen.user.openid.as_str(), seen.at), ("oAlice", gw.clock.now()));
 }

@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use crate::model::{Session, Timestamp, TokenDigest};
 
 /// So many tables with a lock each, so that one that grows holds up few.
-const SHARDS: usize = 256;
+const SHARDS: usize = 1024;
 
 pub(super) struct Digests {
     shards: Box<[Mutex<HashTable<Arc<Session>>>]>,
@@ -66,12 +66,12 @@ impl Digests {
     }
 
     fn shard(&self, digest: &TokenDigest) -> MutexGuard<'_, HashTable<Arc<Session>>> {
-        let [.., last] = *digest.as_bytes();
-        lock(&self.shards[usize::from(last)])
+        let [.., high, low] = *digest.as_bytes();
+        lock(&self.shards[usize::from(u16::from_be_bytes([high, low])) % SHARDS])
     }
 }
 
-/// The digest's own first bytes: as evenly spread as any hash of them. The shard is chosen by the last.
+/// The digest's own first bytes: as evenly spread as any hash of them. The shard is chosen by the last ones.
 fn hash(digest: &TokenDigest) -> u64 {
     u64::from_le_bytes(digest.as_bytes().first_chunk().copied().unwrap_or_default())
 }
