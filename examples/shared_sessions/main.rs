@@ -61,7 +61,8 @@ fn main() -> anyhow::Result<()> {
 
     let callers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     callers.block_on(async {
-        println!("{:>9} | {:>9} | {:>11} | {:>9} | {:>9} | {:>9}", "clients", "", "a second", "p50", "p99", "longest");
+        let heads = ["clients", "", "a second", "failed", "p50", "p99", "longest"];
+        println!("{}", heads.map(|head| format!("{head:>9}")).join(" | "));
         for clients in [1, 64, 1000] {
             round("logins", clients, args.round, &world, World::login).await?;
         }
@@ -162,22 +163,26 @@ where
     for client in 0..clients {
         let world = Arc::clone(world);
         tasks.spawn(async move {
-            let mut took = Vec::new();
+            let (mut took, mut failed) = (Vec::new(), 0);
             while begun.elapsed() < lasts {
                 let before = Instant::now();
-                call(Arc::clone(&world), client * 1_000_003 + took.len() as u64).await?;
-                took.push(before.elapsed());
+                match call(Arc::clone(&world), client * 1_000_003 + took.len() as u64).await {
+                    Ok(()) => took.push(before.elapsed()),
+                    Err(_) => failed += 1,
+                }
             }
-            anyhow::Ok(took)
+            (took, failed)
         });
     }
-    let mut all = Vec::new();
+    let (mut all, mut failed) = (Vec::new(), 0);
     while let Some(done) = tasks.join_next().await {
-        all.extend(done??);
+        let (took, more) = done?;
+        all.extend(took);
+        failed += more;
     }
     let rate = f64::from(u32::try_from(all.len())?) / begun.elapsed().as_secs_f64();
     let [p50, p99, longest] = spread(&mut all);
-    println!("{clients:>9} | {what:>9} | {rate:>11.0} | {p50:>9.0?} | {p99:>9.0?} | {longest:>9.0?}");
+    println!("{clients:>9} | {what:>9} | {rate:>9.0} | {failed:>9} | {p50:>9.0?} | {p99:>9.0?} | {longest:>9.0?}");
     Ok(())
 }
 

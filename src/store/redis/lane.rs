@@ -1,12 +1,15 @@
 //! One connection for calls, which comes back by itself.
 //!
-//! While it is away, a call on it fails at once. A call that is not answered in time takes the connection down with it:
-//! answers come in the order of the questions, so whoever asked later would wait in vain as well, and a server that was
-//! paused must not cost every call its full timeout.
+//! While it is away, a call on it fails at once. A call that waits its whole time while not one other is answered takes
+//! the connection down with it: answers come in the order of the questions, so whoever asked later would wait in vain as
+//! well, and a server that was paused must not cost every call its full timeout. One that is only slow stays.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use redis::{Pipeline, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection};
@@ -33,6 +36,8 @@ struct Shared {
     state: Mutex<State>,
     /// Calls that may still be made before one is answered.
     free: Semaphore,
+    /// Calls that were answered so far.
+    answered: AtomicU64,
     /// The connection that is or was up is of no use any more.
     broken: Notify,
 }
@@ -51,6 +56,7 @@ impl Lane {
             at: at.clone(),
             state: Mutex::new(State::Down(Arc::new(Cause::NotYet))),
             free: Semaphore::new(connector.in_flight),
+            answered: AtomicU64::new(0),
             broken: Notify::new(),
         });
         let keeper = Task::spawn(runtime, keep(Arc::clone(&shared), backoff));
@@ -61,9 +67,14 @@ impl Lane {
     pub(super) async fn ask(&self, pipeline: &Pipeline) -> Result<Vec<RedisResult<Value>>, Cause> {
         let (mut connection, number) = self.shared.connection()?;
         let Ok(_place) = self.shared.free.try_acquire() else { return Err(Cause::Busy) };
+        let before = self.shared.answered.load(Ordering::Relaxed);
         let why = match timeout(self.shared.connector.timeout, pipeline.query_async(&mut connection)).await {
-            Ok(Ok(answers)) => return Ok(answers),
+            Ok(Ok(answers)) => {
+                self.shared.answered.fetch_add(1, Ordering::Relaxed);
+                return Ok(answers);
+            }
             Ok(Err(error)) => Cause::from(error),
+            Err(_) if self.shared.answered.load(Ordering::Relaxed) > before => return Err(Cause::Late),
             Err(_) => Cause::Late,
         };
         let why = Arc::new(why);
@@ -77,6 +88,11 @@ impl Lane {
             State::Up(..) => None,
             State::Down(why) => Some(Arc::clone(why)),
         }
+    }
+
+    /// Whether it takes another call.
+    pub(super) fn has_room(&self) -> bool {
+        self.shared.free.available_permits() > 0
     }
 
     /// Takes the connection down; a new one is made at once.

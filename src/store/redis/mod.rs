@@ -50,8 +50,8 @@ use crate::{
 };
 
 /// Calls that one connection takes at once; one more is refused. At a tenth of a millisecond each they are answered well
-/// within any timeout.
-const IN_FLIGHT: usize = 2048;
+/// within any timeout, and with two connections there is room for as many logins as may wait for WeChat.
+const IN_FLIGHT: usize = 512;
 
 /// Uses written down with one question.
 const TOUCHES_AT_ONCE: usize = 256;

@@ -139,17 +139,18 @@ impl Lanes {
         Self((0..of.connections).map(lane).collect(), AtomicUsize::new(0))
     }
 
-    /// The next in turn that is up.
+    /// The next in turn that is up and has room.
     fn next(&self) -> Result<&Lane, Cause> {
         let turn = self.1.fetch_add(1, Ordering::Relaxed);
-        let mut why = None;
+        let mut why = Cause::Busy;
         for step in 0..self.0.len() {
             let Some(lane) = self.0.get(turn.wrapping_add(step) % self.0.len()) else { continue };
             match lane.why_down() {
-                None => return Ok(lane),
-                Some(cause) => why = Some(cause),
+                None if lane.has_room() => return Ok(lane),
+                None => {}
+                Some(cause) => why = Cause::Away(cause),
             }
         }
-        Err(Cause::Away(why.unwrap_or_else(|| Arc::new(Cause::NotYet))))
+        Err(why)
     }
 }
