@@ -6,7 +6,6 @@
 //! That a login is answered only when the disk has it is shown by `tests/system_calls.rs`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the report")]
-#![expect(clippy::print_stdout, reason = "the seed has to be told before anything can go wrong")]
 
 #[path = "crash/client.rs"]
 mod client;

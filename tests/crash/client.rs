@@ -81,7 +81,7 @@ impl Client {
         };
         for at in &ended {
             kept[*at].fate = Fate::Unknown;
-            kept[*at].story += &format!(", logged out with token {which}, everywhere: {everywhere}");
+            kept[*at].story = format!("{}, logged out with token {which}, everywhere: {everywhere}", kept[*at].story);
         }
         let status =
             post(wire, "/v1/logout", Some(&kept[which].token), &format!(r#"{{"everywhere":{everywhere}}}"#))?.0;

@@ -125,7 +125,7 @@ fn while_the_disk_takes_nothing_nobody_logs_in_or_out_and_everybody_else_goes_on
     let alice = place.login(&gw, "oAlice");
     let unlimited = getrlimit(Resource::Fsize);
     // From now on no byte goes into any file: to SQLite that is a disk that fails.
-    prlimit(Some(gw.pid()), Resource::Fsize, Rlimit { current: Some(0), ..unlimited.clone() }).unwrap();
+    prlimit(Some(gw.pid()), Resource::Fsize, Rlimit { current: Some(0), ..unlimited }).unwrap();
     for _ in 0..3 {
         let refused = place.verify(&gw, "oBob");
         assert_eq!((refused.status, refused.code()), (503, "store_unavailable".to_owned()));
