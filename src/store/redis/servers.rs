@@ -76,6 +76,27 @@ impl Servers {
         Ok(answer)
     }
 
+    /// Whether every master is there and is one.
+    pub(super) async fn check(&self) -> Result<(), Cause> {
+        let routes = self.routes();
+        if routes.nodes.is_empty() || !routes.map.whole {
+            return Err(routes.nobody());
+        }
+        for node in &routes.nodes {
+            let answers = self.ask_one(node, redis::cmd("ROLE")).await?;
+            says_master(&answers)?;
+        }
+        Ok(())
+    }
+
+    /// The answer of this one.
+    pub(super) async fn ask_one(&self, node: &Node, cmd: Cmd) -> Result<Value, Cause> {
+        match node.ask(&[cmd], Manner::Plain, false, &self.scripts).await? {
+            Reply::Done(mut answers) => answers.pop().ok_or(Cause::Odd("a pipeline")),
+            Reply::Elsewhere { .. } => Err(Cause::Moved),
+        }
+    }
+
     async fn call_owner(&self, shard: Shard, cmds: &[Cmd], manner: Manner) -> Result<Vec<Value>, Cause> {
         let routes = self.routes();
         let owner = routes.map.owners.get(usize::from(shard.0)).copied().flatten();
@@ -179,28 +200,5 @@ impl Servers {
 impl Routes {
     fn nobody(&self) -> Cause {
         if self.nodes.is_empty() { Cause::Away(Arc::new(Cause::NotYet)) } else { Cause::Uncovered }
-    }
-}
-
-impl Servers {
-    /// Whether every master is there and is one.
-    pub(super) async fn check(&self) -> Result<(), Cause> {
-        let routes = self.routes();
-        if routes.nodes.is_empty() || !routes.map.whole {
-            return Err(routes.nobody());
-        }
-        for node in &routes.nodes {
-            let answers = self.ask_one(node, redis::cmd("ROLE")).await?;
-            says_master(&answers)?;
-        }
-        Ok(())
-    }
-
-    /// The answer of this one.
-    pub(super) async fn ask_one(&self, node: &Node, cmd: Cmd) -> Result<Value, Cause> {
-        match node.ask(&[cmd], Manner::Plain, false, &self.scripts).await? {
-            Reply::Done(mut answers) => answers.pop().ok_or(Cause::Odd("a pipeline")),
-            Reply::Elsewhere { .. } => Err(Cause::Moved),
-        }
     }
 }

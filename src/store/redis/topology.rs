@@ -129,7 +129,10 @@ impl Map {
     fn of_cluster(nodes: &str, host: &str, whole: bool) -> Self {
         let mut masters = Vec::new();
         let mut owner_of_slot = vec![None; SLOTS.into()];
-        for line in nodes.lines() {
+        // In the order of their ids, for each member tells them in another.
+        let mut lines: Vec<&str> = nodes.lines().collect();
+        lines.sort_unstable();
+        for line in lines {
             let fields: Vec<&str> = line.split(' ').collect();
             let [_, addr, flags, _, _, _, _, _, slots @ ..] = fields.as_slice() else { continue };
             let has = |flag| flags.split(',').any(|is| is == flag);
