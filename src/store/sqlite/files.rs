@@ -16,7 +16,16 @@ const OWNER_ONLY: u32 = 0o600;
 /// anybody in this process closes it. The file beside it stays when the process ends: to remove it would race with the
 /// next one.
 #[derive(Debug)]
-pub(super) struct Claim(#[expect(dead_code, reason = "it is held, and nothing else")] File);
+pub(super) struct Claim(File);
+
+impl Drop for Claim {
+    /// Given up by word: a child process that is just being started holds a copy of every open file for a moment, and
+    /// closing ours alone would leave the claim with the child.
+    fn drop(&mut self) {
+        // What can't be given up by word goes with the file.
+        let _ = self.0.unlock();
+    }
+}
 
 /// Why a file can't be had.
 #[derive(Debug)]
