@@ -252,6 +252,15 @@ impl<'w, 't> Fields<'w, 't> {
         })
     }
 
+    /// A duration of at most `longest`.
+    pub(super) fn duration_up_to(&mut self, key: &'static str, default: Duration, longest: Duration) -> Duration {
+        self.parsed(key, default, |text| match units::duration(text)? {
+            Duration::ZERO => Err("must be longer than zero".to_owned()),
+            duration if duration > longest => Err(format!("is longer than {}s", longest.as_secs())),
+            duration => Ok(duration),
+        })
+    }
+
     /// A duration that zero turns off.
     pub(super) fn duration_or_zero(&mut self, key: &'static str, default: Duration) -> Duration {
         self.parsed(key, default, units::duration)

@@ -1,5 +1,7 @@
 //! `[sessions]` and `[wechat]`: how long things are remembered, and how long is waited.
 
+use std::time::Duration;
+
 use super::rest;
 use crate::config::{
     fields::Fields,
@@ -8,6 +10,9 @@ use crate::config::{
 
 /// What the fixed-size tables behind these limits can still hold on a large machine.
 const MOST_SESSIONS: usize = 1_000_000_000;
+
+/// A client has given up long before, and a login under way is remembered for no longer.
+const LONGEST_LOGIN: Duration = Duration::from_secs(30);
 
 pub(super) fn sessions(mut fields: Fields<'_, '_>) -> Sessions {
     let default = Sessions::default();
@@ -33,7 +38,7 @@ pub(super) fn sessions(mut fields: Fields<'_, '_>) -> Sessions {
 pub(super) fn wechat(mut fields: Fields<'_, '_>) -> WeChat {
     let default = WeChat::default();
     let wechat = WeChat {
-        timeout: fields.duration("timeout", default.timeout),
+        timeout: fields.duration_up_to("timeout", default.timeout, LONGEST_LOGIN),
         replay_window: fields.duration_or_zero("replay_window", default.replay_window),
     };
     fields.finish();
