@@ -133,13 +133,15 @@ impl Collector for Report {
             ("sessions_revoked", "Sessions ended on request", &c.sessions_revoked),
             ("logins_replayed", "Logins answered from a login just before", &c.logins_replayed),
             ("logins_limited", "Logins refused by our own limits", &c.logins_limited),
-            ("wechat_calls", "Login codes sent to WeChat", &c.wechat_calls),
             ("log_lines_dropped", "Access log lines the writer could not keep up with", &c.log_lines_dropped),
             ("upstream_retries", "Requests sent again on another connection", &c.upstream_retries),
         ] {
             let metric = ConstCounter::new(counter.get());
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
+        let calls = ConstCounter::new(c.wechat.total());
+        let help = "Login codes sent to WeChat";
+        calls.encode(encoder.encode_descriptor("wechat_calls", help, None, MetricType::Counter)?)?;
         self.lookups(&mut encoder)?;
         let live = ConstGauge::new(i64::try_from(self.live.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
         let gauge: MetricEncoder<'_> =

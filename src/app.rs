@@ -20,7 +20,7 @@ use crate::{
     admin::Admin,
     api::Api,
     config::{Config, sections::LogFormat},
-    gateway::{AccessLog, Body, Conn, Gateway, Snapshot},
+    gateway::{self, AccessLog, Body, Conn, Gateway, Snapshot},
     limit::VerifyLimits,
     login::{Issued, Issuing, Login, SessionIssuer},
     model::{AppId, Clock, Entropy, EntropyError, Identity, Secret, SessionKey, SystemClock, SystemEntropy},
@@ -29,7 +29,7 @@ use crate::{
     server::{self, Listener, Options, Running, Service, Stop},
     session::Sessions,
     store::{Memory, Store},
-    telemetry::{Counters, LineWriter, UserTagger},
+    telemetry::{Counters, LineWriter, Traffic, UserTagger},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
     wechat,
 };
@@ -144,6 +144,7 @@ struct Parts {
     login: Arc<Login>,
     limits: Arc<VerifyLimits>,
     counters: Arc<Counters>,
+    traffic: Arc<Traffic>,
     routes: Vec<String>,
 }
 
@@ -253,7 +254,8 @@ fn parts(
 ) -> Result<Parts, Error> {
     let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     let table = Table::new(&config.routes, &upstreams).map_err(Error::Routes)?;
-    let routes = table.rules().iter().map(|rule| rule.label.clone()).collect();
+    let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
+    let traffic = Arc::new(gateway::traffic(&routes));
     let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
     let sessions = Arc::new(Sessions::new(
         &config.sessions,
@@ -276,7 +278,7 @@ fn parts(
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
-    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, routes })
+    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes })
 }
 
 /// Where sessions rest, as the configuration says.
@@ -286,13 +288,16 @@ fn open_store(_config: &Config) -> Result<Arc<dyn Store>, Error> {
 }
 
 impl Parts {
+    fn apps(&self) -> Vec<AppId> {
+        self.config.apps.iter().map(|app| app.app_id.clone()).collect()
+    }
+
     /// The gateway of one worker.
     fn gateway(&self, lines: Option<crate::telemetry::LineBuffer>, seed: [u8; 32]) -> Gateway {
         let config = &self.config;
-        let apps: Vec<AppId> = config.apps.iter().map(|app| app.app_id.clone()).collect();
         let api = Api::new(
             &config.api.prefix,
-            apps,
+            self.apps(),
             Arc::clone(&self.login),
             Arc::clone(&self.sessions),
             Arc::clone(&self.limits),
@@ -302,7 +307,8 @@ impl Parts {
         let counters = Arc::clone(&self.counters);
         let proxy = Proxy::new(&config.upstreams, &config.identity, &config.apps, &config.server, counters);
         let json = config.log.format == LogFormat::Json;
-        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone());
+        let traffic = Rc::new(self.traffic.worker());
+        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
         Gateway::new(
             Arc::clone(&self.snapshot),
             Arc::clone(&self.sessions),
