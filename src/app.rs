@@ -17,7 +17,7 @@ use http_body_util::Full;
 use tokio::{runtime, task::JoinHandle, time::timeout};
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Ingredients},
     api::Api,
     config::{Config, sections::LogFormat},
     gateway::{self, AccessLog, Body, Conn, Gateway, Snapshot},
@@ -146,6 +146,7 @@ struct Parts {
     counters: Arc<Counters>,
     traffic: Arc<Traffic>,
     routes: Vec<String>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl App {
@@ -262,7 +263,7 @@ fn parts(
         store,
         control.clone(),
         Arc::clone(&clock),
-        entropy,
+        Arc::clone(&entropy),
         tagger,
         Arc::clone(&counters),
     ));
@@ -278,7 +279,7 @@ fn parts(
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
-    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes })
+    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, entropy })
 }
 
 /// Where sessions rest, as the configuration says.
@@ -379,8 +380,18 @@ fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicB
         keepalive_timeout: Duration::from_secs(75),
         ..Options::from_section(&parts.config.server)
     };
-    let (counters, sessions) = (Arc::clone(&parts.counters), Arc::clone(&parts.sessions));
-    let admin = Arc::new(Admin::new(&parts.config.admin, Arc::clone(ready), counters, sessions));
+    let section = &parts.config.admin;
+    let admin = Arc::new(Admin::new(Ingredients {
+        section,
+        addr: listeners.first().map_or(section.listen, Listener::addr),
+        ready: Arc::clone(ready),
+        counters: Arc::clone(&parts.counters),
+        traffic: Arc::clone(&parts.traffic),
+        sessions: Arc::clone(&parts.sessions),
+        apps: parts.apps(),
+        clock: Arc::clone(&parts.clock),
+        entropy: Arc::clone(&parts.entropy),
+    }));
     server::start(listeners, &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
 }
 
@@ -396,7 +407,9 @@ impl Service for Back {
         _conn: &'a Rc<()>,
         _timer: RequestTimer,
     ) -> Response<Full<Bytes>> {
-        self.0.answer(request.method(), request.uri().path(), request.headers()).await.map(Full::new)
+        // The body lives as long as the answer is made, and is never read.
+        let (head, _body) = request.into_parts();
+        self.0.answer(&head).await.map(Full::new)
     }
 
     fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {
