@@ -1,5 +1,6 @@
 //! The operators' listener: alive, ready, counted, whose sessions; and closed to everybody else.
 
+mod command_line;
 mod document;
 mod gate;
 mod metrics;
