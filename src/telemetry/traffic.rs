@@ -90,8 +90,8 @@ impl Traffic {
         let mut requests = vec![0; names.places.len() * names.classes.len()];
         let mut logins = vec![0; names.logins.len()];
         for cells in self.workers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            add(&mut requests, &cells.requests);
-            add(&mut logins, &cells.logins);
+            cells.requests.add_to(&mut requests);
+            cells.logins.add_to(&mut logins);
             counted.own.add(&cells.own.read());
             counted.upstream.add(&cells.upstream.read());
             // The closed first: read the other way round, there could be more of them than were accepted.
@@ -104,12 +104,6 @@ impl Traffic {
         counted.requests = by_place.zip(requests).map(|((place, class), n)| (place.clone(), class, n)).collect();
         counted.logins = names.logins.iter().copied().zip(logins).collect();
         counted
-    }
-}
-
-fn add(sums: &mut [u64], cells: &[AtomicU64]) {
-    for (sum, cell) in sums.iter_mut().zip(cells) {
-        *sum += cell.load(Ordering::Relaxed);
     }
 }
 
@@ -130,13 +124,13 @@ pub struct Counted {
     pub open: u64,
 }
 
-/// One worker's cells. Aligned, so that no other thread's data shares a cache line with them.
+/// One worker's cells, on cache lines that no other thread's data is on.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Cells {
     /// By place, and there by class.
-    requests: Box<[AtomicU64]>,
-    logins: Box<[AtomicU64]>,
+    requests: Row,
+    logins: Row,
     own: Histogram,
     upstream: Histogram,
     accepted: AtomicU64,
@@ -145,14 +139,42 @@ struct Cells {
 
 impl Cells {
     fn new(names: &Names) -> Self {
-        let cells = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
         Self {
-            requests: cells(names.places.len() * names.classes.len()),
-            logins: cells(names.logins.len()),
+            requests: Row::new(names.places.len() * names.classes.len()),
+            logins: Row::new(names.logins.len()),
             own: Histogram::default(),
             upstream: Histogram::default(),
             accepted: AtomicU64::new(0),
             closed: AtomicU64::new(0),
+        }
+    }
+}
+
+/// As many cells as there are names for, and some more up to the end of a line.
+#[derive(Debug)]
+struct Row(Box<[Line]>);
+
+/// A pair of cache lines, which processors fetch together.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line([AtomicU64; CELLS]);
+
+const CELLS: usize = 16;
+
+impl Row {
+    fn new(cells: usize) -> Self {
+        Self((0..cells.div_ceil(CELLS)).map(|_| Line::default()).collect())
+    }
+
+    fn raise(&self, at: usize) {
+        if let Some(line) = self.0.get(at / CELLS) {
+            raise_alone(&line.0[at % CELLS], 1);
+        }
+    }
+
+    fn add_to(&self, sums: &mut [u64]) {
+        for (sum, cell) in sums.iter_mut().zip(self.0.iter().flat_map(|line| &line.0)) {
+            *sum += cell.load(Ordering::Relaxed);
         }
     }
 }
@@ -173,18 +195,14 @@ impl WorkerTraffic {
         let route = route.and_then(|route| self.names.routes.get(route).copied());
         let place = route.or_else(|| self.names.endpoint(endpoint?)).unwrap_or_else(|| self.names.nowhere());
         let class = class.min(self.names.classes.len().saturating_sub(1));
-        if let Some(cell) = self.cells.requests.get(place * self.names.classes.len() + class) {
-            raise_alone(cell, 1);
-        }
+        self.cells.requests.raise(place * self.names.classes.len() + class);
     }
 
     /// A login came to this.
     pub fn login(&self, outcome: &str) {
         let logins = self.names.logins;
         let at = logins.iter().position(|known| *known == outcome).unwrap_or(logins.len().saturating_sub(1));
-        if let Some(cell) = self.cells.logins.get(at) {
-            raise_alone(cell, 1);
-        }
+        self.cells.logins.raise(at);
     }
 
     /// The head of an answer is there: after so long with us, and, where an upstream was asked, so long with it.
@@ -250,6 +268,19 @@ mod tests {
         worker.login("unheard of");
         assert_eq!(requests(&traffic), [(Place::Nowhere, "other", 2)]);
         assert_eq!(traffic.read().logins, [("success", 0), ("other", 1)]);
+    }
+
+    #[test]
+    fn many_routes_are_each_counted_in_a_cell_of_their_own() {
+        let labels: Vec<String> = (0..100).map(|n| format!("/{n}")).collect();
+        let traffic = traffic(&labels.iter().map(String::as_str).collect::<Vec<_>>());
+        let worker = traffic.worker();
+        for route in 0..100 {
+            worker.request(Some(route), None, route % 2);
+        }
+        let class = |n: usize| ["2xx", "other"][n % 2];
+        let expected: Vec<_> = (0..100).map(|n| (Place::Route(labels[n].clone()), class(n), 1)).collect();
+        assert_eq!(requests(&traffic), expected);
     }
 
     #[test]
