@@ -10,7 +10,7 @@ use wxgate::{simulator::Fault, store::Store};
 
 use crate::support::{
     Client, TestGateway, refusing,
-    scripted::Scripted,
+    scripted::{Point, Scripted},
     until,
     upstream::{Then, answer},
 };
@@ -265,6 +265,19 @@ fn while_the_store_is_away_the_number_of_sessions_is_not_told_and_all_else_is() 
     assert!(!page_then.families.contains_key("wxgate_sessions_live"));
     assert_eq!(page_then.value("wxgate_sessions_issued_total", &[]), 1.0);
     store.come_back();
+    assert_eq!(page(&gw).value("wxgate_sessions_live", &[]), 1.0);
+}
+
+#[test]
+fn a_store_that_hangs_does_not_keep_the_metrics() {
+    let store = Scripted::own();
+    let gw = TestGateway::on(Some(Arc::clone(&store) as Arc<dyn Store>), |_| {});
+    gw.login("oAlice");
+    let gate = store.stop_at(Point::CountAsked);
+    let page_then = page(&gw);
+    assert!(!page_then.families.contains_key("wxgate_sessions_live"));
+    assert_eq!(page_then.value("wxgate_sessions_issued_total", &[]), 1.0);
+    gate.open();
     assert_eq!(page(&gw).value("wxgate_sessions_live", &[]), 1.0);
 }
 
