@@ -17,13 +17,13 @@ use http_body_util::Full;
 use tokio::{runtime, task::JoinHandle, time::timeout};
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Ingredients},
     api::Api,
     config::{
         Config,
         sections::{self, LogFormat, NewestSealKey},
     },
-    gateway::{AccessLog, Body, Conn, Gateway, Snapshot},
+    gateway::{self, AccessLog, Body, Conn, Gateway, Snapshot},
     limit::VerifyLimits,
     login::{Issued, Issuing, Login, SessionIssuer},
     model::{AppId, Clock, Entropy, EntropyError, Identity, Secret, SessionKey, SystemClock, SystemEntropy},
@@ -32,7 +32,7 @@ use crate::{
     server::{self, Listener, Options, Running, Service, Stop},
     session::Sessions,
     store::{KeyFileError, Memory, OpenError, RedisError, RedisStore, Sealer, Sqlite, Store, make_key_file},
-    telemetry::{Counters, LineWriter, UserTagger},
+    telemetry::{Counters, LineWriter, Traffic, UserTagger},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
     wechat,
 };
@@ -162,7 +162,9 @@ struct Parts {
     login: Arc<Login>,
     limits: Arc<VerifyLimits>,
     counters: Arc<Counters>,
+    traffic: Arc<Traffic>,
     routes: Vec<String>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl App {
@@ -274,14 +276,15 @@ fn parts(
 ) -> Result<Parts, Error> {
     let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     let table = Table::new(&config.routes, &upstreams).map_err(Error::Routes)?;
-    let routes = table.rules().iter().map(|rule| rule.label.clone()).collect();
+    let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
+    let traffic = Arc::new(gateway::traffic(&routes));
     let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
     let sessions = Arc::new(Sessions::new(
         &config.sessions,
         store,
         control.clone(),
         Arc::clone(&clock),
-        entropy,
+        Arc::clone(&entropy),
         tagger,
         Arc::clone(&counters),
     ));
@@ -297,7 +300,7 @@ fn parts(
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
-    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, routes })
+    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, entropy })
 }
 
 /// Where sessions rest, as the configuration says.
@@ -333,13 +336,16 @@ fn sealer(sessions: &sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<A
 }
 
 impl Parts {
+    fn apps(&self) -> Vec<AppId> {
+        self.config.apps.iter().map(|app| app.app_id.clone()).collect()
+    }
+
     /// The gateway of one worker.
     fn gateway(&self, lines: Option<crate::telemetry::LineBuffer>, seed: [u8; 32]) -> Gateway {
         let config = &self.config;
-        let apps: Vec<AppId> = config.apps.iter().map(|app| app.app_id.clone()).collect();
         let api = Api::new(
             &config.api.prefix,
-            apps,
+            self.apps(),
             Arc::clone(&self.login),
             Arc::clone(&self.sessions),
             Arc::clone(&self.limits),
@@ -349,7 +355,8 @@ impl Parts {
         let counters = Arc::clone(&self.counters);
         let proxy = Proxy::new(&config.upstreams, &config.identity, &config.apps, &config.server, counters);
         let json = config.log.format == LogFormat::Json;
-        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone());
+        let traffic = Rc::new(self.traffic.worker());
+        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
         Gateway::new(
             Arc::clone(&self.snapshot),
             Arc::clone(&self.sessions),
@@ -420,8 +427,18 @@ fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicB
         keepalive_timeout: Duration::from_secs(75),
         ..Options::from_section(&parts.config.server)
     };
-    let (counters, sessions) = (Arc::clone(&parts.counters), Arc::clone(&parts.sessions));
-    let admin = Arc::new(Admin::new(&parts.config.admin, Arc::clone(ready), counters, sessions));
+    let section = &parts.config.admin;
+    let admin = Arc::new(Admin::new(Ingredients {
+        section,
+        addr: listeners.first().map_or(section.listen, Listener::addr),
+        ready: Arc::clone(ready),
+        counters: Arc::clone(&parts.counters),
+        traffic: Arc::clone(&parts.traffic),
+        sessions: Arc::clone(&parts.sessions),
+        apps: parts.apps(),
+        clock: Arc::clone(&parts.clock),
+        entropy: Arc::clone(&parts.entropy),
+    }));
     server::start(listeners, &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
 }
 
@@ -437,7 +454,9 @@ impl Service for Back {
         _conn: &'a Rc<()>,
         _timer: RequestTimer,
     ) -> Response<Full<Bytes>> {
-        self.0.answer(request.method(), request.uri().path(), request.headers()).await.map(Full::new)
+        // The body lives as long as the answer is made, and is never read.
+        let (head, _body) = request.into_parts();
+        self.0.answer(&head).await.map(Full::new)
     }
 
     fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {

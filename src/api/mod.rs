@@ -55,6 +55,11 @@ impl Endpoint {
         }
     }
 
+    /// What all of them are called in the log.
+    pub fn labels() -> [&'static str; 3] {
+        Self::ALL.map(|(_, endpoint)| endpoint.label())
+    }
+
     /// What it is called in the log.
     pub fn label(self) -> &'static str {
         match self {

@@ -4,7 +4,9 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod serve;
+pub mod sessions;
 pub mod simulate;
+mod usage;
 
 use std::{
     io::{self, Write},
@@ -13,6 +15,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+
+pub use usage::Misused;
 
 /// What the user typed.
 #[derive(Debug, Parser)]
@@ -33,6 +37,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Say which route, policy and upstream a request would meet
     Explain(explain::ExplainArgs),
+    /// Look at the sessions of a running gateway, and end them
+    Sessions(sessions::SessionsArgs),
     /// Run a stand-in of WeChat's API, for integration tests
     Simulate(simulate::SimulateArgs),
     /// Run gateway, stand-in and an echo upstream in one process, to try things out
@@ -47,6 +53,7 @@ pub fn run() -> ExitCode {
         None => serve::run(&config),
         Some(Command::Check(args)) => check::run(&config, &args),
         Some(Command::Explain(args)) => explain::run(&config, &args),
+        Some(Command::Sessions(args)) => sessions::run(&config, &args),
         Some(Command::Simulate(args)) => simulate::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
     };
@@ -64,7 +71,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(2);
     }
     let _ = writeln!(stderr, "wxgate: {error:#}");
-    ExitCode::FAILURE
+    if error.is::<Misused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::{
     outside::Outside,
     resolve,
 };
+use crate::model::Secret;
 
 /// A configuration that can be used, and what its author should still know.
 #[derive(Clone, Debug)]
@@ -40,6 +41,12 @@ pub fn parse(
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Loaded, ConfigErrors> {
     read(text, file_name, &Given { env, read_file })
+}
+
+/// A secret in the environment, for a command that is told the name of its variable.
+pub fn secret_of(variable: &str) -> Option<Secret> {
+    let machine = Machine { folder: PathBuf::new() };
+    machine.variable(variable).filter(|value| !value.is_empty()).map(Secret::new)
 }
 
 /// Every key a file may have, as `section.key`, in alphabetical order.

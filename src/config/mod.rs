@@ -11,7 +11,7 @@ mod suggest;
 mod units;
 
 pub use error::{ConfigError, ConfigErrors, Finding};
-pub use load::{Loaded, known_keys, load, parse};
+pub use load::{Loaded, known_keys, load, parse, secret_of};
 
 use sections::{Admin, Api, App, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
 

@@ -1,5 +1,6 @@
 //! One line per request, written when its answer has gone out whole or has been cut short. `docs/LOGGING.md` lists the
-//! fields. A query string, a token or an openid never gets here: [`Entry`] has no place for one.
+//! fields. A query string, a token or an openid never gets here: [`Entry`] has no place for one. The same moment is the one
+//! to count the request.
 
 use std::{
     borrow::Cow,
@@ -14,11 +15,14 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use super::line::{Line, key};
+use super::{
+    counting,
+    line::{Line, key},
+};
 use crate::{
     auth::{Access, bearer::TOKEN_PREFIX},
     model::{AppId, Clock},
-    telemetry::LineBuffer,
+    telemetry::{LineBuffer, OpenConnection, WorkerTraffic},
 };
 
 /// The status that stands for "the client went away before there was an answer". It is only ever logged.
@@ -90,15 +94,22 @@ pub struct AccessLog {
     clock: Arc<dyn Clock>,
     /// Labels of the routes, in match order.
     routes: Vec<String>,
+    traffic: Rc<WorkerTraffic>,
     /// The present second as text. It is written out once and used for all lines of that second.
     second: RefCell<(u64, String)>,
 }
 
 impl AccessLog {
-    /// A log that writes to `lines`, or nowhere, as JSON or as `key=value` pairs.
-    pub fn new(lines: Option<LineBuffer>, json: bool, clock: Arc<dyn Clock>, routes: Vec<String>) -> Rc<Self> {
+    /// A log that writes to `lines`, or nowhere, as JSON or as `key=value` pairs, and counts in `traffic`.
+    pub fn new(
+        lines: Option<LineBuffer>,
+        json: bool,
+        clock: Arc<dyn Clock>,
+        routes: Vec<String>,
+        traffic: Rc<WorkerTraffic>,
+    ) -> Rc<Self> {
         let second = RefCell::new((u64::MAX, String::new()));
-        Rc::new(Self { lines: lines.map(RefCell::new), json, clock, routes, second })
+        Rc::new(Self { lines: lines.map(RefCell::new), json, clock, routes, traffic, second })
     }
 
     /// Hands over what has been written so far.
@@ -106,6 +117,11 @@ impl AccessLog {
         if let Some(lines) = &self.lines {
             lines.borrow_mut().flush();
         }
+    }
+
+    /// Counts a connection, open for as long as the guard lives.
+    pub fn connection(&self) -> OpenConnection {
+        self.traffic.connection()
     }
 
     fn write(&self, entry: &Entry) {
@@ -198,10 +214,18 @@ impl Ticket {
     pub fn new(log: Rc<AccessLog>, entry: Entry) -> Self {
         Self { log, entry }
     }
+
+    /// The head of the answer is there.
+    pub fn answered(&self, at: Instant) {
+        let upstream = self.entry.upstream;
+        let own = at.saturating_duration_since(self.entry.started).saturating_sub(upstream.unwrap_or_default());
+        self.log.traffic.answered(own, upstream);
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        counting::count(&self.log.traffic, &self.entry);
         self.log.write(&self.entry);
     }
 }
@@ -240,7 +264,9 @@ mod tests {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_790_000_000_007)));
         let format = if json { LogFormat::Json } else { LogFormat::Text };
         let writer = LineWriter::start(sink.clone(), format, Arc::new(Counters::default())).unwrap();
-        let log = AccessLog::new(Some(writer.handle()), json, clock.clone(), vec!["/".into(), "a.example/b".into()]);
+        let routes = vec!["/".into(), "a.example/b".into()];
+        let traffic = Rc::new(counting::traffic(&routes).worker());
+        let log = AccessLog::new(Some(writer.handle()), json, clock.clone(), routes, traffic);
         fill(&log, &clock);
         drop(log);
         drop(writer);
@@ -358,7 +384,7 @@ mod tests {
     #[test]
     fn a_log_that_is_turned_off_takes_lines_and_writes_none() {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
-        let log = AccessLog::new(None, true, clock, Vec::new());
+        let log = AccessLog::new(None, true, clock, Vec::new(), Rc::new(counting::traffic(&[]).worker()));
         Ticket::new(Rc::clone(&log), entry("/"));
         log.flush();
     }

@@ -47,9 +47,10 @@ impl<F: Future<Output = Head>> Future for Handling<'_, F> {
                 let head = ready!(head.poll(cx));
                 // A future that is done is not polled again.
                 let Some(mut ticket) = ticket.take() else { return Poll::Pending };
-                ticket.entry.upstream = Some(asked_at.elapsed());
+                let now = Instant::now();
+                ticket.entry.upstream = Some(now.saturating_duration_since(*asked_at));
                 let answer = head.map(|response| response.map(Content::Forwarded)).map_err(Failure::Proxy);
-                Poll::Ready(finish(answer, ticket))
+                Poll::Ready(finish(answer, ticket, now))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod body;
+mod counting;
 mod failure;
 mod handling;
 mod line;
@@ -30,11 +31,13 @@ use crate::{
     proxy::{self, Forward, Peer, Proxy},
     routing::{self, AuthRule, BadTarget, Rule, Target},
     session::Sessions,
+    telemetry::OpenConnection,
     web::{HeaderWriter, Refusal, RequestBody, RequestTimer, headers::X_REQUEST_ID},
 };
 
 pub use access_log::{AccessLog, Entry, Ticket};
 pub use body::{Body, Content};
+pub use counting::traffic;
 use handling::{Handling, Head};
 
 pub use failure::Failure;
@@ -60,6 +63,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub struct Conn {
     peer: Peer,
+    _open: OpenConnection,
 }
 
 impl Gateway {
@@ -79,7 +83,7 @@ impl Gateway {
 
     /// A connection has come in.
     pub fn connected(&self, peer: SocketAddr) -> Conn {
-        Conn { peer: Peer::new(peer, &self.snapshot.proxies) }
+        Conn { peer: Peer::new(peer, &self.snapshot.proxies), _open: self.log.connection() }
     }
 
     /// Answers a request, whatever becomes of it. As far as nobody has to be waited for, the way is gone before there is
@@ -95,9 +99,9 @@ impl Gateway {
             Ok(Begun::Sent(sent)) => Handling::Sent { head: sent.head, asked_at: sent.asked_at, ticket: Some(ticket) },
             Ok(Begun::Late(late)) => Handling::late(async move {
                 let answer = self.go_on(*late, conn, &timer, &mut ticket.entry).await;
-                finish(answer, ticket)
+                finish(answer, ticket, Instant::now())
             }),
-            Err(failure) => Handling::late(std::future::ready(finish(Err(failure), ticket))),
+            Err(failure) => Handling::late(std::future::ready(finish(Err(failure), ticket, Instant::now()))),
         }
     }
 
@@ -358,7 +362,8 @@ fn upstream_path<'a>(target: &'a Target<'_>, rule: &Rule) -> Result<(Cow<'a, str
 }
 
 /// The answer that goes out, with the line that waits for its end.
-fn finish(answer: Result<Response<Content>, Failure>, mut ticket: Ticket) -> Response<Body> {
+fn finish(answer: Result<Response<Content>, Failure>, mut ticket: Ticket, now: Instant) -> Response<Body> {
+    ticket.answered(now);
     let response = answer.unwrap_or_else(|failure| explain(&failure, &mut ticket.entry).map(Content::Whole));
     ticket.entry.status = Some(response.status());
     response.map(|content| Body::new(content, ticket))

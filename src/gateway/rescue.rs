@@ -266,7 +266,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        auth, login,
+        auth,
+        gateway::counting::LOGINS,
+        login,
         model::AppId,
         routing::BadTarget,
         session, store,
@@ -413,6 +415,13 @@ mod tests {
         }
         let names: BTreeSet<String> = table.iter().map(|(failure, ..)| name(failure)).collect();
         assert_eq!(names.len(), table.len(), "a failure stands twice");
+    }
+
+    #[tokio::test]
+    async fn every_word_for_a_failed_login_is_one_to_count_by() {
+        for (failure, _, code, _) in table().await {
+            assert!(!matches!(failure, Failure::Api(_)) || LOGINS.contains(&code), "{code}");
+        }
     }
 
     #[tokio::test]

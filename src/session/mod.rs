@@ -20,6 +20,7 @@ mod flights;
 mod generations;
 mod housekeeping;
 mod link;
+mod measured;
 mod near;
 mod token;
 mod touches;
@@ -35,10 +36,10 @@ pub use ended::Ended;
 pub use error::Error;
 pub use token::SessionToken;
 
-use self::{finishing::Finishing, link::Listener, near::Near};
+use self::{finishing::Finishing, link::Listener, measured::Measured, near::Near};
 use crate::{
     config::sections,
-    model::{Clock, Entropy, Identity, Session, SessionKey, Terms, TokenDigest, UserKey},
+    model::{Clock, Entropy, Identity, Session, SessionKey, Terms, TokenDigest, UserKey, UserTag},
     store::Store,
     telemetry::{Counters, UserTagger},
 };
@@ -72,6 +73,7 @@ impl Sessions {
         tags: UserTagger,
         counters: Arc<Counters>,
     ) -> Self {
+        let store = Arc::new(Measured::new(store, Arc::clone(&counters)));
         let near = Arc::new(Near::new(store, section.capacity, clock, counters));
         near.store.follow(Arc::new(Listener(Arc::downgrade(&near))));
         Self { section: section.clone(), runtime, entropy, tags, near }
@@ -173,6 +175,11 @@ impl Sessions {
     /// The live sessions of a user, oldest first.
     pub async fn sessions_of(&self, user: &UserKey) -> Result<Vec<Arc<Session>>, Error> {
         self.near.store.sessions_of(user, self.near.clock.now()).await.map_err(Error::StoreUnavailable)
+    }
+
+    /// What stands for a user in the log.
+    pub fn tag(&self, user: &UserKey) -> UserTag {
+        self.tags.tag(user)
     }
 
     /// The `session_key` of the user's newest login in this app, while any session of that user is live.

@@ -1,10 +1,12 @@
-//! What is counted. One struct of plain cells, resolved at compile time: nothing is hashed or looked up to count.
+//! What is counted for the process as a whole; [`Traffic`](super::Traffic) counts by worker. One struct of plain cells, resolved at compile time: nothing is hashed or looked up to count.
 //! Cells of rare events are shared; what happens on every request is counted in a [`SpreadCounter`].
 
 use std::{
     cell::Cell,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
+
+use super::calls::{StoreCalls, WeChatCalls};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -87,7 +89,9 @@ pub struct Counters {
     /// Logins answered from the memory of a login that went before.
     pub logins_replayed: Counter,
     /// Login codes sent to WeChat.
-    pub wechat_calls: Counter,
+    pub wechat: WeChatCalls,
+    /// What the store was asked.
+    pub store: StoreCalls,
     /// Logins refused by our own limits.
     pub logins_limited: Counter,
     /// Access log lines that were thrown away because the writer could not keep up.

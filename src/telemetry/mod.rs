@@ -1,11 +1,17 @@
 //! What wxgate says of itself: log lines and counters, never a secret.
 
+mod calls;
 mod counters;
+mod histogram;
 mod line_writer;
 mod logs;
 mod redact;
+mod traffic;
 
+pub use calls::{Operation, StoreCalls, WeChatCalls};
 pub use counters::{Counter, Counters, SpreadCounter};
+pub use histogram::{Histogram, Reading};
 pub use line_writer::{LineBuffer, LineWriter};
 pub use logs::{AlreadyInitialised, init as init_logs};
 pub use redact::UserTagger;
+pub use traffic::{Counted, OpenConnection, Place, Traffic, WorkerTraffic};

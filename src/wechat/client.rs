@@ -5,6 +5,7 @@ use std::{collections::HashMap, error::Error as StdError, fmt, io, iter, sync::A
 
 use super::{
     Asking, CodeSession, WeChat,
+    call::Call,
     code2session::{self, Endpoint},
     error::{Error, Flaw, Stage, Trouble},
 };
@@ -48,7 +49,7 @@ pub struct Client {
 impl Client {
     /// A client for these apps. It connects when it is first asked.
     ///
-    /// `wechat_calls` counts each request that is tried, the retry too: that is what WeChat's quotas count.
+    /// Each request that is tried is counted, the retry too: that is what WeChat's quotas count.
     pub fn new(
         section: &sections::WeChat,
         apps: &[sections::App],
@@ -88,7 +89,13 @@ impl Client {
     }
 
     async fn ask(&self, endpoint: &Endpoint, code: &LoginCode) -> Result<CodeSession, Error> {
-        self.counters.wechat_calls.inc();
+        let call = Call::begin(&self.counters.wechat);
+        let answer = self.get(endpoint, code).await;
+        call.end(&answer);
+        answer
+    }
+
+    async fn get(&self, endpoint: &Endpoint, code: &LoginCode) -> Result<CodeSession, Error> {
         let request = self.http.get(endpoint.url(code));
         let answer = request.send().await.map_err(|error| unreachable(&error, Stage::Request))?;
         let status = answer.status().as_u16();
@@ -356,7 +363,7 @@ mod tests {
         assert_eq!(session.openid.as_str(), "oGZUI0egBJY1zhBYw2KhdUfwVJJE");
         assert_eq!(session.session_key.expose(), "tiihtNczf5v6AKRyjwEUhQ==");
         assert_eq!(session.unionid, None);
-        assert_eq!(counters.wechat_calls.get(), 1);
+        assert_eq!(counters.wechat.total(), 1);
 
         let requests = server.requests();
         let mut lines = requests[0].trim_end().split("\r\n");
@@ -407,7 +414,7 @@ mod tests {
         let client = client(&server.url());
         login_with(&client).await.unwrap();
         assert_eq!(server.requests().len(), 2);
-        assert_eq!(client.counters.wechat_calls.get(), 2);
+        assert_eq!(client.counters.wechat.total(), 2);
     }
 
     #[tokio::test]
@@ -636,7 +643,7 @@ mod tests {
         let client = https_client(silent.local_addr().unwrap(), Duration::from_secs(2));
         let error = login_with(&client).await.unwrap_err();
         assert_eq!(error, broke(Stage::Connect, ErrorKind::TimedOut));
-        assert_eq!(client.counters.wechat_calls.get(), 2);
+        assert_eq!(client.counters.wechat.total(), 2);
     }
 
     #[tokio::test]

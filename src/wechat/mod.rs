@@ -3,6 +3,7 @@
 //! [`WeChat`] is what the rest of the house sees; [`Client`] is the one that really asks. The AppSecret travels in the
 //! query of the call, so nothing in here ever puts a URL, or an error that may hold one, into anything that prints.
 
+mod call;
 mod client;
 mod code2session;
 pub mod errcode;

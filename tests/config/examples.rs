@@ -93,6 +93,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(server.underscore_headers, UnderscoreHeaders::Keep);
 
     assert_eq!(vec![admin.listen], addresses(&["127.0.0.1:9000"]));
+    assert_eq!(admin.hosts, ["wxgate.internal", "ops.example.com"]);
     assert_eq!(admin.token.unwrap().expose(), "hunter2-admin-token");
     assert_eq!(api.prefix, "/wx/v1");
 

@@ -10,6 +10,9 @@ use super::page::{Page, pages};
 
 const SHELL: &[&str] = &["sh", "console"];
 
+/// What a command that has commands of its own says to its name alone.
+const HELP_INSTEAD: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
 #[test]
 fn every_command_line_shown_is_understood() {
     let mut seen = 0;
@@ -23,7 +26,7 @@ fn every_command_line_shown_is_understood() {
             let name_alone = in_a_sentence && words.len() == 2;
             match Cli::try_parse_from(&words).map_err(|error| (error.kind(), error)) {
                 Ok(_) | Err((ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _)) => {}
-                Err((ErrorKind::MissingRequiredArgument, _)) if name_alone => {}
+                Err((ErrorKind::MissingRequiredArgument | HELP_INSTEAD, _)) if name_alone => {}
                 Err((_, error)) => panic!("{}: {line}\n{error}", page.path),
             }
         }

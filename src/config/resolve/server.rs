@@ -51,6 +51,7 @@ pub(super) fn admin(mut fields: Fields<'_, '_>) -> At<Admin> {
         Some(text) => address(&mut fields, text).unwrap_or(default.listen),
         None => default.listen,
     };
+    let hosts = admin_hosts(&mut fields);
     let token = fields.secret("token");
     if let Some(At { line, value }) = &token {
         if value.expose().len() < LEAST_KEY_BYTES {
@@ -61,7 +62,23 @@ pub(super) fn admin(mut fields: Fields<'_, '_>) -> At<Admin> {
     }
     let line = given.map_or(fields.line, |text| text.line);
     fields.finish();
-    At { line, value: Admin { listen, token: token.map(|token| token.value) } }
+    At { line, value: Admin { listen, hosts, token: token.map(|token| token.value) } }
+}
+
+/// Names as they come in a `Host`, in lower case.
+fn admin_hosts(fields: &mut Fields<'_, '_>) -> Vec<String> {
+    let Some(At { value: texts, .. }) = fields.list("hosts") else { return Vec::new() };
+    let mut hosts = Vec::new();
+    for text in texts {
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if text.value.is_empty() || !text.value.bytes().all(is_name) {
+            let message = format!("{} is not a host name (write wxgate.internal, without a port)", quoted(text.value));
+            fields.error(text.line, "hosts", message);
+            continue;
+        }
+        hosts.push(text.value.to_ascii_lowercase());
+    }
+    hosts
 }
 
 fn listen(fields: &mut Fields<'_, '_>, default: Vec<SocketAddr>) -> (usize, Vec<SocketAddr>) {

@@ -68,7 +68,12 @@ impl Binary {
 
     /// The same to the operators' listener.
     pub fn admin(&self) -> Client {
-        Client::connect(self.addrs[1])
+        Client::connect(self.admin_addr()).calling(&self.admin_addr().to_string())
+    }
+
+    /// Where the operators' listener is.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.addrs[1]
     }
 
     /// Its process.

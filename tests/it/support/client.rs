@@ -8,9 +8,14 @@ use std::{
 
 use serde_json::Value;
 
+/// What the other side is called, where a story does not care.
+const HOST: &str = "api.example.com";
+
 /// One connection.
 pub struct Client {
     stream: BufReader<TcpStream>,
+    /// What it calls the other side.
+    host: String,
 }
 
 /// One answer.
@@ -37,7 +42,12 @@ impl Client {
         let stream = TcpStream::connect(addr).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
-        Self { stream: BufReader::new(stream) }
+        Self { stream: BufReader::new(stream), host: HOST.to_owned() }
+    }
+
+    /// From now on the other side is called by this name.
+    pub fn calling(self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self }
     }
 
     /// Sends bytes as they are. A peer that has closed already is found out when reading.
@@ -81,7 +91,8 @@ impl Client {
     }
 
     pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        self.send(head(method, path, headers, body.len())).send(body);
+        let head = head_to(&self.host, method, path, headers, body.len());
+        self.send(head).send(body);
         self.try_reply(method).expect("an answer")
     }
 
@@ -116,7 +127,7 @@ impl Client {
 
     /// Another hand on the same connection, to send while this one reads.
     pub fn again(&self) -> Self {
-        Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a socket")) }
+        Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a socket")), host: self.host.clone() }
     }
 
     /// From now on bytes that the other side takes too long to take are not sent.
@@ -199,7 +210,11 @@ impl Client {
 
 /// A well-formed request head.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> String {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: api.example.com\r\n");
+    head_to(HOST, method, path, headers, length)
+}
+
+fn head_to(host: &str, method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

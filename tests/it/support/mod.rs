@@ -86,7 +86,8 @@ impl TestGateway {
     }
 
     pub fn admin(&self) -> Client {
-        Client::connect(self.app().admin_addrs()[0])
+        let addr = self.app().admin_addrs()[0];
+        Client::connect(addr).calling(&addr.to_string())
     }
 
     pub fn app(&self) -> &App {
@@ -204,7 +205,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
     let open = Route { auth: wxgate::config::sections::AuthRule::None, ..Route::new("/public/", "app") };
     Config {
         server: Server { listen: vec![free], workers: 2, ..Server::default() },
-        admin: Admin { listen: free, token: None },
+        admin: Admin { listen: free, ..Admin::default() },
         api: Api::default(),
         apps: vec![app(APP, SECRET), app(OTHER_APP, OTHER_SECRET)],
         wechat: WeChat::default(),

@@ -28,6 +28,7 @@ pub enum Point {
     EndDone,
     EndUserDone,
     RecentDone,
+    CountAsked,
 }
 
 #[derive(Default)]
@@ -222,6 +223,7 @@ impl Store for Scripted {
     fn count(&self) -> Answer<'_, u64> {
         Box::pin(async move {
             self.note("count")?;
+            self.pass(Point::CountAsked).await;
             self.behind.count().await
         })
     }

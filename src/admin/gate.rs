@@ -1,0 +1,220 @@
+//! Who may ask on the operators' listener.
+//!
+//! It mostly listens on loopback, and there a browser is the danger: a page from anywhere can send requests to it, and by
+//! DNS rebinding even read the answers, under a name of the page's own that suddenly leads to this machine. So the name
+//! that a request came under must be one of ours, and where a browser names the page's origin, that must be ours as well.
+//! The token comes in `Authorization` only, which no browser sends by itself as it would a cookie.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts, uri::Authority};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::answer::Refusal;
+use crate::config::sections;
+
+pub(super) struct Gate {
+    addr: IpAddr,
+    /// More names for the listener, in lower case.
+    hosts: Vec<String>,
+    /// The SHA-256 of the admin token: what is compared takes the same time however long the two are.
+    token: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("addr", &self.addr).field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    pub(super) fn new(section: &sections::Admin, addr: SocketAddr) -> Self {
+        let token = section.token.as_ref().map(|token| Sha256::digest(token.expose()).into());
+        Self { addr: addr.ip(), hosts: section.hosts.clone(), token }
+    }
+
+    /// Whether the request was meant for this listener, and by nobody's page but its own.
+    pub(super) fn is_for_us(&self, head: &Parts) -> Result<(), Refusal> {
+        let host = only(&head.headers, &header::HOST).filter(|host| self.is_ours(host)).ok_or(Refusal::Host)?;
+        match only(&head.headers, &header::ORIGIN) {
+            Some(origin) if is_origin_of(host, origin) => Ok(()),
+            None if !head.headers.contains_key(header::ORIGIN) => Ok(()),
+            _ => Err(Refusal::Origin),
+        }
+    }
+
+    /// Whether the admin token is presented. Without one in the configuration nobody has it.
+    pub(super) fn knows(&self, head: &Parts) -> Result<(), Refusal> {
+        let expected = self.token.ok_or(Refusal::TokenUnset)?;
+        if !head.headers.contains_key(header::AUTHORIZATION) {
+            return Err(Refusal::TokenMissing);
+        }
+        let line = only(&head.headers, &header::AUTHORIZATION).unwrap_or_default();
+        let presented = line.strip_prefix("Bearer ").unwrap_or_default();
+        let matches: bool = expected.ct_eq(Sha256::digest(presented).as_slice()).into();
+        if matches { Ok(()) } else { Err(Refusal::TokenInvalid) }
+    }
+
+    /// A name under which this listener is known. The port is not looked at: behind a forwarded port it is another one,
+    /// and who rebinds a name gains nothing by it.
+    fn is_ours(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        // Nothing beside a name and a port: the crate lets a user and other things through.
+        let port = host.strip_prefix(authority.host()).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+        if !port.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit())) {
+            return false;
+        }
+        let name = authority.host().to_ascii_lowercase();
+        // A listener on all addresses is known by each of them. No name can be rebound to look like an address.
+        let is_ours = |ip: IpAddr| ip.is_loopback() || ip == self.addr || self.addr.is_unspecified();
+        let ip = name.trim_start_matches('[').trim_end_matches(']').parse();
+        name == "localhost" || self.hosts.contains(&name) || ip.is_ok_and(is_ours)
+    }
+}
+
+/// The only value of a header, if it has exactly one and that is text.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter().map(HeaderValue::to_str);
+    values.next()?.ok().filter(|_| values.next().is_none())
+}
+
+/// Behind a proxy that ends TLS the page is an https one.
+fn is_origin_of(host: &str, origin: &str) -> bool {
+    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::model::Secret;
+
+    fn gate(listen: &str, hosts: &[&str], token: Option<&str>) -> Gate {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let section = sections::Admin { hosts, token: token.map(Secret::new), listen: listen.parse().unwrap() };
+        Gate::new(&section, section.listen)
+    }
+
+    fn head(headers: &[(&str, &str)]) -> Parts {
+        let request = headers.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn hosts_let_in(gate: &Gate, hosts: &[&'static str]) -> Vec<&'static str> {
+        hosts.iter().copied().filter(|host| gate.is_for_us(&head(&[("host", host)])).is_ok()).collect()
+    }
+
+    /// CVE-2026-27589, and DNS rebinding at large.
+    #[test]
+    fn only_names_of_the_listener_are_let_in() {
+        let hosts = [
+            "localhost",
+            "LocalHost:9901",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "[::1]:9901",
+            "10.1.2.3:9901",
+            "ops.internal",
+            "OPS.internal:443",
+        ];
+        let foreign = [
+            "",
+            "evil.example",
+            "evil.example:9901",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1@evil.example",
+            "evil.example@127.0.0.1",
+            "localhost:x",
+            "10.9.9.9",
+            "ops.internal.evil.example",
+            "0.0.0.0",
+            "127.1",
+        ];
+        let all = [hosts.as_slice(), foreign.as_slice()].concat();
+        assert_eq!(hosts_let_in(&gate("10.1.2.3:9901", &["ops.internal"], None), &all), hosts);
+        assert_eq!(hosts_let_in(&gate("127.0.0.1:9901", &[], None), &all), &hosts[..5]);
+        let everywhere = hosts_let_in(&gate("0.0.0.0:9901", &[], None), &all);
+        assert_eq!(everywhere, [&hosts[..6], &["10.9.9.9", "0.0.0.0"]].concat());
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let gate = gate("127.0.0.1:9901", &[], None);
+        for headers in [&[][..], &[("host", "localhost"), ("host", "localhost")]] {
+            assert_eq!(gate.is_for_us(&head(headers)), Err(Refusal::Host));
+        }
+    }
+
+    #[test]
+    fn no_page_but_the_listeners_own_is_let_in() {
+        let gate = gate("127.0.0.1:9901", &[], None);
+        let from = |origins: &[&str]| {
+            let mut headers = vec![("host", "localhost:9901")];
+            headers.extend(origins.iter().map(|origin| ("origin", *origin)));
+            gate.is_for_us(&head(&headers))
+        };
+        let own = "http://localhost:9901";
+        for origins in [&[][..], &[own], &["https://LOCALHOST:9901"]] {
+            assert_eq!(from(origins), Ok(()), "{origins:?}");
+        }
+        for origin in [
+            "",
+            "null",
+            "http://localhost",
+            "http://localhost:9902",
+            "http://evil.example",
+            "file://",
+            "localhost:9901",
+        ] {
+            assert_eq!(from(&[origin]), Err(Refusal::Origin), "{origin}");
+        }
+        assert_eq!(from(&[own, own]), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn only_the_whole_token_in_one_line_is_the_token() {
+        let gate = gate("127.0.0.1:9901", &[], Some("operators-token!"));
+        let say = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("authorization", *line)).collect();
+            gate.knows(&head(&lines))
+        };
+        assert_eq!(say(&["Bearer operators-token!"]), Ok(()));
+        assert_eq!(say(&[]), Err(Refusal::TokenMissing));
+        for line in [
+            "",
+            "Bearer ",
+            "Bearer operators-token",
+            "Bearer operators-token!!",
+            "Bearer  operators-token!",
+            "bearer operators-token!",
+            "Basic operators-token!",
+            "operators-token!",
+        ] {
+            assert_eq!(say(&[line]), Err(Refusal::TokenInvalid), "{line}");
+        }
+        assert_eq!(say(&["Bearer operators-token!", "Bearer operators-token!"]), Err(Refusal::TokenInvalid));
+    }
+
+    #[test]
+    fn where_no_token_is_configured_nobody_has_it() {
+        let gate = gate("127.0.0.1:9901", &[], None);
+        for lines in [&[][..], &[("authorization", "Bearer ")], &[("authorization", "")]] {
+            assert_eq!(gate.knows(&head(lines)), Err(Refusal::TokenUnset));
+        }
+    }
+
+    /// Nothing but the fixed 32 bytes of two digests is compared, so how much of a guess is right takes no time to tell.
+    #[test]
+    fn what_is_compared_is_as_long_for_every_guess() {
+        let gate = gate("127.0.0.1:9901", &[], Some("operators-token!"));
+        assert_eq!(gate.token, Some(Sha256::digest("operators-token!").into()));
+        assert!(!format!("{gate:?}").contains("token"), "{gate:?}");
+    }
+}

@@ -1,0 +1,117 @@
+//! The operators' listener: is it alive, can it serve, what has it counted, who has sessions. Never on the public address.
+//!
+//! | path | method | asks for | answers |
+//! |---|---|---|---|
+//! | `/healthz` | GET | – | 200 while the process runs |
+//! | `/readyz` | GET | – | 200 while it takes new requests and can keep a login, 503 once it is stopping or its store is away |
+//! | `/metrics` | GET | – | what was counted, in the OpenMetrics text format |
+//! | `/v1/sessions/count` | GET | token | how many sessions there are |
+//! | `/v1/users/{app}/{openid}/sessions` | GET | token | the user's sessions |
+//! | `/v1/users/{app}/{openid}/sessions` | DELETE | token | ends all of them |
+//! | `/v1/users/{app}/{openid}/sessions/{id}` | DELETE | token | ends one |
+//! | anything else | | token | 404 |
+//!
+//! All but the first two are for a `Host` of the listener's own only, and for no other origin's pages: see [`gate`]. No
+//! body is read. `docs/ADMIN.md` tells the same to operators.
+
+mod answer;
+mod gate;
+mod health;
+mod metrics;
+mod report;
+mod session_id;
+mod sessions;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+
+use self::{answer::Refusal, gate::Gate, health::Health, metrics::Metrics, sessions::SessionApi};
+use crate::{
+    config::sections,
+    model::{AppId, Clock, Entropy},
+    session::Sessions,
+    telemetry::{Counters, Traffic},
+};
+
+/// What the operators' answers are made of.
+pub struct Ingredients<'a> {
+    /// The section.
+    pub section: &'a sections::Admin,
+    /// Where the listener is, with its real port.
+    pub addr: SocketAddr,
+    /// Turned off by whoever stops the gateway.
+    pub ready: Arc<AtomicBool>,
+    /// What the process has counted.
+    pub counters: Arc<Counters>,
+    /// What the workers have counted.
+    pub traffic: Arc<Traffic>,
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// The apps that are configured.
+    pub apps: Vec<AppId>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For the ids of requests.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Answers operators.
+pub struct Admin {
+    gate: Gate,
+    health: Health,
+    metrics: Metrics,
+    sessions: SessionApi,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("gate", &self.gate).finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// The answers made of these.
+    pub fn new(from: Ingredients<'_>) -> Self {
+        let started = from.clock.now();
+        Self {
+            gate: Gate::new(from.section, from.addr),
+            health: Health::new(from.ready, Arc::clone(&from.sessions)),
+            metrics: Metrics::new(from.counters, from.traffic, Arc::clone(&from.sessions), started),
+            sessions: SessionApi::new(from.sessions, from.apps, from.clock),
+            entropy: from.entropy,
+        }
+    }
+
+    /// Answers one request. Its body is of no interest.
+    pub async fn answer(&self, head: &Parts) -> Response<Bytes> {
+        let id = answer::new_id(&*self.entropy);
+        self.go(head, &id).await.unwrap_or_else(|refusal| refusal.into_response(&id))
+    }
+
+    /// Answers what never became a request.
+    pub fn refuse() -> Response<Bytes> {
+        answer::malformed()
+    }
+
+    async fn go(&self, head: &Parts, id: &str) -> Result<Response<Bytes>, Refusal> {
+        let path = head.uri.path();
+        if matches!(path, "/healthz" | "/readyz") {
+            answer::only_get(&head.method)?;
+            return Ok(self.health.answer(path).await);
+        }
+        self.gate.is_for_us(head)?;
+        if path == "/metrics" {
+            answer::only_get(&head.method)?;
+            return self.metrics.answer().await;
+        }
+        self.gate.knows(head)?;
+        self.sessions.answer(&head.method, path, id).await
+    }
+}

@@ -1,0 +1,157 @@
+//! Every metric there is, read out at the moment somebody asks. `docs/METRICS.md` lists them; names and labels are the
+//! interface.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Unit,
+};
+
+use crate::{
+    model::Timestamp,
+    telemetry::{Counted, Counter, Counters, Place, Reading, Traffic},
+};
+
+/// Turns what was counted into metrics.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) counters: Arc<Counters>,
+    pub(super) traffic: Arc<Traffic>,
+    /// How many sessions there are, where the store just said so.
+    pub(super) live: Arc<Mutex<Option<u64>>>,
+    pub(super) started: Timestamp,
+}
+
+impl Collector for Report {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        self.process(&mut page)?;
+        let counted = self.traffic.read();
+        requests(&mut page, &counted)?;
+        let retries = &self.counters.upstream_retries;
+        page.counter("upstream_retries", "Requests sent again on another connection", retries)?;
+        self.logins(&mut page, &counted)?;
+        self.sessions(&mut page)?;
+        self.store(&mut page)
+    }
+}
+
+impl Report {
+    fn process(&self, page: &mut Page<'_>) -> fmt::Result {
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        page.family("build", "Which wxgate this is", None, MetricType::Info)?.encode_info(&version)?;
+        let started = Duration::from_millis(self.started.as_millis()).as_secs_f64();
+        let help = "When this process began to serve, in seconds since the Unix epoch";
+        ConstGauge::new(started).encode(page.family("start_time", help, Some(&Unit::Seconds), MetricType::Gauge)?)?;
+        let dropped = &self.counters.log_lines_dropped;
+        page.counter("log_lines_dropped", "Access log lines the writer could not keep up with", dropped)
+    }
+
+    fn logins(&self, page: &mut Page<'_>, counted: &Counted) -> fmt::Result {
+        let c = &self.counters;
+        page.counters("logins", "Logins, by what came of them", "outcome", &counted.logins)?;
+        page.counter("logins_replayed", "Logins answered from a login just before", &c.logins_replayed)?;
+        page.counter("logins_limited", "Logins refused by our own limits", &c.logins_limited)?;
+        let calls = c.wechat.each().map(|(outcome, calls)| (outcome, calls.get()));
+        page.counters("wechat_calls", "Login codes sent to WeChat, by what came of them", "outcome", &calls)?;
+        page.histogram("wechat_call_duration", "How long WeChat took to answer", &c.wechat.took.read())
+    }
+
+    fn sessions(&self, page: &mut Page<'_>) -> fmt::Result {
+        let c = &self.counters;
+        let lookups = [
+            ("hit", c.lookups_hit.get()),
+            ("miss", c.lookups_missed.get()),
+            ("expired", c.lookups_expired.get()),
+            ("denied", c.lookups_denied.get()),
+            ("failed", c.lookups_failed.get()),
+        ];
+        page.counters("session_lookups", "Look-ups of a session, by what came of them", "outcome", &lookups)?;
+        page.counter("sessions_issued", "Sessions begun", &c.sessions_issued)?;
+        page.counter("sessions_revoked", "Sessions ended on request", &c.sessions_revoked)?;
+        page.counter("sessions_evicted", "Live sessions that memory had no room for", &c.sessions_evicted)?;
+        // Left out while it is not known: a figure of yesterday would hide that the store is away.
+        match *self.live.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(live) => page.gauge("sessions_live", "Sessions in the store", live),
+            None => Ok(()),
+        }
+    }
+
+    fn store(&self, page: &mut Page<'_>) -> fmt::Result {
+        let calls = self.counters.store.each();
+        let help = "How long the session store took to answer";
+        let mut family = page.family("store_operation_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (operation, call) in calls {
+            encode(family.encode_family(&[("operation", operation)])?, &call.took.read())?;
+        }
+        let errors = calls.map(|(operation, call)| (operation, call.errors.get()));
+        page.counters("store_errors", "Operations that the session store failed", "operation", &errors)
+    }
+}
+
+fn requests(page: &mut Page<'_>, counted: &Counted) -> fmt::Result {
+    let help = "Requests, by route or endpoint and class of status";
+    let mut family = page.family("requests", help, None, MetricType::Counter)?;
+    for (place, class, n) in &counted.requests {
+        let status = ("status", *class);
+        match place {
+            Place::Route(label) => count(&mut family, &[("route", label.as_str()), status], *n)?,
+            Place::Endpoint(name) => count(&mut family, &[("endpoint", *name), status], *n)?,
+            Place::Nowhere => count(&mut family, &[status], *n)?,
+        }
+    }
+    let help = "How long requests took to the head of their answer, without the wait for an upstream";
+    page.histogram("own_duration", help, &counted.own)?;
+    page.histogram("upstream_duration", "How long upstreams took to the head of their answer", &counted.upstream)?;
+    page.gauge("connections_open", "Client connections that are open", counted.open)?;
+    let accepted = page.family("connections_accepted", "Client connections that came in", None, MetricType::Counter)?;
+    ConstCounter::new(counted.accepted).encode(accepted)
+}
+
+/// The page being written.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn family<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        unit: Option<&'s Unit>,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        // A help text is a sentence, as a registry's own metrics have it.
+        self.0.encode_descriptor(name, &format!("{help}."), unit, kind)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, counter: &Counter) -> fmt::Result {
+        ConstCounter::new(counter.get()).encode(self.family(name, help, None, MetricType::Counter)?)
+    }
+
+    fn counters(&mut self, name: &str, help: &str, label: &str, counts: &[(&str, u64)]) -> fmt::Result {
+        let mut family = self.family(name, help, None, MetricType::Counter)?;
+        counts.iter().try_for_each(|(value, n)| count(&mut family, &[(label, *value)], *n))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstGauge::new(value).encode(self.family(name, help, None, MetricType::Gauge)?)
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, reading: &Reading) -> fmt::Result {
+        encode(self.family(name, help, Some(&Unit::Seconds), MetricType::Histogram)?, reading)
+    }
+}
+
+fn count(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, n: u64) -> fmt::Result {
+    ConstCounter::new(n).encode(family.encode_family(labels)?)
+}
+
+fn encode(mut encoder: MetricEncoder<'_>, reading: &Reading) -> fmt::Result {
+    encoder.encode_histogram::<NoLabelSet>(reading.seconds(), reading.count(), &reading.buckets(), None)
+}

@@ -1,0 +1,109 @@
+//! Calls to others, the store and WeChat: how long they took and what came of them. None is on the path of a request whose
+//! session is in memory, so these cells are shared.
+
+use super::{counters::Counter, histogram::Histogram};
+
+/// One thing that a store is asked to do.
+#[derive(Debug, Default)]
+pub struct Operation {
+    /// How long its answers took, errors too.
+    pub took: Histogram,
+    /// Answers that were errors.
+    pub errors: Counter,
+}
+
+/// All that a store is asked to do.
+#[derive(Debug, Default)]
+pub struct StoreCalls {
+    /// A login.
+    pub begin: Operation,
+    /// A look-up.
+    pub load: Operation,
+    /// A log-out.
+    pub end: Operation,
+    /// A log-out everywhere.
+    pub end_user: Operation,
+    /// A user's sessions.
+    pub sessions_of: Operation,
+    /// A user's `session_key`.
+    pub session_key: Operation,
+    /// Last uses, written down in batches.
+    pub touch: Operation,
+    /// What is brought into memory at the start.
+    pub recent: Operation,
+    /// How many there are.
+    pub count: Operation,
+    /// A step of a sweep.
+    pub sweep: Operation,
+    /// Whether it can take a login.
+    pub check: Operation,
+}
+
+impl StoreCalls {
+    /// Each by name.
+    pub fn each(&self) -> [(&'static str, &Operation); 11] {
+        [
+            ("begin", &self.begin),
+            ("load", &self.load),
+            ("end", &self.end),
+            ("end_user", &self.end_user),
+            ("sessions_of", &self.sessions_of),
+            ("session_key", &self.session_key),
+            ("touch", &self.touch),
+            ("recent", &self.recent),
+            ("count", &self.count),
+            ("sweep", &self.sweep),
+            ("check", &self.check),
+        ]
+    }
+}
+
+/// Login codes sent to WeChat, each try counted once: that is what WeChat's quotas count.
+#[derive(Debug, Default)]
+pub struct WeChatCalls {
+    /// How long they took, whatever came of them.
+    pub took: Histogram,
+    /// A session was given.
+    pub ok: Counter,
+    /// The code was not valid.
+    pub code_invalid: Counter,
+    /// The code was spent.
+    pub code_used: Counter,
+    /// The user is blocked.
+    pub user_blocked: Counter,
+    /// Too many logins of this user.
+    pub rate_limited: Counter,
+    /// WeChat was busy.
+    pub busy: Counter,
+    /// WeChat refused our set-up.
+    pub misconfigured: Counter,
+    /// The answer could not be used.
+    pub broken_answer: Counter,
+    /// No connection, or it broke.
+    pub unreachable: Counter,
+    /// Given up after `wechat.timeout`.
+    pub timeout: Counter,
+}
+
+impl WeChatCalls {
+    /// Each outcome by name.
+    pub fn each(&self) -> [(&'static str, &Counter); 10] {
+        [
+            ("ok", &self.ok),
+            ("code_invalid", &self.code_invalid),
+            ("code_used", &self.code_used),
+            ("user_blocked", &self.user_blocked),
+            ("rate_limited", &self.rate_limited),
+            ("busy", &self.busy),
+            ("misconfigured", &self.misconfigured),
+            ("broken_answer", &self.broken_answer),
+            ("unreachable", &self.unreachable),
+            ("timeout", &self.timeout),
+        ]
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.each().iter().map(|(_, counter)| counter.get()).sum()
+    }
+}
