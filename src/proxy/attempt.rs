@@ -138,12 +138,20 @@ impl Waiting<'_> {
         self.errand.timer.clear();
         let Some(lease) = self.lease.take() else { return Poll::Pending };
         Poll::Ready(match head {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(Err(Error::Switched)),
-            Ok(response) if response::is_coded(response.headers()) => Ok(Err(Error::Coded)),
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(Err(self.refuse(Error::Switched)))
+            }
+            Ok(response) if response::is_coded(response.headers()) => Ok(Err(self.refuse(Error::Coded))),
             Ok(response) => Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone())))),
             Err(error) if self.tries == Tries::One => Ok(Err(blame(error.into_error()))),
             Err(error) => again(&lease, error.into(), self.spare.take()).map_or_else(|error| Ok(Err(error)), Err),
         })
+    }
+
+    /// No answer that could be passed on: nobody wants the rest of the request either.
+    fn refuse(&self, error: Error) -> Error {
+        self.progress.give_up();
+        error
     }
 
     fn has_patience(&mut self) -> Poll<Outcome> {

@@ -71,7 +71,8 @@ impl Forwarded {
     /// beginning of somebody else's request. It may go on, as long as the upstream takes it.
     fn finish(&mut self) {
         let Some(lease) = self.lease.take() else { return };
-        if self.request.is_whole() {
+        // Read whole is not written whole: the end of a body may still lie here, and then the connection is not done.
+        if self.request.is_whole() && lease.is_ready() {
             return lease.give_back();
         }
         let request = self.request.clone();

@@ -96,7 +96,7 @@ where
             // Given back a moment ago, its task may not have come round to the next request. More than a moment it is
             // not given: where the server answered before it read the whole of a request, it may never read the rest.
             yield_now().await;
-            if link.sender.is_ready() {
+            if link.is_open() && link.sender.is_ready() {
                 return Some(link);
             }
         }
@@ -172,6 +172,11 @@ where
     /// Lets the connection go on whether or not anybody waits for the next part of its answer.
     pub fn set_going(&mut self) {
         self.link.set_going();
+    }
+
+    /// Whether nothing of the last exchange is under way any more.
+    pub fn is_ready(&self) -> bool {
+        self.link.sender.is_ready()
     }
 
     /// Keeps the connection for the next request. Only for one whose request was sent and whose answer was read whole.
