@@ -66,7 +66,11 @@ impl Gateway {
 
     async fn ask(&self, method: Method, path: &[&str]) -> anyhow::Result<Value> {
         let mut url = self.base.clone();
-        // Each piece is encoded, so that nothing in an openid can make another path of it.
+        // Each piece is encoded. What is left are the two that mean another path by themselves: to end one session must not
+        // come to end all.
+        if path.iter().any(|piece| matches!(*piece, "" | "." | "..")) {
+            bail!("an app, an openid or a session's id can't be empty, '.' or '..'");
+        }
         url.path_segments_mut().map_err(|()| anyhow!("the address can't have a path"))?.clear().extend(path);
         let request = self.http.request(method, url).bearer_auth(self.token.expose());
         let unreachable = || format!("no gateway answers at {}; is it running?", self.base);
