@@ -53,6 +53,12 @@ impl Servers {
         self.routes().nodes.clone()
     }
 
+    /// Every master, where it is known that these are all.
+    pub(super) fn all_masters(&self) -> Result<Vec<Arc<Node>>, Cause> {
+        let routes = self.routes();
+        if routes.nodes.is_empty() || !routes.map.whole { Err(routes.nobody()) } else { Ok(routes.nodes.clone()) }
+    }
+
     /// The answers of whoever has this shard's keys, one for each command.
     pub(super) async fn call(&self, shard: Shard, cmds: &[Cmd], manner: Manner) -> Result<Vec<Value>, Cause> {
         let answers = self.call_owner(shard, cmds, manner).await;
@@ -78,12 +84,8 @@ impl Servers {
 
     /// Whether every master is there and is one.
     pub(super) async fn check(&self) -> Result<(), Cause> {
-        let routes = self.routes();
-        if routes.nodes.is_empty() || !routes.map.whole {
-            return Err(routes.nobody());
-        }
-        for node in &routes.nodes {
-            let answers = self.ask_one(node, redis::cmd("ROLE")).await?;
+        for node in self.all_masters()? {
+            let answers = self.ask_one(&node, redis::cmd("ROLE")).await?;
             says_master(&answers)?;
         }
         Ok(())

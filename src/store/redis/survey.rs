@@ -31,7 +31,7 @@ struct Sample {
 /// About how many sessions there are: in a large store the keys looked at stand for all of them.
 pub(super) async fn count(servers: &Servers) -> Result<u64, Error> {
     let mut sum = 0;
-    for node in servers.masters() {
+    for node in servers.all_masters().map_err(Cause::into_error)? {
         let sample = sample(servers, &node).await?;
         let mut sessions = sample.sessions.len() as u64;
         if !sample.whole && sample.keys > 0 {
@@ -46,7 +46,7 @@ pub(super) async fn count(servers: &Servers) -> Result<u64, Error> {
 /// The most recently used of those that were looked at.
 pub(super) async fn recent(servers: &Servers, limit: usize, now: Timestamp) -> Result<Vec<Arc<Session>>, Error> {
     let mut found = Vec::new();
-    for node in servers.masters() {
+    for node in servers.all_masters().map_err(Cause::into_error)? {
         // Those of a shard stand together, and are asked for together.
         let sample = sample(servers, &node).await?;
         for some in sample.sessions.chunk_by(|one, next| Shard::of_session(one) == Shard::of_session(next)) {
