@@ -96,7 +96,11 @@ impl Near {
     async fn sweep(&self) {
         let mut failing = false;
         loop {
-            let swept = self.store.sweep(self.clock.now()).await;
+            // Uses first: what is only late to be written must not be swept as unused.
+            let swept = match self.touches.flush(&*self.store).await {
+                Ok(()) => self.store.sweep(self.clock.now()).await,
+                Err(error) => Err(error),
+            };
             if let (Err(error), false) = (&swept, failing) {
                 tracing::warn!(error = %chain(error), "sessions that ran out can't be swept");
             }

@@ -144,11 +144,14 @@ impl Sessions {
     pub async fn revoke_user(&self, user: &UserKey) -> Result<usize, Error> {
         let (near, user) = (Arc::clone(&self.near), user.clone());
         let work = async move {
-            // After an error nobody knows whose entries would have to go. A store that ended sessions without being able to
-            // say so is a shared one, and its link says it.
-            let ended = near.store.end_user(&user, near.clock.now()).await?;
-            near.revoked(&ended);
-            Ok(ended.len())
+            let known = near.store.sessions_of(&user, near.clock.now()).await;
+            let ended = near.store.end_user(&user, near.clock.now()).await;
+            match &ended {
+                Ok(ended) => near.revoked(ended),
+                // It may happen yet, or have happened: what memory holds of them is asked again.
+                Err(_) => known.iter().flatten().for_each(|session| near.changed(session.digest())),
+            }
+            Ok(ended?.len())
         };
         Finishing::new(&self.runtime, work).await.map_err(Error::StoreUnavailable)
     }
@@ -174,7 +177,16 @@ impl Sessions {
 
     /// The live sessions of a user, oldest first.
     pub async fn sessions_of(&self, user: &UserKey) -> Result<Vec<Arc<Session>>, Error> {
-        self.near.store.sessions_of(user, self.near.clock.now()).await.map_err(Error::StoreUnavailable)
+        let now = self.near.clock.now();
+        let mut sessions = self.near.store.sessions_of(user, now).await.map_err(Error::StoreUnavailable)?;
+        for session in &mut sessions {
+            // Memory knows of uses that the store does not know yet.
+            if let Some(known) = self.near.cache.get(session.digest()) {
+                *session = known;
+            }
+        }
+        sessions.retain(|session| session.is_live(now));
+        Ok(sessions)
     }
 
     /// What stands for a user in the log.

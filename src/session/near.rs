@@ -168,6 +168,8 @@ impl Near {
     }
 
     fn note_absent(&self, digest: &TokenDigest, asked_at: u32) -> bool {
+        // Whatever memory held of it was not trusted, or the store would not have been asked.
+        self.cache.remove(digest);
         self.absent.note(digest, self.clock.now());
         let unchanged = self.cache.generations.of(digest) == asked_at;
         if !unchanged {

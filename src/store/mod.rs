@@ -17,6 +17,10 @@
 //! one user the one that takes effect later is the newer, and its `session_key` is the one that stays.
 //!
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
+//! Uses are not all written down, so a session may be live for a gateway that has seen it used, and look to the store as
+//! if it had just run out. A store without [`follow`](Store::follow) keeps such a one for a while all the same (a
+//! twentieth of its idle time and a minute), and names it where it says what was ended: whoever has it in memory must
+//! let it go.
 
 mod error;
 mod key_file;
@@ -36,7 +40,7 @@ pub use redis::{RedisError, RedisStore};
 pub use seal::{SealError, Sealer};
 pub use sqlite::{OpenError, Sqlite};
 
-/// An answer under way. It may be awaited on any runtime.
+/// An answer under way. It may be awaited on any runtime that has its timers on.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// A session's last use, to be written down.
@@ -53,7 +57,8 @@ pub struct Seen {
 /// Where sessions rest.
 pub trait Store: fmt::Debug + Send + Sync {
     /// Takes in a new session as its user's newest, with the only `session_key` that counts from now on. Where `per_user`
-    /// is not 0, the user's oldest live sessions beyond so many end; their digests are the answer.
+    /// is not 0, the user's oldest live sessions beyond so many end; their digests are the answer, with those of sessions
+    /// that have just run out.
     fn begin<'a>(
         &'a self,
         session: &'a Arc<Session>,
@@ -68,16 +73,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Ends a session. True where it was live until now.
     fn end<'a>(&'a self, user: &'a UserKey, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, bool>;
 
-    /// Ends all sessions of a user that have begun. The digests of those that were live until now.
+    /// Ends all sessions of a user that have begun. The digests of those that were live until now, with those of sessions
+    /// that have just run out.
     fn end_user<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<TokenDigest>>;
 
-    /// The live sessions of a user, oldest first.
+    /// The live sessions of a user, oldest first. Those that have just run out may be among them.
     fn sessions_of<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<Arc<Session>>>;
 
     /// The `session_key` of the user's newest login, as long as one of the user's sessions is live.
     fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>>;
 
-    /// Writes down when sessions were last used. It moves forward only, and passes over those that are gone.
+    /// Writes down when sessions were last used. It moves forward only, and passes over those that are gone. The caller
+    /// vouches that each use came before the session's end.
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()>;
 
     /// The most recently begun or used live sessions, at most so many: what is worth having in memory at start.

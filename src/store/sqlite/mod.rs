@@ -143,6 +143,6 @@ impl Store for Sqlite {
             clippy::redundant_closure_for_method_calls,
             reason = "as a path it is not general enough in its lifetimes"
         )]
-        Box::pin(self.writer.change(1, |change| change.nothing()))
+        Box::pin(self.writer.change(1, |change| change.check()))
     }
 }

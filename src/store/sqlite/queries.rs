@@ -39,10 +39,11 @@ impl Queries {
     /// The live session of this digest.
     pub(super) fn load(&self, digest: &TokenDigest, now: Timestamp) -> Result<Option<Arc<Session>>, Error> {
         let (head, tail) = split(digest);
-        Ok(self.sessions(&self.load, params![head, tail, millis(now)])?.pop())
+        let found = self.sessions(&self.load, params![head, tail, millis(now)])?.pop();
+        Ok(found.filter(|session| session.is_live(now)))
     }
 
-    /// The live sessions of a user, oldest first.
+    /// The sessions of a user that may be live, oldest first.
     pub(super) fn sessions_of(&self, user: &UserKey, now: Timestamp) -> Result<Vec<Arc<Session>>, Error> {
         self.sessions(&self.sessions_of, params![user.app.as_str(), user.openid.as_str(), millis(now)])
     }
@@ -50,14 +51,17 @@ impl Queries {
     /// The most recently used live sessions: those that run out last. Where sessions of several `idle` times are about,
     /// or `lifetime` is what ends them, that is not quite the same, and good enough for what it is asked for.
     pub(super) fn recent(&self, limit: usize, now: Timestamp) -> Result<Vec<Arc<Session>>, Error> {
-        self.sessions(&self.recent, params![millis(now), i64::try_from(limit).unwrap_or(i64::MAX)])
+        let mut recent = self.sessions(&self.recent, params![millis(now), i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        recent.retain(|session| session.is_live(now));
+        Ok(recent)
     }
 
     /// The sealed `session_key` of a user, as long as one of the user's sessions is live.
     pub(super) fn session_key(&self, user: &UserKey, now: Timestamp) -> Result<Option<Vec<u8>>, Error> {
         let find = "SELECT users.session_key FROM users JOIN apps ON apps.id = users.app
                     WHERE apps.app_id = ?1 AND users.openid = ?2
-                      AND EXISTS (SELECT 1 FROM sessions WHERE sessions.user = users.id AND sessions.expires > ?3)";
+                      AND EXISTS (SELECT 1 FROM sessions WHERE sessions.user = users.id
+                                  AND created + (seen + idle) * 1000 > ?3 AND created + lifetime * 1000 > ?3)";
         let params = params![user.app.as_str(), user.openid.as_str(), millis(now)];
         Ok(self.prepared(find)?.query_row(params, |row| row.get(0)).optional()?)
     }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     connect,
     queries::Queries,
-    trouble::{Trouble, leaves_the_connection_good},
+    trouble::{Trouble, in_time, leaves_the_connection_good},
 };
 use crate::store::Error;
 
@@ -68,7 +68,7 @@ impl Readers {
             mpsc::TrySendError::Full(_) => Trouble::QueueFull,
             mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
         })?;
-        answer.await.unwrap_or_else(|_| Err(Trouble::Gone.into()))
+        in_time(answer).await
     }
 }
 

@@ -8,7 +8,8 @@
 //! * Rows have numbers, so that new ones come at the end, and the other indices need no digest to point to them. The
 //!   numbers also say which of two logins of one user is the newer.
 //! * `expires` follows from the columns before it. It is there to be searched by: what ran out is swept along it, and
-//!   what was used last is found at its end.
+//!   what was used last is found at its end. It lies a little behind the moment at which those columns call the session
+//!   over; see [`grace`](super::rows::grace).
 //!
 //! The file's own header says whose it is (`application_id`) and which of the steps below it has been through
 //! (`user_version`).
@@ -51,9 +52,10 @@ pub(super) const STEPS: &[&str] = &["
     CREATE INDEX sessions_by_end ON sessions (expires);
 
     CREATE TABLE counts (
-        sessions INTEGER NOT NULL        -- rows of sessions: counting them would read them all
+        sessions INTEGER NOT NULL,       -- rows of sessions: counting them would read them all
+        checks INTEGER NOT NULL          -- how often it was asked whether the file can be written
     ) STRICT;
-    INSERT INTO counts VALUES (0);
+    INSERT INTO counts VALUES (0, 0);
 "];
 
 /// Takes a file that has been through `from` steps through the rest of them: all in one transaction, or none.

@@ -29,7 +29,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         Self { store: open(&folder), runtime, folder }
     }
 
@@ -73,7 +73,7 @@ impl World {
             held.recv().unwrap_err();
             Ok(())
         }));
-        assert!(is_waiting(&mut holding));
+        assert!(is_waiting(&self.runtime, &mut holding));
         busy.recv().unwrap();
         release
     }
@@ -101,7 +101,8 @@ fn session(number: u16) -> Arc<Session> {
 }
 
 /// Asks, and looks whether there is an answer yet.
-fn is_waiting<F: Future + ?Sized>(asked: &mut Pin<Box<F>>) -> bool {
+fn is_waiting<F: Future + ?Sized>(runtime: &Runtime, asked: &mut Pin<Box<F>>) -> bool {
+    let _timers = runtime.enter();
     matches!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
 }
 
@@ -164,7 +165,7 @@ fn a_group_that_can_not_be_committed_fails_as_a_whole() {
     let sessions: Vec<_> = (0..400).map(session).collect();
     let release = world.hold_up();
     let mut logins: Vec<_> = sessions.iter().map(|session| world.begin(session, &key)).collect();
-    assert!(logins.iter_mut().all(is_waiting));
+    assert!(logins.iter_mut().all(|one| is_waiting(&world.runtime, one)));
     drop(release);
     let mut answers = logins.into_iter().map(|login| world.runtime.block_on(login));
     assert!(answers.all(|answer| is_unavailable(&answer)), "there was room for some of them, but not for all");
@@ -184,7 +185,8 @@ fn one_that_can_not_be_done_is_taken_back_alone() {
         Err::<(), _>(Error::Unreadable("what comes next"))
     }));
     let mut last = world.begin(&after, &key);
-    assert!(is_waiting(&mut first) && is_waiting(&mut broken) && is_waiting(&mut last));
+    assert!(is_waiting(&world.runtime, &mut first));
+    assert!(is_waiting(&world.runtime, &mut broken) && is_waiting(&world.runtime, &mut last));
     drop(release);
     assert!(is_unreadable(&world.runtime.block_on(broken)));
     assert_eq!(world.runtime.block_on(first).unwrap(), []);
@@ -198,7 +200,7 @@ fn a_full_queue_refuses_at_once() {
     let world = World::new();
     let release = world.hold_up();
     let mut waiting: Vec<_> = (0..writer::QUEUE).map(|_| world.store.check()).collect();
-    assert!(waiting.iter_mut().all(is_waiting));
+    assert!(waiting.iter_mut().all(|one| is_waiting(&world.runtime, one)));
     assert!(is_unavailable(&world.login(&session(1))), "without waiting for what holds the others up");
     drop(release);
     for one in waiting {
@@ -212,7 +214,7 @@ fn what_was_asked_before_the_store_goes_is_still_written() {
     let World { store, runtime, folder } = World::new();
     let session = session(1);
     let key = key();
-    assert!(is_waiting(&mut store.begin(&session, &key, 0, NOW)), "and nobody waits any more");
+    assert!(is_waiting(&runtime, &mut store.begin(&session, &key, 0, NOW)), "and nobody waits any more");
     drop(store);
     let world = World { store: open(&folder), runtime, folder };
     assert!(world.finds(&session));

@@ -1,8 +1,9 @@
 //! What SQLite's errors mean for who asked, and for the connection that they came from.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rusqlite::ErrorCode;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::store::Error;
 
@@ -12,12 +13,27 @@ pub(super) enum Trouble {
     /// More wait already than can be answered in time.
     #[error("too many wait for the session file")]
     QueueFull,
+    /// No answer came in time. A change may happen yet.
+    #[error("the session file took too long")]
+    Slow,
     /// The thread that should answer is no more.
     #[error("the thread of the session file has ended")]
     Gone,
     /// The disk failed a moment ago, and is left alone for another moment.
     #[error("the session file failed a moment ago")]
     Resting,
+}
+
+/// A disk that hangs does not fail by itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits for a thread's answer, but not for ever.
+pub(super) async fn in_time<T>(answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
+    match timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(Trouble::Gone.into()),
+        Err(_) => Err(Trouble::Slow.into()),
+    }
 }
 
 impl From<Trouble> for Error {

@@ -28,7 +28,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     changes::Change,
     connect,
-    trouble::{Trouble, in_words, leaves_the_connection_good},
+    trouble::{Trouble, in_time, in_words, leaves_the_connection_good},
 };
 use crate::store::Error;
 
@@ -81,7 +81,7 @@ impl Writer {
             mpsc::TrySendError::Full(_) => Trouble::QueueFull,
             mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
         })?;
-        answer.await.unwrap_or_else(|_| Err(Trouble::Gone.into()))
+        in_time(answer).await
     }
 
     /// How many sessions there were at the last commit.
@@ -152,8 +152,15 @@ struct Disk {
     not_before: Option<Instant>,
 }
 
-/// What became of each job of a group that was committed, and how many sessions there are now.
-type Committed = (i64, Vec<Result<(), Error>>);
+/// A group that was committed.
+struct Committed {
+    /// How many sessions there are now.
+    sessions: i64,
+    /// What became of each job.
+    fates: Vec<Result<(), Error>>,
+    /// Whether any of them changed a row.
+    wrote: bool,
+}
 
 impl Disk {
     fn serve(mut self, jobs: &mpsc::Receiver<Box<dyn Job>>) {
@@ -172,8 +179,11 @@ impl Disk {
 
     fn write(&mut self, mut group: Vec<Box<dyn Job>>) {
         match self.connection().and_then(|connection| commit(connection, &mut group)) {
-            Ok((sessions, fates)) => {
-                self.succeeded();
+            Ok(Committed { sessions, fates, wrote }) => {
+                // Where nothing was written, nothing is known of the disk.
+                if wrote {
+                    self.succeeded();
+                }
                 self.sessions.store(at_least_none(sessions), Ordering::Relaxed);
                 for (job, fate) in group.into_iter().zip(fates) {
                     job.answer(fate);
@@ -239,6 +249,7 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<Committ
 
 fn run(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<Committed, Error> {
     let change = Change::new(connection);
+    let changes_before = connection.total_changes();
     let mut fates = Vec::with_capacity(group.len());
     for job in group {
         let before = change.sessions.get();
@@ -256,7 +267,8 @@ fn run(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<Committed,
         connection.prepare_cached("RELEASE job")?.execute([])?;
         fates.push(fate);
     }
-    Ok((change.count()?, fates))
+    let sessions = change.count()?;
+    Ok(Committed { sessions, fates, wrote: connection.total_changes() > changes_before })
 }
 
 fn at_least_none(count: i64) -> u64 {

@@ -3,6 +3,7 @@
 mod ended;
 mod link;
 mod lookups;
+mod on_a_file;
 mod races;
 mod stress;
 mod touches;

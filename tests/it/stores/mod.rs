@@ -190,7 +190,10 @@ impl<S: UnderTest> World<S> {
     }
 
     pub async fn sessions_of(&self, user: &UserKey) -> Vec<Arc<Session>> {
-        self.store().sessions_of(user, self.now()).await.expect("an answer")
+        let mut told = self.store().sessions_of(user, self.now()).await.expect("an answer");
+        // Those that have just run out may be among them.
+        told.retain(|session| session.is_live(self.now()));
+        told
     }
 
     pub async fn session_key(&self, user: &UserKey) -> Option<String> {

