@@ -1,6 +1,6 @@
 //! A user's sessions, to look at and to end.
 //!
-//! A session is named by an id of its own ([`session_id`](super::session_id)); tokens and digests stay inside. Who ended
+//! A session is named by an id of its own ([`session_id`]); tokens and digests stay inside. Who ended
 //! what is told in the log, with the user's hash: an openid is in the path of these requests, and their path is never logged.
 
 use std::{
