@@ -35,7 +35,7 @@ use wxgate::{
 use client::{Client, Fate, Kept};
 
 /// Each a start, a load, and a kill. More can be asked for with `WXGATE_CRASH_ROUNDS`.
-const ROUNDS: u32 = 30;
+const ROUNDS: u32 = 200;
 
 /// At once.
 const CLIENTS: u32 = 16;
