@@ -93,7 +93,7 @@ impl<'c> Change<'c> {
         Ok(live)
     }
 
-    /// Notes uses. What is gone stays gone. That a use came in time is for whoever let it pass to know.
+    /// Notes uses, with the end that [`expires`] gives them. What is gone stays gone. That a use came in time is for whoever let it pass to know.
     pub(super) fn touch(&self, seen: &[Seen]) -> Result<(), Error> {
         for Seen { user, digest, at } in seen {
             let (head, tail) = split(digest);

@@ -222,6 +222,23 @@ fn what_was_asked_before_the_store_goes_is_still_written() {
 
 // --- rows
 
+/// The end of a session is worked out at a login and again, in the file, at each use.
+#[test]
+fn a_use_and_a_login_give_a_session_the_same_end() {
+    let world = World::new();
+    let used = session(1);
+    world.login(&used).unwrap();
+    let at = NOW + Duration::from_secs(7);
+    let seen = Seen { user: used.identity().user.clone(), digest: *used.digest(), at };
+    world.runtime.block_on(world.store.touch(vec![seen])).unwrap();
+    used.touch(at);
+    let expected = super::rows::expires(&used).as_millis().cast_signed();
+    let ends = world.store.writer.change(1, |change| {
+        Ok(change.connection().query_row("SELECT expires FROM sessions", [], |row| row.get::<_, i64>(0))?)
+    });
+    assert_eq!(world.runtime.block_on(ends).unwrap(), expected);
+}
+
 #[test]
 fn a_row_that_we_did_not_write_is_unreadable_and_not_missing() {
     let damages = [
