@@ -164,7 +164,7 @@ fn secrets_are_read_only_where_they_are_needed() {
     let may = [
         "admin/gate.rs",            // the admin token, to keep its hash
         "api/verify.rs",            // the token, for its client
-        "app.rs",                   // the token, on its way there
+        "app/services.rs",          // the token, on its way there
         "cli/demo.rs",              // the demo's own secret, for the stand-in
         "cli/sessions/ask.rs",      // the admin token, for the operators' listener
         "login/replay.rs",          // what the memory of a login is locked with

@@ -1,5 +1,8 @@
 //! The only place that wires: a [`Config`] becomes a running gateway.
 
+mod services;
+mod stores;
+
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -11,29 +14,27 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
 use tokio::{runtime, task::JoinHandle, time::timeout};
 
+use self::{
+    services::{Back, Front, Issuer},
+    stores::open_store,
+};
 use crate::{
     admin::{Admin, Ingredients},
     api::Api,
-    config::{
-        Config,
-        sections::{self, LogFormat, NewestSealKey},
-    },
-    gateway::{self, AccessLog, Body, Conn, Gateway, Snapshot},
+    config::{Config, sections::LogFormat},
+    gateway::{self, AccessLog, Gateway, Snapshot},
     limit::VerifyLimits,
-    login::{Issued, Issuing, Login, SessionIssuer},
-    model::{AppId, Clock, Entropy, EntropyError, Identity, Secret, SessionKey, SystemClock, SystemEntropy},
+    login::Login,
+    model::{AppId, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     proxy::Proxy,
     routing::{Table, UnknownUpstream},
-    server::{self, Listener, Options, Running, Service, Stop},
+    server::{self, Listener, Options, Running, Stop},
     session::Sessions,
-    store::{KeyFileError, Memory, OpenError, RedisError, RedisStore, Sealer, Sqlite, Store, make_key_file},
+    store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, Traffic, UserTagger},
-    web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
+    web::TrustedProxies,
     wechat,
 };
 
@@ -42,9 +43,6 @@ const CONTROL_THREADS: usize = 1;
 
 /// How long a stop waits for the store to take the last uses of sessions.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
-
-/// How long a start waits for Redis. Without it, requests and `/readyz` say that it is away, and it may come later.
-const FOR_REDIS: Duration = Duration::from_secs(3);
 
 /// Connections an operator's listener holds at once.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -303,38 +301,6 @@ fn parts(
     Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, entropy })
 }
 
-/// Where sessions rest, as the configuration says.
-fn open_store(
-    sessions: &sections::Sessions,
-    entropy: &Arc<dyn Entropy>,
-    control: &runtime::Handle,
-) -> Result<Arc<dyn Store>, Error> {
-    if let Some(snapshot) = &sessions.snapshot {
-        return Ok(Arc::new(Sqlite::open(&snapshot.path, sealer(sessions, entropy)?)?));
-    }
-    let Some(redis) = &sessions.redis else { return Ok(Arc::new(Memory::new())) };
-    let store = RedisStore::open(redis, sealer(sessions, entropy)?, Arc::clone(entropy), control)?;
-    if !store.wait_until_linked(FOR_REDIS) {
-        tracing::warn!("starting without Redis: no session can be begun or looked up until it answers");
-    }
-    Ok(Arc::new(store))
-}
-
-/// What seals the `session_key`s that rest there. Only a file's own key can be made here: one for Redis is not ours alone.
-fn sealer(sessions: &sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<Arc<Sealer>, Error> {
-    let seal = sessions.seal.as_ref().ok_or(Error::NoSealKey)?;
-    let key = match (&seal.key, &sessions.snapshot) {
-        (NewestSealKey::Given(key), _) => key.clone(),
-        (NewestSealKey::ToBeMade(path), Some(snapshot)) => {
-            let key = make_key_file(path, &snapshot.path, &**entropy)?;
-            tracing::info!(path = %path.display(), "made a key to seal session_keys with; keep it apart from copies of the sessions");
-            key
-        }
-        (NewestSealKey::ToBeMade(_), None) => return Err(Error::NoSealKey),
-    };
-    Ok(Arc::new(Sealer::new(&key, &seal.old_keys, Arc::clone(entropy))))
-}
-
 impl Parts {
     fn apps(&self) -> Vec<AppId> {
         self.config.apps.iter().map(|app| app.app_id.clone()).collect()
@@ -369,57 +335,6 @@ impl Parts {
     }
 }
 
-/// The seam between a login and the sessions.
-#[derive(Debug)]
-struct Issuer {
-    sessions: Arc<Sessions>,
-    clock: Arc<dyn Clock>,
-}
-
-impl SessionIssuer for Issuer {
-    fn issue(&self, identity: Identity, key: SessionKey) -> Issuing<'_> {
-        Box::pin(async move {
-            let issued = self.sessions.issue(identity, key).await;
-            let issued = issued.map_err(|error| -> Arc<dyn std::error::Error + Send + Sync> { Arc::new(error) })?;
-            let token = Secret::new(issued.token.expose());
-            Ok(Issued { token, expires_in: issued.session.expires_in(self.clock.now()) })
-        })
-    }
-}
-
-/// The gateway as the public listener's service.
-#[derive(Debug)]
-struct Front(Gateway);
-
-impl Service for Front {
-    type Conn = Conn;
-    type Body = Body;
-
-    fn connected(&self, peer: SocketAddr) -> Conn {
-        self.0.connected(peer)
-    }
-
-    fn call<'a>(
-        &'a self,
-        request: Request<RequestBody>,
-        conn: &'a Rc<Conn>,
-        timer: RequestTimer,
-    ) -> impl Future<Output = Response<Body>> {
-        self.0.handle(request, conn, timer)
-    }
-
-    fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
-        self.0.refuse(why, conn)
-    }
-
-    fn tick(&self) {
-        self.0.tick();
-    }
-}
-
-/// The operators' answers as their listener's service.
-struct Back(Arc<Admin>);
-
 fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicBool>) -> Result<Running, Error> {
     let options = Options {
         workers: 1,
@@ -440,26 +355,4 @@ fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicB
         entropy: Arc::clone(&parts.entropy),
     }));
     server::start(listeners, &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
-}
-
-impl Service for Back {
-    type Conn = ();
-    type Body = Full<Bytes>;
-
-    fn connected(&self, _peer: SocketAddr) {}
-
-    async fn call<'a>(
-        &'a self,
-        request: Request<RequestBody>,
-        _conn: &'a Rc<()>,
-        _timer: RequestTimer,
-    ) -> Response<Full<Bytes>> {
-        // The body lives as long as the answer is made, and is never read.
-        let (head, _body) = request.into_parts();
-        self.0.answer(&head).await.map(Full::new)
-    }
-
-    fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {
-        Admin::refuse()
-    }
 }
