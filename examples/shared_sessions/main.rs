@@ -68,9 +68,9 @@ fn main() -> anyhow::Result<()> {
         }
         server.empty()?;
         world.begun.store(0, Ordering::Relaxed);
-        let before = server.used()?;
+        let before = server.memory("used_memory")?;
         fill(&world, args.sessions).await?;
-        let taken = server.used()? - before;
+        let taken = server.memory("used_memory")? - before;
         println!("\n{} sessions of as many users: {} bytes each in Redis", args.sessions, taken / args.sessions);
         for (what, bytes) in server.parts()? {
             println!("{what:>12}: {bytes} bytes");

@@ -45,11 +45,11 @@ impl Server {
         Ok(())
     }
 
-    /// Bytes that its data takes.
-    pub(crate) fn used(&self) -> anyhow::Result<u64> {
+    /// A figure of `INFO memory`, in bytes. `used_memory` is what its data takes.
+    pub(crate) fn memory(&self, figure: &str) -> anyhow::Result<u64> {
         let info: String = redis::cmd("INFO").arg("memory").query(&mut self.connection()?)?;
-        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-        Ok(used.ok_or_else(|| anyhow::anyhow!("no used_memory"))?.trim().parse()?)
+        let bytes = info.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
+        Ok(bytes.ok_or_else(|| anyhow::anyhow!("no {figure}"))?.trim().parse()?)
     }
 
     /// What each of the keys of some user takes by itself.
