@@ -53,7 +53,9 @@ pub(super) fn count(traffic: &WorkerTraffic, entry: &Entry) {
         500..=599 => 3,
         _ => OTHER,
     });
-    traffic.request(entry.route, entry.endpoint, class);
+    // What another proxy asks about has a route too, but is not sent there.
+    let route = entry.route.filter(|_| entry.endpoint.is_none());
+    traffic.request(route, entry.endpoint, class);
     if entry.endpoint == Some(Endpoint::Verify.label()) && entry.code != Some(NO_LOGIN) {
         traffic.login(entry.code.unwrap_or(if entry.status.is_some() { SUCCESS } else { CLIENT_GONE }));
     }
