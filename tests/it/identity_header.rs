@@ -15,7 +15,7 @@ use wxgate::{
 use crate::support::{APP, OTHER_APP, Seen, TestGateway};
 
 /// Header lines that claim to be somebody. What they claim has `evil` in it.
-const FORGERIES: &[&str] = &[
+pub const FORGERIES: &[&str] = &[
     "X-WX-OPENID: evil",
     "x-wx-openid: evil",
     "X-wX-oPeNiD: evil",

@@ -11,6 +11,7 @@ mod support;
 mod access_log;
 mod admin;
 mod authorize;
+mod behind;
 mod connections;
 mod disk;
 mod drain;
