@@ -15,7 +15,9 @@ use wxgate::{
 
 use crate::{
     identity_header::FORGERIES,
-    support::{APP, Client, OTHER_APP, Recorder, Reply, Seen, TestGateway, User, scripted::Scripted, until},
+    support::{
+        APP, Client, OTHER_APP, Recorder, Reply, Seen, TestGateway, User, client::head, scripted::Scripted, until,
+    },
 };
 
 use process::{Kind, Process};
@@ -239,6 +241,29 @@ fn no_path_and_no_host_is_taken_for_another() {
     });
 }
 
+/// CVE-2018-14773 and its kin: a backend that serves the path in a header serves another than was decided on.
+#[test]
+fn no_client_tells_the_backend_of_another_path_host_or_way() {
+    behind_each(|front| {
+        for forgery in [
+            "X-Original-URL: /evil",
+            "X-Original-URI: /evil",
+            "X-Rewrite-URL: /evil",
+            "X-Forwarded-Uri: /evil",
+            "X_Original_URL: /evil\r\nx_rewrite_url: /evil",
+            "Connection: X-Rewrite-URL\r\nX-Rewrite-URL: /evil",
+            "X-Forwarded-Host: evil\r\nX-Forwarded-Proto: evil\r\nForwarded: host=evil",
+            "X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6",
+        ] {
+            let (reply, seen) =
+                front.attack(&format!("GET /public/1 HTTP/1.1\r\nHost: api.example.com\r\n{forgery}\r\n\r\n"));
+            assert!(reply.is_some_and(|reply| matches!(reply.status, 200 | 503)), "{:?} {forgery}", front.kind);
+            let believed = |seen: &&Seen| seen.head.contains("evil") || seen.head.contains("6.6.6.6");
+            assert_eq!(seen.iter().find(believed).map(|seen| &seen.head), None, "{:?} {forgery}", front.kind);
+        }
+    });
+}
+
 #[test]
 fn many_callers_on_one_connection_are_each_who_they_are() {
     behind_each(|front| {
@@ -339,10 +364,14 @@ fn without_wxgate_nobody_passes() {
         let Front { process, gw, app, .. } = Front::start(kind);
         let token = gw.login("oAlice").token;
         gw.stop();
-        for path in ["/orders", "/maybe/1", "/public/1"] {
-            let mut alice = User { client: Client::connect(process.addr), token: token.clone(), openid: String::new() };
-            let reply = alice.get(path);
-            assert!((500..600).contains(&reply.status), "{kind:?} {path}: {reply:?}");
+        let bearer = format!("Bearer {token}");
+        let asked = ["/orders", "/maybe/1", "/public/1"].map(|path| {
+            let mut client = Client::connect(process.addr);
+            client.send(head("GET", path, &[("Authorization", &bearer)], 0));
+            client
+        });
+        for reply in asked.map(|mut client| client.reply()) {
+            assert!((500..600).contains(&reply.status), "{kind:?}: {reply:?}");
         }
         assert_eq!(app.seen().len(), 0, "{kind:?}");
     }
