@@ -5,7 +5,9 @@
 //! | `/verify` | POST | login code → session → token |
 //! | `/session` | GET, HEAD | how the caller's session stands |
 //! | `/logout` | POST | ends this session, or all of the user's |
+//! | `/authorize` | GET, POST, HEAD | whether a request may pass that another proxy holds |
 
+mod authorize;
 mod error;
 mod input;
 mod logout;
@@ -38,25 +40,28 @@ pub enum Endpoint {
     Session,
     /// `POST /v1/logout`
     Logout,
+    /// `GET /v1/authorize`, POST and HEAD
+    Authorize,
 }
 
 impl Endpoint {
-    const ALL: [(&'static str, Endpoint); 3] = [
+    const ALL: [(&'static str, Endpoint); 4] = [
         (endpoints::VERIFY, Endpoint::Verify),
         (endpoints::SESSION, Endpoint::Session),
         (endpoints::LOGOUT, Endpoint::Logout),
+        (endpoints::AUTHORIZE, Endpoint::Authorize),
     ];
 
-    /// Whether a live session is asked for.
+    /// Whether a live session is asked for by the endpoint itself.
     pub fn needs_session(self) -> bool {
         match self {
-            Endpoint::Verify => false,
+            Endpoint::Verify | Endpoint::Authorize => false,
             Endpoint::Session | Endpoint::Logout => true,
         }
     }
 
     /// What all of them are called in the log.
-    pub fn labels() -> [&'static str; 3] {
+    pub fn labels() -> [&'static str; 4] {
         Self::ALL.map(|(_, endpoint)| endpoint.label())
     }
 
@@ -66,6 +71,7 @@ impl Endpoint {
             Endpoint::Verify => "verify",
             Endpoint::Session => "session",
             Endpoint::Logout => "logout",
+            Endpoint::Authorize => "authorize",
         }
     }
 }
@@ -127,6 +133,7 @@ impl Api {
             Endpoint::Verify => verify::answer(self, request.into_body(), caller.ip).await,
             Endpoint::Session => session::answer(self, caller.access),
             Endpoint::Logout => logout::answer(self, request.into_body(), caller.access).await,
+            Endpoint::Authorize => Ok(authorize::answer()),
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Entry {
     pub client: IpAddr,
     /// The method; `None` when there never was a request.
     pub method: Option<Method>,
-    /// The target as received. Only its path is written.
+    /// The target as received, or that of the request another proxy asks about. Only its path is written.
     pub target: Uri,
     /// The route's place in match order.
     pub route: Option<usize>,

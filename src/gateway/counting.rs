@@ -53,7 +53,9 @@ pub(super) fn count(traffic: &WorkerTraffic, entry: &Entry) {
         500..=599 => 3,
         _ => OTHER,
     });
-    traffic.request(entry.route, entry.endpoint, class);
+    // What another proxy asks about has a route too, but is not sent there.
+    let route = entry.route.filter(|_| entry.endpoint.is_none());
+    traffic.request(route, entry.endpoint, class);
     if entry.endpoint == Some(Endpoint::Verify.label()) && entry.code != Some(NO_LOGIN) {
         traffic.login(entry.code.unwrap_or(if entry.status.is_some() { SUCCESS } else { CLIENT_GONE }));
     }
@@ -66,6 +68,7 @@ mod tests {
     use http::{HeaderValue, StatusCode};
 
     use super::*;
+    use crate::telemetry::Place;
 
     fn entry(status: Option<u16>) -> Entry {
         let status = status.map(|status| StatusCode::from_u16(status).unwrap());
@@ -87,6 +90,15 @@ mod tests {
         let statuses = [Some(200), Some(204), Some(304), Some(401), Some(499), Some(503), None, Some(999)];
         let expected = [("2xx", 2), ("3xx", 1), ("4xx", 2), ("5xx", 1), ("gone", 1), ("other", 1)];
         assert_eq!(classes(&statuses), expected);
+    }
+
+    #[test]
+    fn what_another_proxy_asks_about_counts_as_a_question_and_not_for_its_route() {
+        let traffic = traffic(&["/".to_owned()]);
+        let asked = Entry { route: Some(0), endpoint: Some("authorize"), ..entry(Some(200)) };
+        count(&traffic.worker(), &asked);
+        let counted: Vec<_> = traffic.read().requests.into_iter().filter(|(.., n)| *n > 0).collect();
+        assert_eq!(counted, [(Place::Endpoint("authorize"), "2xx", 1)]);
     }
 
     #[test]

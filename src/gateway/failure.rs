@@ -11,6 +11,9 @@ use crate::{
     web::Refusal,
 };
 
+/// What an operator is told who has forgotten it.
+const NOT_TRUSTED: &str = "the peer is not in server.trusted_proxies";
+
 /// Why a request is not answered the way its sender hoped.
 #[derive(Debug)]
 pub enum Failure {
@@ -18,6 +21,10 @@ pub enum Failure {
     Refused(Refusal),
     /// The request's target, `Host` or path could be read in more than one way.
     Target(routing::BadTarget),
+    /// A stranger asks whether somebody else's request may pass.
+    Stranger,
+    /// A proxy asks about a request that nothing can be decided about.
+    Original(routing::BadOriginal),
     /// More than one `Authorization`.
     Credentials(auth::BadCredentials),
     /// A method that is never forwarded.
@@ -56,7 +63,9 @@ impl Failure {
     /// The whole chain of causes, for the log. None of the errors in it holds a secret, a URL or a query string.
     pub fn cause(&self) -> Option<String> {
         let first: &dyn StdError = match self {
+            Failure::Stranger => return Some(NOT_TRUSTED.to_owned()),
             Failure::Target(error) => error,
+            Failure::Original(error) => error,
             Failure::Credentials(error) => error,
             Failure::Sessions(error) => error,
             Failure::Api(error) => error,

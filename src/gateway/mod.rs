@@ -1,6 +1,7 @@
 //! The way of a request: route, authenticate, answer or forward, log.
 
 mod access_log;
+mod authorize;
 mod body;
 mod counting;
 mod failure;
@@ -136,7 +137,7 @@ impl Gateway {
         timer: &RequestTimer,
         entry: &mut Entry,
     ) -> Result<Begun<'a, impl Future<Output = Head> + use<'a>>, Failure> {
-        let (place, credentials) = self.place(&request, entry)?;
+        let (place, credentials) = self.place(&request, conn, entry)?;
         let Place::Route(way) = place else { return Ok(Late::begun(request, place, credentials)) };
         // Who calls is asked before a byte of the body is read: a stranger's upload costs us nothing.
         let decision =
@@ -156,7 +157,7 @@ impl Gateway {
     ) -> Result<Response<Content>, Failure> {
         let Late { request, place, credentials } = late;
         match place {
-            Place::Ours(endpoint) => self.call(endpoint, request, &credentials, entry).await,
+            Place::Ours(call) => self.call(call, request, &credentials, entry).await,
             Place::Route(way) => {
                 let access = self.authenticate(way.rule.auth, way.rule.apps.as_deref(), &credentials, entry).await?;
                 let sent = self.forward(request, way, &access, conn, timer, entry)?;
@@ -168,10 +169,13 @@ impl Gateway {
     }
 
     /// Which endpoint or route a request is for, and what it carries to be recognised by.
-    fn place(&self, request: &Request<RequestBody>, entry: &mut Entry) -> Result<(Place<'_>, Credentials), Failure> {
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Err(Failure::Method);
-        }
+    fn place(
+        &self,
+        request: &Request<RequestBody>,
+        conn: &Conn,
+        entry: &mut Entry,
+    ) -> Result<(Place<'_>, Credentials), Failure> {
+        refuse_tunnels(request.method())?;
         // Nothing is decided on a target that could be read in two ways.
         let target =
             routing::target_of(request.version(), request.uri(), request.headers()).map_err(Failure::Target)?;
@@ -184,12 +188,14 @@ impl Gateway {
             if !methods.split(", ").any(|method| method == request.method().as_str()) {
                 return Err(Failure::WrongMethod(methods));
             }
-            return Ok((Place::Ours(endpoint), credentials));
+            let asked = match endpoint {
+                Endpoint::Authorize => Some(self.asked(request, conn, entry)?),
+                _ => None,
+            };
+            return Ok((Place::Ours(Call { endpoint, asked }), credentials));
         }
-        let rule = self.snapshot.table.find(target.host_name(), target.path.as_str(), request.method());
-        let rule = rule.ok_or(Failure::NoRoute)?;
-        entry.route = Some(rule.id);
-        let (path, query) = upstream_path(&target, rule)?;
+        let rule = self.rule(&target, request.method(), entry)?;
+        let (path, query) = upstream_path(&target, rule).map_err(Failure::Target)?;
         let way = Way {
             rule,
             target: proxy::target(path.as_ref(), query, request.uri()).map_err(Failure::Proxy)?,
@@ -197,6 +203,14 @@ impl Gateway {
             keep_authorization: rule.forward_token || !bearer::holds_a_token(request.headers()),
         };
         Ok((Place::Route(way), credentials))
+    }
+
+    /// The rule that a request falls under.
+    fn rule(&self, target: &Target<'_>, method: &Method, entry: &mut Entry) -> Result<&Rule, Failure> {
+        let rule = self.snapshot.table.find(target.host_name(), target.path.as_str(), method);
+        let rule = rule.ok_or(Failure::NoRoute)?;
+        entry.route = Some(rule.id);
+        Ok(rule)
     }
 
     /// Sends a request on.
@@ -227,15 +241,18 @@ impl Gateway {
     /// Lets an endpoint of ours answer.
     async fn call(
         &self,
-        endpoint: Endpoint,
+        call: Call<'_>,
         request: Request<RequestBody>,
         credentials: &Credentials,
         entry: &mut Entry,
     ) -> Result<Response<Content>, Failure> {
-        let rule = if endpoint.needs_session() { AuthRule::Required } else { AuthRule::None };
-        let access = self.authenticate(rule, None, credentials, entry).await?;
+        let (rule, apps) = call.terms();
+        let access = self.authenticate(rule, apps, credentials, entry).await?;
         let caller = Caller { access: &access, ip: entry.client };
-        let mut response = self.api.answer(endpoint, request, caller).await.map_err(Failure::Api)?;
+        let mut response = self.api.answer(call.endpoint, request, caller).await.map_err(Failure::Api)?;
+        if call.asked.is_some() {
+            self.proxy.introduce(response.headers_mut(), &access);
+        }
         response.headers_mut().insert(X_REQUEST_ID, entry.id.clone());
         Ok(response.map(Content::Whole))
     }
@@ -301,9 +318,27 @@ impl<'a> Late<'a> {
 /// Where a request goes.
 enum Place<'a> {
     /// To an endpoint of ours.
-    Ours(Endpoint),
+    Ours(Call<'a>),
     /// To an upstream.
     Route(Way<'a>),
+}
+
+/// What is asked of an endpoint of ours.
+struct Call<'a> {
+    endpoint: Endpoint,
+    /// The rule of the request that another proxy asks about.
+    asked: Option<&'a Rule>,
+}
+
+impl Call<'_> {
+    /// What is asked of the caller, and whose sessions may pass.
+    fn terms(&self) -> (AuthRule, Option<&[AppId]>) {
+        match self.asked {
+            Some(rule) => (rule.auth, rule.apps.as_deref()),
+            None if self.endpoint.needs_session() => (AuthRule::Required, None),
+            None => (AuthRule::None, None),
+        }
+    }
 }
 
 /// The way to an upstream.
@@ -332,6 +367,11 @@ fn admit(decision: Decision, entry: &mut Entry) -> Result<Access, Failure> {
     }
 }
 
+/// These ask for a connection, not for an answer.
+fn refuse_tunnels(method: &Method) -> Result<(), Failure> {
+    if matches!(*method, Method::CONNECT | Method::TRACE) { Err(Failure::Method) } else { Ok(()) }
+}
+
 /// What the upstream is told as `Host`: the line as received, or the absolute target's authority, which an HTTP/1.0 client
 /// may send without one.
 fn host_line(request: &Request<RequestBody>, target: &Target<'_>) -> Option<HeaderValue> {
@@ -347,14 +387,13 @@ fn told_id(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// The path to ask the upstream for, and the query, which goes along untouched.
-fn upstream_path<'a>(target: &'a Target<'_>, rule: &Rule) -> Result<(Cow<'a, str>, Option<&'a str>), Failure> {
-    let bad_path = |error| Failure::Target(BadTarget::Path(error));
-    target.path.refuse_unless_allowed(rule).map_err(bad_path)?;
+fn upstream_path<'a>(target: &'a Target<'_>, rule: &Rule) -> Result<(Cow<'a, str>, Option<&'a str>), BadTarget> {
+    target.path.refuse_unless_allowed(rule)?;
     let path = match &rule.strip_prefix {
         None => Cow::Borrowed(target.path.as_str()),
         Some(prefix) => {
-            let stripped = routing::strip_prefix(&target.path, prefix).map_err(bad_path)?;
-            stripped.refuse_unless_allowed(rule).map_err(bad_path)?;
+            let stripped = routing::strip_prefix(&target.path, prefix)?;
+            stripped.refuse_unless_allowed(rule)?;
             Cow::Owned(stripped.as_str().to_owned())
         }
     };

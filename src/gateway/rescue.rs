@@ -104,6 +104,17 @@ pub fn rescue(failure: &Failure) -> Rescue {
     match failure {
         Failure::Refused(why) => refused(*why),
         Failure::Target(_) => bad_request("The request target or Host could be read in more than one way."),
+        Failure::Stranger => Rescue::new(
+            StatusCode::FORBIDDEN,
+            "proxy_not_trusted",
+            "Only a proxy that this gateway trusts may ask whether a request may pass.",
+        ),
+        // The question itself is well-formed, so the proxy may keep its connection.
+        Failure::Original(_) => Rescue::new(
+            StatusCode::BAD_REQUEST,
+            "bad_request",
+            "The original request is not told, is told in two ways, or could be read in more than one way.",
+        ),
         Failure::Credentials(_) => bad_request("There must be at most one Authorization header."),
         Failure::Method => {
             Rescue::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not forwarded.")
@@ -270,7 +281,7 @@ mod tests {
         gateway::counting::LOGINS,
         login,
         model::AppId,
-        routing::BadTarget,
+        routing::{BadOriginal, BadTarget},
         session, store,
         upstream::ConnectError,
         wechat::{self, Flaw},
@@ -285,6 +296,8 @@ mod tests {
         match failure {
             Failure::Refused(why) => format!("Refused {why:?}"),
             Failure::Target(_) => "Target".to_owned(),
+            Failure::Stranger => "Stranger".to_owned(),
+            Failure::Original(_) => "Original".to_owned(),
             Failure::Credentials(_) => "Credentials".to_owned(),
             Failure::Method => "Method".to_owned(),
             Failure::NoRoute => "NoRoute".to_owned(),
@@ -352,6 +365,8 @@ mod tests {
             (Failure::Refused(Refusal::Framing), 400, "bad_request", CLOSE),
             (Failure::Refused(Refusal::Malformed), 400, "bad_request", CLOSE),
             (Failure::Target(BadTarget::TwoHosts), 400, "bad_request", CLOSE),
+            (Failure::Stranger, 403, "proxy_not_trusted", ""),
+            (Failure::Original(BadOriginal::NotCanonical), 400, "bad_request", ""),
             (Failure::Credentials(auth::BadCredentials::TwoLines), 400, "bad_request", CLOSE),
             (Failure::Method, 405, "method_not_allowed", "close allow GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
             (Failure::NoRoute, 404, "no_route", ""),

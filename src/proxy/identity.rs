@@ -53,6 +53,15 @@ impl Headers {
         headers.insert(X_WX_SOURCE, SOURCE);
     }
 
+    /// The same for another proxy, which copies it. Each name is there, empty where nothing is known: a proxy that finds
+    /// no header to copy may leave what the client sent under its name.
+    pub(super) fn tell_in_full(&self, headers: &mut HeaderMap, access: &Access) {
+        for name in [&self.names.openid, &self.names.app_id, &self.names.unionid, &X_WX_SOURCE] {
+            headers.insert(name.clone(), HeaderValue::from_static(""));
+        }
+        self.tell(headers, access);
+    }
+
     /// A session may be of an app that is no longer configured.
     fn app(&self, app: &AppId) -> Option<HeaderValue> {
         let known = self.apps.iter().find(|(known, _)| known == app);

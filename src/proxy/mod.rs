@@ -111,6 +111,11 @@ impl Proxy {
         Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone() })
     }
 
+    /// Tells another proxy, in the answer to its question, who calls.
+    pub fn introduce(&self, headers: &mut HeaderMap, access: &Access) {
+        self.identity.tell_in_full(headers, access);
+    }
+
     /// Lets go of connections that have been idle for too long.
     pub fn sweep(&self) {
         self.upstreams.iter().for_each(|(upstream, _)| upstream.sweep());

@@ -1,11 +1,13 @@
 //! Which rule a request falls under: canonical path, host and method in, route out.
 
 mod explain;
+mod original;
 mod path;
 mod table;
 mod target;
 
 pub use explain::{ExplainError, Explanation, Routed, explain};
+pub use original::{BadOriginal, Original, What};
 pub use path::{CanonicalPath, PathError, canonicalise, strip_prefix};
 pub use table::{Rule, Table, UnknownUpstream};
 pub use target::{BadHost, BadTarget, Host, Target, target_of};

@@ -84,13 +84,7 @@ pub struct Host<'a> {
 
 /// Reads the target of a request. Whatever method it has: CONNECT's and OPTIONS' own forms are refused like any other.
 pub fn target_of<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Target<'a>, BadTarget> {
-    let received = host_line(headers)?;
-    let host = match (uri.scheme(), uri.authority()) {
-        (None, None) if uri.path() == "*" => return Err(BadTarget::Asterisk),
-        (None, None) => received,
-        (Some(scheme), Some(authority)) => Some(of_absolute(scheme, authority, received.as_ref())?),
-        _ => return Err(BadTarget::AuthorityForm),
-    };
+    let host = host_of(uri, host_line(headers)?)?;
     // RFC 9112, 3.2: also an absolute target needs the line beside it.
     if version == Version::HTTP_11 && !headers.contains_key(HOST) {
         return Err(BadTarget::HostMissing);
@@ -134,6 +128,16 @@ impl<'a> Host<'a> {
     /// The port, where one was named.
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+}
+
+/// The host that a target means, where `named` stands beside it.
+pub(super) fn host_of<'a>(uri: &'a Uri, named: Option<Host<'a>>) -> Result<Option<Host<'a>>, BadTarget> {
+    match (uri.scheme(), uri.authority()) {
+        (None, None) if uri.path() == "*" => Err(BadTarget::Asterisk),
+        (None, None) => Ok(named),
+        (Some(scheme), Some(authority)) => of_absolute(scheme, authority, named.as_ref()).map(Some),
+        _ => Err(BadTarget::AuthorityForm),
     }
 }
 

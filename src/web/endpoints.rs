@@ -6,8 +6,11 @@ pub const VERIFY: &str = "/verify";
 pub const SESSION: &str = "/session";
 /// The end of it.
 pub const LOGOUT: &str = "/logout";
+/// Whether a request may pass that another proxy holds.
+pub const AUTHORIZE: &str = "/authorize";
 
-const ALL: &[(&str, &str)] = &[(VERIFY, "POST"), (SESSION, "GET, HEAD"), (LOGOUT, "POST")];
+const ALL: &[(&str, &str)] =
+    &[(VERIFY, "POST"), (SESSION, "GET, HEAD"), (LOGOUT, "POST"), (AUTHORIZE, "GET, POST, HEAD")];
 
 /// The methods of the endpoint at this canonical path, as an `Allow` header lists them; `None` when it is none of ours.
 pub fn methods_of(prefix: &str, path: &str) -> Option<&'static str> {
@@ -23,6 +26,7 @@ mod tests {
     fn only_exact_paths_are_ours() {
         assert_eq!(methods_of("/v1", "/v1/verify"), Some("POST"));
         assert_eq!(methods_of("/v1", "/v1/session"), Some("GET, HEAD"));
+        assert_eq!(methods_of("/v1", "/v1/authorize"), Some("GET, POST, HEAD"));
         for path in ["/v1/verify/", "/v1/verify/x", "/v1/orders", "/v1", "/", "/verify", "/V1/verify", "/v2/verify"] {
             assert_eq!(methods_of("/v1", path), None, "{path}");
         }

@@ -10,6 +10,8 @@ mod support;
 
 mod access_log;
 mod admin;
+mod authorize;
+mod behind;
 mod connections;
 mod disk;
 mod drain;

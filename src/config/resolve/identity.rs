@@ -5,7 +5,7 @@ use http::HeaderName;
 use crate::config::{fields::Fields, sections::IdentityHeaders};
 
 /// Headers whose meaning is taken: by HTTP, by proxies, by browsers, or by wxgate.
-const TAKEN: [&str; 58] = [
+const TAKEN: [&str; 57] = [
     "accept",
     "age",
     "allow",
@@ -59,15 +59,14 @@ const TAKEN: [&str; 58] = [
     "x-request-id",
     "x-correlation-id",
     "x-http-method-override",
-    "x-original-url",
     "x-rewrite-url",
     "x-requested-with",
     "x-wx-source",
     "idempotency-key",
 ];
 
-const TAKEN_FAMILIES: [&str; 8] =
-    ["accept-", "access-control-", "content-", "if-", "proxy-", "sec-", "x-forwarded-", "x-accel-"];
+const TAKEN_FAMILIES: [&str; 9] =
+    ["accept-", "access-control-", "content-", "if-", "proxy-", "sec-", "x-forwarded-", "x-original-", "x-accel-"];
 
 pub(super) fn identity(mut fields: Fields<'_, '_>) -> IdentityHeaders {
     let default = IdentityHeaders::default();
