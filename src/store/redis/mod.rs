@@ -4,7 +4,7 @@
 //! RedisStore ─ servers ─ node, one for each master ─ lane, a few connections for calls
 //!                 │
 //!                 └ watch ─ topology: which servers are the masters
-//!                         └ link: one connection to each master that hears of changes
+//!                         └ link: whether changes are heard of, by one ear on each master
 //! ```
 //!
 //! [`keys`] names what is kept and [`records`] is what is in it; each change is one of the [`scripts`]. Everything runs on
@@ -18,6 +18,7 @@
 mod backoff;
 mod cause;
 mod connect;
+mod ear;
 mod keys;
 mod lane;
 mod link;

@@ -4,7 +4,7 @@ use wxgate::config::sections::{Redis, RedisLogin, RedisSentinels, RedisServers};
 
 use super::{Instance, News};
 use crate::support::{
-    redis_server::{RedisServer, section},
+    redis_server::{RedisServer, Silent, section},
     until,
 };
 
@@ -107,4 +107,30 @@ fn sentinels_that_are_gone_leave_the_master_in_use() {
         assert!(one.finds(&session));
     }
     assert_eq!(one.heard.take(), [], "nothing was lost");
+}
+
+/// One that is asked after the other would take longer than any story waits.
+#[test]
+fn a_lost_link_is_noticed_though_all_who_could_name_the_master_hang_as_well() {
+    let master = RedisServer::start();
+    let sentinel = RedisServer::sentinel(&format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port()));
+    let silent: Vec<Silent> = (0..60).map(|_| Silent::start()).collect();
+    let sentinels = std::iter::once(sentinel.endpoint()).chain(silent.iter().map(Silent::endpoint)).collect();
+    let login = RedisLogin::default();
+    let sentinels = RedisSentinels { sentinels, master: "main".to_owned(), login };
+    let one = Instance::of(&section(RedisServers::Sentinel(sentinels)));
+    let session = one.login("o1");
+    one.heard.take();
+
+    sentinel.pause();
+    // In the middle of looking for somebody who knows.
+    let before = silent[0].asked();
+    until("the next one to be asked", || (silent[0].asked() > before).then_some(()));
+    master.pause();
+    one.heard.until(&[News::Lost]);
+
+    master.resume();
+    one.heard.until(&[News::Lost, News::AllChanged, News::Restored]);
+    one.until_it_answers();
+    assert!(one.finds(&session), "the last master that was named stays");
 }
