@@ -3,7 +3,7 @@
 //! ```text
 //! RedisStore ─ servers ─ node, one for each master ─ lane, a few connections for calls
 //!                 │
-//!                 └ watch ─ topology: which servers are the masters
+//!                 └ watch ─ topology: which servers are the masters, as its guides have it
 //!                         └ link: whether changes are heard of, by one ear on each master
 //! ```
 //!
@@ -19,9 +19,11 @@ mod backoff;
 mod cause;
 mod connect;
 mod ear;
+mod guides;
 mod keys;
 mod lane;
 mod link;
+mod map;
 mod node;
 mod records;
 mod scripts;

@@ -15,9 +15,10 @@ use super::{
     ear::Ear,
     keys::{Keys, Shard},
     link::Link,
+    map::Map,
     node::{Manner, Materials, Node, Reply},
     scripts::Scripts,
-    topology::{Map, Topology},
+    topology::Topology,
 };
 use crate::config::sections::Endpoint;
 
