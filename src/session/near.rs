@@ -67,7 +67,7 @@ impl Near {
             Arc::clone(&clock),
             capacity,
         );
-        let link = Link::new(store.stale_for(), clock.now());
+        let link = Link::new(store.stale_for(), &*clock);
         let cache = Cache::new(capacity, departures);
         Self { store, clock, counters, cache, absent: Absent::new(), link, watched, touches, flights: Flights::new() }
     }
@@ -77,7 +77,7 @@ impl Near {
     pub(super) fn at_hand(&self, digest: &TokenDigest) -> Option<Arc<Session>> {
         let now = self.clock.now();
         let session = self.cache.get(digest)?;
-        (session.is_live(now) && self.link.is_trusted(now)).then(|| {
+        (session.is_live(now) && self.link.is_trusted(&*self.clock)).then(|| {
             self.counters.lookups_hit.inc();
             self.used(session, now)
         })
@@ -119,7 +119,7 @@ impl Near {
             self.cache.remove(digest);
             return Known::Unsure { before: true };
         }
-        if self.link.is_trusted(now) { Known::Live(session) } else { Known::Unsure { before: true } }
+        if self.link.is_trusted(&*self.clock) { Known::Live(session) } else { Known::Unsure { before: true } }
     }
 
     /// The live session of this digest as the store has it. No use of it.
