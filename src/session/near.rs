@@ -16,6 +16,7 @@ use super::{
     ended::Watched,
     error::{Error, Unsettled},
     flights::{Flights, Lead, Outcome, Seat},
+    generations::Generation,
     link::Link,
     touches::Touches,
 };
@@ -167,7 +168,7 @@ impl Near {
         outcome
     }
 
-    fn note_absent(&self, digest: &TokenDigest, asked_at: u32) -> bool {
+    fn note_absent(&self, digest: &TokenDigest, asked_at: Generation) -> bool {
         // Whatever memory held of it was not trusted, or the store would not have been asked.
         self.cache.remove(digest);
         self.absent.note(digest, self.clock.now());
