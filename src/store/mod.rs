@@ -109,8 +109,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The first byte that the digest of a session of this user must have. A store that is spread over machines puts all
-    /// of a user's data on one of them by it, so that a change of several of them is one change.
+    /// The [`shard`](TokenDigest::shard) that the digest of a session of this user must be in. A store that is spread over
+    /// machines puts all of a user's data on one of them by it, so that a change of several of them is one change.
     fn shard_of(&self, _user: &UserKey) -> Option<u8> {
         None
     }

@@ -162,7 +162,10 @@ impl Store for RedisStore {
         let keys = &servers.keys;
         let names = [&keys.session(session.digest()), &keys.user(user), &keys.session_key(user)];
         let mut script = servers.scripts.begin.on(&names.map(String::as_str));
-        script.arg(records::encode(session)).arg(millis(session.expires_in(now))).arg(millis(session.lifetime()));
+        script
+            .arg(records::encode(session))
+            .arg(millis(session.expires_in(now)))
+            .arg(millis(session.lifetime()));
         script.arg(sealed).arg(session.digest().as_bytes()).arg(per_user).arg(now.as_millis());
         script.arg(keys.sessions_in(shard));
         let wait = self.wait();
@@ -239,7 +242,7 @@ impl Store for RedisStore {
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {
         let servers = Arc::clone(&self.servers);
         self.run(async move {
-            let mut by_shard: Vec<Vec<Cmd>> = vec![Vec::new(); 256];
+            let mut by_shard: Vec<Vec<Cmd>> = vec![Vec::new(); Shard::COUNT.into()];
             for Seen { digest, at, .. } in seen {
                 let script = servers.scripts.touch.on(&[&servers.keys.session(&digest)]).arg(at.as_millis()).take();
                 by_shard[usize::from(Shard::of_session(&digest).0)].push(script);

@@ -2,7 +2,7 @@
 
 use wxgate::store::Store;
 
-use super::{Instance, KEY, News, is_unavailable, told};
+use super::{Instance, KEY, News, is_unavailable, key_of, told};
 use crate::support::{redis_server::RedisServer, until};
 
 #[test]
@@ -23,8 +23,7 @@ fn what_this_version_can_t_read_is_no_answer_and_can_be_ended() {
     let server = RedisServer::start();
     let one = Instance::of(&server.section());
     let session = one.login("o1");
-    let hex: String = session.digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let key = format!("wxg:s:{{{}}}:{hex}", &hex[..2]);
+    let key = key_of(&session);
     server.tell(&format!("SET {key} ~of-a-version-to-come"));
     assert!(told(one.load(&session)).contains("can't be read"));
     assert!(one.wait(one.store.sessions_of(&super::user("o1"), super::NOW)).is_err());
