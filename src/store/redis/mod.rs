@@ -164,7 +164,7 @@ impl Store for RedisStore {
         let mut script = servers.scripts.begin.on(&names.map(String::as_str));
         script
             .arg(records::encode(session))
-            .arg(millis(session.expires_in(now)))
+            .arg(millis(records::kept_for(session, now)))
             .arg(millis(session.lifetime()));
         script.arg(sealed).arg(session.digest().as_bytes()).arg(per_user).arg(now.as_millis());
         script.arg(keys.sessions_in(shard));
