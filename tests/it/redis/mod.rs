@@ -4,6 +4,7 @@
 mod away;
 mod cluster;
 mod guarded;
+mod index;
 mod instances;
 mod page;
 mod sentinel;
