@@ -97,7 +97,8 @@ fn a_master_that_is_gone_takes_the_link_and_its_own_sessions_with_it() {
 fn a_member_that_is_cut_off_from_its_cluster_is_not_believed() {
     let cluster = RedisCluster::start();
     let lone = RedisServer::with(&["--cluster-enabled", "yes"]);
-    lone.tell("CLUSTER ADDSLOTSRANGE 0 16383");
+    let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
+    lone.tell(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
     until("one that calls itself whole", || match lone.tell("CLUSTER INFO") {
         redis::Value::BulkString(info) => String::from_utf8_lossy(&info).contains("cluster_state:ok").then_some(()),
         _ => None,

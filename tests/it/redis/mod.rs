@@ -2,6 +2,7 @@
 //! does while all is well is the business of `stores/`.
 
 mod away;
+mod binaries;
 mod cluster;
 mod guarded;
 mod index;

@@ -2,7 +2,7 @@
 
 use wxgate::config::sections::{Redis, RedisLogin, RedisSentinels, RedisServers};
 
-use super::{Instance, News};
+use super::{Instance, News, changed};
 use crate::support::{
     redis_server::{RedisServer, Silent, section},
     until,
@@ -18,7 +18,7 @@ pub struct Watched {
 impl Watched {
     pub fn start() -> Self {
         let master = RedisServer::start();
-        let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
+        let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
         let lines = format!(
             "sentinel monitor main 127.0.0.1 {} 2\nsentinel down-after-milliseconds main 500\n\
              sentinel failover-timeout main 1500\n",
@@ -101,6 +101,7 @@ fn sentinels_that_are_gone_leave_the_master_in_use() {
     let mut watched = Watched::start();
     let one = Instance::of(&watched.section());
     let session = one.login("o1");
+    one.heard.until(&[changed(&session)]);
     one.heard.take();
     watched.sentinels.iter_mut().for_each(RedisServer::kill);
     for _ in 0..20 {

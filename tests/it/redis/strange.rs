@@ -82,8 +82,14 @@ fn a_login_waits_for_the_replicas_it_is_told_to_wait_for() {
     assert!(told(one.begin(&session)).contains("0 of 1 replicas have it"));
     assert!(one.finds(&session), "it has happened, as an error leaves open");
 
-    let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", server.port())]);
-    // One that has only just been filled may still be slow to say what it has.
+    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &server.port().to_string()]);
+    // One that is only just being filled may be counted before it has anything, or slow to say what it has.
+    until("a replica that is filled", || match replica.tell("INFO replication") {
+        redis::Value::BulkString(info) => {
+            String::from_utf8_lossy(&info).contains("master_link_status:up").then_some(())
+        }
+        _ => None,
+    });
     until("a login that a replica has", || one.begin(&one.session("o1")).ok());
     until("a log-out that a replica has", || one.end(&session).ok());
     assert!(replica.dump().windows(3).any(|part| part == b"wx1"));

@@ -36,7 +36,7 @@ impl RedisServer {
         Self::with(&[])
     }
 
-    /// The same with more options, two words each.
+    /// The same with more options.
     pub fn with(options: &[&str]) -> Self {
         Self::launch(options, false, true)
     }
