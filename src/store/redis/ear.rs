@@ -10,13 +10,13 @@ use std::{
 };
 
 use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{cause::Cause, connect::Connector, keys::Keys, link::Link, node::Materials, task::Task};
 use crate::config::sections::Endpoint;
 
-/// Between an answer and the next question. With the time for the answer it bounds how long we may take a dead or deposed
-/// master for alive.
+/// Between one question and the next. With the time for the answer it bounds how long we may take a dead or deposed master
+/// for alive.
 const BETWEEN_QUESTIONS: Duration = Duration::from_secs(1);
 
 /// A connection that hears of changes on one master. Dropped, it is closed.
@@ -62,8 +62,10 @@ async fn keep_asking(
     link: Arc<Link>,
     deaf: Arc<Deaf>,
 ) {
+    let mut due = interval(BETWEEN_QUESTIONS);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        sleep(BETWEEN_QUESTIONS).await;
+        due.tick().await;
         if let Err(why) = connector.is_master(&mut connection).await {
             return go_deaf(&deaf, &link, why);
         }

@@ -34,7 +34,7 @@ impl Guides {
     pub(super) async fn ask(&mut self, whom: &[Endpoint], questions: &Pipeline) -> Vec<Told> {
         let mut asking = JoinSet::new();
         for (place, at) in whom.iter().enumerate() {
-            let kept = self.kept.iter().position(|(of, _)| of == at).map(|at| self.kept.swap_remove(at).1);
+            let kept = self.kept.iter().position(|(of, _)| of == at).map(|found| self.kept.swap_remove(found).1);
             let (connector, login) = (Arc::clone(&self.connector), self.to_sentinels.clone());
             let (at, questions) = (at.clone(), questions.clone());
             asking.spawn(async move {
