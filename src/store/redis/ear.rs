@@ -1,5 +1,11 @@
 //! A connection that hears of changes on one master, and asks it again and again whether it still is one.
 //!
+//! It hears of each session that anybody changes: `CLIENT TRACKING` in broadcast mode, so that the server need not remember
+//! who has read what. Redis can leave out the changes that a connection made itself (`NOLOOP`), but it notes only the
+//! first writer of a key within one turn of its loop: where we touch a session and another instance ends it in the same
+//! turn, we would not hear of the end. So we hear of our own changes too, and a session that has just begun here is read
+//! once more.
+//!
 //! Each ear asks by itself. How soon we notice that one hears nothing must not depend on how long it takes to ask other
 //! servers, or to find out who the masters are.
 
@@ -33,8 +39,8 @@ impl Ear {
     /// Listens to this master from now on.
     pub(super) async fn open(of: &Materials, at: &Endpoint, link: &Arc<Link>, keys: &Keys) -> Result<Self, Cause> {
         let deaf = Arc::new(Deaf::new());
-        let (hers, hears, names) = (Arc::clone(&deaf), Arc::clone(link), keys.clone());
-        let on_push = Arc::new(move |push: PushInfo| hear(&push, &hears, &names, &hers));
+        let (its_own, told, names) = (Arc::clone(&deaf), Arc::clone(link), keys.clone());
+        let on_push = Arc::new(move |push: PushInfo| hear(&push, &told, &names, &its_own));
         let mut connection = of.connector.master(at, on_push).await?;
         let mut tracking = redis::cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(keys.sessions());

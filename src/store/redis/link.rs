@@ -1,10 +1,6 @@
 //! Whether we hear of every change, and who is told.
 //!
-//! One connection to each master hears of each session that anybody changes: `CLIENT TRACKING` in broadcast mode, so that
-//! the server need not remember who has read what. Redis can leave out the changes that a connection made itself
-//! (`NOLOOP`), but it notes only the first writer of a key within one turn of its loop: where we touch a session and
-//! another instance ends it in the same turn, we would not hear of the end. So we hear of our own changes too, and a
-//! session that has just begun here is read once more.
+//! One [`ear`](super::ear) on each master hears. The link is whole while none of them is missing or deaf.
 
 use std::{
     fmt,

@@ -41,7 +41,9 @@ fn sessions_that_ran_out_behind_old_ones_that_live_on_do_not_pile_up() {
     for n in 1..290 {
         let at = NOW + MINUTE * 2 * n;
         if n % 15 == 0 {
-            old.iter().for_each(|session| use_it(&one, session, at));
+            for session in &old {
+                use_it(&one, session, at);
+            }
         }
         begin(&one, at, 0);
     }
