@@ -226,7 +226,6 @@ mod tests {
     use std::{
         net::{Ipv4Addr, Ipv6Addr},
         num::NonZeroU32,
-        sync::atomic::AtomicU64,
     };
 
     use super::*;
@@ -384,24 +383,14 @@ mod tests {
         assert_eq!(let_through(&limits, numbered(1), 30), 1);
     }
 
-    /// A clock that is set like a wall clock.
-    #[derive(Debug)]
-    struct Wall(AtomicU64);
-
-    impl Clock for Wall {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-        }
-    }
-
     #[test]
     fn a_clock_set_back_locks_nobody_out() {
-        let clock = Arc::new(Wall(AtomicU64::new(10_000_000)));
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(10_000_000)));
         let limits = VerifyLimits::new(&section(30, 1000), clock.clone());
         assert_eq!(let_through(&limits, numbered(1), 50), 30);
-        clock.0.store(1_000_000, Ordering::SeqCst);
+        clock.set(Timestamp::from_millis(1_000_000));
         assert_eq!(let_through(&limits, numbered(1), 50), 0);
-        clock.0.store(1_060_000, Ordering::SeqCst);
+        clock.set(Timestamp::from_millis(1_060_000));
         assert_eq!(let_through(&limits, numbered(1), 50), 30);
     }
 }

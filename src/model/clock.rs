@@ -1,11 +1,17 @@
 //! The one place that reads the time of day. Everything that expires takes a [`Clock`], so that tests move the time
 //! instead of waiting for it.
+//!
+//! The time of day can be set. What must not last longer because somebody sets it back is measured by [`Clock::steady`],
+//! which means nothing outside this process and goes on at its own pace.
 
 use std::{
     fmt,
     ops::Add,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// A moment, in milliseconds since the Unix epoch.
@@ -47,6 +53,9 @@ impl Add<Duration> for Timestamp {
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The present moment.
     fn now(&self) -> Timestamp;
+
+    /// How long some moment ago is that stays the same for as long as the process runs. It never goes back.
+    fn steady(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -58,7 +67,15 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_elapsed(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
+
+    fn steady(&self) -> Duration {
+        START.elapsed()
+    }
 }
+
+/// The moment that [`SystemClock::steady`] counts from: the first time it is asked.
+#[expect(clippy::disallowed_methods, reason = "this is the one place the ban leaves open")]
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Timestamp {
     fn from_elapsed(elapsed: Duration) -> Self {
@@ -68,23 +85,57 @@ impl Timestamp {
 
 /// A clock that stands still until it is told to move.
 #[derive(Debug)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    now: AtomicU64,
+    steady: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows `start`.
     pub const fn starting_at(start: Timestamp) -> Self {
-        Self(AtomicU64::new(start.0))
+        Self { now: AtomicU64::new(start.0), steady: AtomicU64::new(0) }
     }
 
     /// Moves the time forward.
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        self.0.fetch_add(millis, Ordering::SeqCst);
+        self.now.fetch_add(millis, Ordering::SeqCst);
+        self.steady.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets the time of day, as somebody may do it with the machine's. No time passes by it.
+    pub fn set(&self, now: Timestamp) {
+        self.now.store(now.0, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.steady.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_goes_on_steadily() {
+        let clock = ManualClock::starting_at(Timestamp::from_millis(1_000_000));
+        clock.advance(Duration::from_secs(5));
+        clock.set(Timestamp::from_millis(1_000));
+        assert_eq!((clock.now(), clock.steady()), (Timestamp::from_millis(1_000), Duration::from_secs(5)));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((clock.now(), clock.steady()), (Timestamp::from_millis(2_000), Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn the_machines_steady_time_never_goes_back() {
+        let readings: Vec<Duration> = (0..1_000).map(|_| SystemClock.steady()).collect();
+        assert!(readings.is_sorted());
     }
 }

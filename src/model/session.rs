@@ -14,6 +14,15 @@ use super::{Identity, Timestamp};
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
+    /// Into so many groups digests fall, for a store that is spread over machines.
+    pub const SHARDS: u8 = 64;
+
+    /// Which of the groups this one is in.
+    pub fn shard(&self) -> u8 {
+        let [first, ..] = self.0;
+        first % Self::SHARDS
+    }
+
     /// The digest that these bytes are.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)

@@ -18,7 +18,10 @@ use std::{
 
 use moka::{Expiry, policy::EvictionPolicy};
 
-use super::{departures::Departures, generations::Generations};
+use super::{
+    departures::Departures,
+    generations::{Generation, Generations},
+};
 use crate::model::{Session, TokenDigest};
 
 /// How much longer than the judge moka waits. Who keeps a session between requests, and so doesn't look it up each time,
@@ -54,7 +57,7 @@ impl Cache {
     }
 
     /// Takes in what the store answered, unless it was changed since its generation was `asked_at`. Whether it is in.
-    pub(super) fn insert(&self, session: &Arc<Session>, asked_at: u32) -> bool {
+    pub(super) fn insert(&self, session: &Arc<Session>, asked_at: Generation) -> bool {
         let digest = session.digest();
         if self.generations.of(digest) != asked_at {
             return false;

@@ -16,6 +16,7 @@ use super::{
     ended::Watched,
     error::{Error, Unsettled},
     flights::{Flights, Lead, Outcome, Seat},
+    generations::Generation,
     link::Link,
     touches::Touches,
 };
@@ -74,7 +75,7 @@ impl Near {
             Arc::clone(&clock),
             capacity,
         );
-        let link = Link::new(store.stale_for(), clock.now());
+        let link = Link::new(store.stale_for(), &*clock);
         let cache = Cache::new(capacity, departures);
         let (absent, flights) = (Absent::new(), Flights::new());
         Self { store, clock, counters, cache, absent, link, watched, touches, tags, flights }
@@ -85,7 +86,7 @@ impl Near {
     pub(super) fn at_hand(&self, digest: &TokenDigest) -> Option<Arc<Session>> {
         let now = self.clock.now();
         let session = self.cache.get(digest)?;
-        (session.is_live(now) && self.link.is_trusted(now)).then(|| {
+        (session.is_live(now) && self.link.is_trusted(&*self.clock)).then(|| {
             self.counters.lookups_hit.inc();
             self.used(session, now)
         })
@@ -127,7 +128,7 @@ impl Near {
             self.cache.remove(digest);
             return Known::Unsure { before: true };
         }
-        if self.link.is_trusted(now) { Known::Live(session) } else { Known::Unsure { before: true } }
+        if self.link.is_trusted(&*self.clock) { Known::Live(session) } else { Known::Unsure { before: true } }
     }
 
     /// The live session of this digest as the store has it. No use of it.
@@ -186,7 +187,7 @@ impl Near {
         session
     }
 
-    fn note_absent(&self, digest: &TokenDigest, asked_at: u32) -> bool {
+    fn note_absent(&self, digest: &TokenDigest, asked_at: Generation) -> bool {
         // Whatever memory held of it was not trusted, or the store would not have been asked.
         self.cache.remove(digest);
         self.absent.note(digest, self.clock.now());

@@ -30,22 +30,24 @@ impl SessionToken {
 
     /// A new token from 256 random bits. Fails when the generator does.
     pub fn mint(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        let mut payload = Zeroizing::new([0; PAYLOAD]);
-        let (random, checksum) = payload.split_at_mut(RANDOM);
-        entropy.fill(random)?;
-        checksum.copy_from_slice(&crc32fast::hash(random).to_be_bytes());
-        Ok(Self(encode(&payload)))
+        Self::mint_for(None, entropy)
     }
 
-    /// A new token whose digest begins with this byte, where one is asked for: 256 tries on average, a fraction of a
-    /// millisecond.
+    /// A new token whose digest is in this shard, where one is asked for: after 64 tries on average.
+    ///
+    /// Between two of them the random number is counted up. Drawn anew it would be as random as it is, but asking the
+    /// system takes several times as long as all the rest of a try.
     pub(super) fn mint_for(shard: Option<u8>, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut payload = Zeroizing::new([0; PAYLOAD]);
+        entropy.fill(&mut payload[..RANDOM])?;
         loop {
-            let token = Self::mint(entropy)?;
-            let [first, ..] = *token.digest().as_bytes();
-            if shard.is_none_or(|shard| shard == first) {
+            let (random, checksum) = payload.split_at_mut(RANDOM);
+            checksum.copy_from_slice(&crc32fast::hash(random).to_be_bytes());
+            let token = Self(encode(&payload));
+            if shard.is_none_or(|shard| shard == token.digest().shard()) {
                 return Ok(token);
             }
+            count_up(&mut payload[..RANDOM]);
         }
     }
 
@@ -95,6 +97,16 @@ fn encode(payload: &[u8; PAYLOAD]) -> Zeroizing<[u8; SessionToken::LEN]> {
     let written = URL_SAFE_NO_PAD.encode_slice(payload, body);
     debug_assert_eq!(written, Ok(body.len()), "the body is sized for the payload");
     text
+}
+
+/// The number that these bytes are, the last one lowest, and one more.
+fn count_up(number: &mut [u8]) {
+    for byte in number.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -149,12 +161,23 @@ mod tests {
 
     #[test]
     fn a_token_goes_where_a_store_wants_its_session() {
-        for shard in [0, 7, 255] {
+        for shard in 0..TokenDigest::SHARDS {
             let token = SessionToken::mint_for(Some(shard), &SystemEntropy).unwrap();
-            assert_eq!(token.digest().as_bytes()[0], shard);
+            assert_eq!(token.digest().shard(), shard);
+            assert_eq!(SessionToken::parse(token.expose().as_bytes()), Some(token), "it is one like any other");
         }
         let token = SessionToken::mint_for(None, &Fixed(0)).unwrap();
         assert_eq!(token, SessionToken::mint(&Fixed(0)).unwrap(), "where it wants nothing, one try does");
+    }
+
+    #[test]
+    fn tries_for_a_token_go_on_counting_over_the_edge_of_each_byte() {
+        let mut number = [7, 0xff, 0xff];
+        count_up(&mut number);
+        assert_eq!(number, [8, 0, 0]);
+        let mut last = [0xff; 32];
+        count_up(&mut last);
+        assert_eq!(last, [0; 32]);
     }
 
     #[test]

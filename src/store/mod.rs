@@ -18,9 +18,9 @@
 //!
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
 //! Uses are not all written down, so a session may be live for a gateway that has seen it used, and look to the store as
-//! if it had just run out. A store without [`follow`](Store::follow) keeps such a one for a while all the same (a
-//! twentieth of its idle time and a minute), and names it where it says what was ended: whoever has it in memory must
-//! let it go.
+//! if it had just run out. Unless it [sees each use](Store::sees_use), a store keeps such a one for a while all the same (a
+//! twentieth of its idle time and a minute), so that the next use finds it, and names it where it says what was ended:
+//! whoever has it in memory must let it go.
 
 mod error;
 mod key_file;
@@ -109,8 +109,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The first byte that the digest of a session of this user must have. A store that is spread over machines puts all
-    /// of a user's data on one of them by it, so that a change of several of them is one change.
+    /// The [`shard`](TokenDigest::shard) that the digest of a session of this user must be in. A store that is spread over
+    /// machines puts all of a user's data on one of them by it, so that a change of several of them is one change.
     fn shard_of(&self, _user: &UserKey) -> Option<u8> {
         None
     }

@@ -1,25 +1,17 @@
 //! Whether we hear of every change, and who is told.
 //!
-//! One connection to each master hears of each session that anybody changes: `CLIENT TRACKING` in broadcast mode, so that
-//! the server need not remember who has read what. Redis can leave out the changes that a connection made itself
-//! (`NOLOOP`), but it notes only the first writer of a key within one turn of its loop: where we touch a session and
-//! another instance ends it in the same turn, we would not hear of the end. So we hear of our own changes too, and a
-//! session that has just begun here is read once more.
+//! One [`ear`](super::ear) on each master hears. The link is whole while none of them is missing or deaf.
 
 use std::{
     fmt,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::sync::Notify;
 
-use super::{cause::Cause, connect::Connector, keys::Keys};
-use crate::{config::sections::Endpoint, model::TokenDigest, store::Watcher};
+use super::{cause::Cause, ear::Ear};
+use crate::{model::TokenDigest, store::Watcher};
 
 /// Whether we hear of every change, and who is told.
 #[derive(Debug, Default)]
@@ -36,14 +28,6 @@ struct State {
     up: bool,
     /// Whether the log has been told that it is down.
     told: bool,
-}
-
-/// A connection that hears of changes on one master.
-pub(super) struct Ear {
-    pub(super) at: Endpoint,
-    connection: MultiplexedConnection,
-    /// Set before the link is told, so that nobody calls the link whole over a broken ear.
-    deaf: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -85,8 +69,8 @@ impl Link {
     /// From now on none is missed, unless one of these has gone deaf meanwhile.
     pub(super) fn restored(&self, ears: &[Ear]) -> Result<(), Cause> {
         let mut state = self.state();
-        if ears.iter().any(Ear::is_deaf) {
-            return Err(Cause::Broken("it was closed".to_owned()));
+        if let Some(why) = ears.iter().find_map(Ear::why_deaf) {
+            return Err(Cause::Away(why));
         }
         if !std::mem::replace(&mut state.up, true) {
             if let Some(watcher) = &state.watcher {
@@ -110,7 +94,8 @@ impl Link {
         waited.unwrap_or_else(PoisonError::into_inner).0.up
     }
 
-    fn changed(&self, digest: &TokenDigest) {
+    /// This session was changed or ended by somebody.
+    pub(super) fn changed(&self, digest: &TokenDigest) {
         // The lock is let go first: whoever is told may take its time.
         let watcher = self.state().watcher.clone();
         if let Some(watcher) = watcher {
@@ -118,7 +103,8 @@ impl Link {
         }
     }
 
-    fn all_changed(&self) {
+    /// Any may have been.
+    pub(super) fn all_changed(&self) {
         let watcher = self.state().watcher.clone();
         if let Some(watcher) = watcher {
             watcher.all_changed();
@@ -127,65 +113,6 @@ impl Link {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Ear {
-    /// Listens to this master from now on.
-    pub(super) async fn open(
-        connector: &Connector,
-        at: &Endpoint,
-        link: &Arc<Link>,
-        keys: &Keys,
-    ) -> Result<Self, Cause> {
-        let deaf = Arc::new(AtomicBool::new(false));
-        let (of, link, names) = (Arc::clone(&deaf), Arc::clone(link), keys.clone());
-        let on_push = Arc::new(move |push: PushInfo| hear(&push, &link, &names, &of));
-        let mut connection = connector.master(at, on_push).await?;
-        let mut tracking = redis::cmd("CLIENT");
-        tracking.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(keys.sessions());
-        connector.ask(&mut connection, &tracking).await?;
-        Ok(Self { at: at.clone(), connection, deaf })
-    }
-
-    /// Asks the master whether it is still there, and still the master.
-    pub(super) async fn test(&mut self, connector: &Connector) -> Result<(), Cause> {
-        if self.is_deaf() {
-            return Err(Cause::Broken("it was closed".to_owned()));
-        }
-        connector.is_master(&mut self.connection).await
-    }
-
-    fn is_deaf(&self) -> bool {
-        self.deaf.load(Ordering::Acquire)
-    }
-}
-
-/// Runs inside the connection, in the order in which pushes come.
-fn hear(push: &PushInfo, link: &Link, keys: &Keys, deaf: &AtomicBool) {
-    match push.kind {
-        PushKind::Invalidate => match push.data.first() {
-            Some(Value::Array(changed)) => {
-                for key in changed {
-                    match key {
-                        Value::BulkString(key) => {
-                            if let Some(digest) = keys.digest_in(key) {
-                                link.changed(&digest);
-                            }
-                        }
-                        _ => link.all_changed(),
-                    }
-                }
-            }
-            // Nothing is named where everything was thrown away.
-            _ => link.all_changed(),
-        },
-        PushKind::Disconnection => {
-            deaf.store(true, Ordering::Release);
-            link.lost(&Cause::Broken("it was closed".to_owned()));
-            link.look();
-        }
-        _ => {}
     }
 }
 

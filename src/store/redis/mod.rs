@@ -3,8 +3,8 @@
 //! ```text
 //! RedisStore ─ servers ─ node, one for each master ─ lane, a few connections for calls
 //!                 │
-//!                 └ watch ─ topology: which servers are the masters
-//!                         └ link: one connection to each master that hears of changes
+//!                 └ watch ─ topology: which servers are the masters, as its guides have it
+//!                         └ link: whether changes are heard of, by one ear on each master
 //! ```
 //!
 //! [`keys`] names what is kept and [`records`] is what is in it; each change is one of the [`scripts`]. Everything runs on
@@ -18,9 +18,12 @@
 mod backoff;
 mod cause;
 mod connect;
+mod ear;
+mod guides;
 mod keys;
 mod lane;
 mod link;
+mod map;
 mod node;
 mod records;
 mod scripts;
@@ -159,7 +162,10 @@ impl Store for RedisStore {
         let keys = &servers.keys;
         let names = [&keys.session(session.digest()), &keys.user(user), &keys.session_key(user)];
         let mut script = servers.scripts.begin.on(&names.map(String::as_str));
-        script.arg(records::encode(session)).arg(millis(session.expires_in(now))).arg(millis(session.lifetime()));
+        script
+            .arg(records::encode(session))
+            .arg(millis(records::kept_for(session, now)))
+            .arg(millis(session.lifetime()));
         script.arg(sealed).arg(session.digest().as_bytes()).arg(per_user).arg(now.as_millis());
         script.arg(keys.sessions_in(shard));
         let wait = self.wait();
@@ -236,7 +242,7 @@ impl Store for RedisStore {
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {
         let servers = Arc::clone(&self.servers);
         self.run(async move {
-            let mut by_shard: Vec<Vec<Cmd>> = vec![Vec::new(); 256];
+            let mut by_shard: Vec<Vec<Cmd>> = vec![Vec::new(); Shard::COUNT.into()];
             for Seen { digest, at, .. } in seen {
                 let script = servers.scripts.touch.on(&[&servers.keys.session(&digest)]).arg(at.as_millis()).take();
                 by_shard[usize::from(Shard::of_session(&digest).0)].push(script);

@@ -8,7 +8,7 @@ use std::sync::{
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::runtime::Handle;
 
-use super::{backoff::Backoff, cause::Cause, connect::Connector, lane::Lane, scripts::Scripts, topology};
+use super::{backoff::Backoff, cause::Cause, connect::Connector, lane::Lane, map, scripts::Scripts};
 use crate::{config::sections::Endpoint, model::Entropy};
 
 /// One master and the connections for calls to it.
@@ -95,7 +95,7 @@ impl Node {
     fn refused(&self, error: &RedisError) -> Result<Reply, Cause> {
         let asking = error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
         if asking || error.kind() == ErrorKind::Server(ServerErrorKind::Moved) {
-            let at = error.redirect_node().and_then(|(addr, _)| topology::redirected_to(addr, &self.at.host));
+            let at = error.redirect_node().and_then(|(addr, _)| map::redirected_to(addr, &self.at.host));
             return Ok(Reply::Elsewhere { at, asking });
         }
         Err(Cause::from(error.clone()))

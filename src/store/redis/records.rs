@@ -31,6 +31,14 @@ pub(super) fn encode(session: &Session) -> Vec<u8> {
     record
 }
 
+/// How long a record is kept if its session is not used again: for longer than that lasts, since not every use is written
+/// down. `grace` in `scripts/live.lua` is the same.
+pub(super) fn kept_for(session: &Session, now: Timestamp) -> Duration {
+    let grace = session.idle() / 20 + Duration::from_mins(1);
+    let unused = (session.idle() + grace).saturating_sub(now.since(session.last_seen()));
+    unused.min(session.lifetime().saturating_sub(now.since(session.created_at())))
+}
+
 /// The part of a record that says whose the session is.
 pub(super) fn owner(user: &UserKey) -> Vec<u8> {
     let mut part = Vec::with_capacity(64);

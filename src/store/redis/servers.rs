@@ -12,16 +12,17 @@ use super::{
     backoff::Backoff,
     cause::Cause,
     connect::says_master,
+    ear::Ear,
     keys::{Keys, Shard},
-    link::{Ear, Link},
+    link::Link,
+    map::Map,
     node::{Manner, Materials, Node, Reply},
     scripts::Scripts,
-    topology::{Map, Topology},
+    topology::Topology,
 };
 use crate::config::sections::Endpoint;
 
-/// So often each master is asked whether it still is one. With the time for the answer it bounds how long we may take a
-/// dead or deposed one for alive.
+/// So often it is asked who the masters are.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// All servers.
@@ -135,8 +136,7 @@ impl Servers {
 
     /// Finds the masters, and has an ear that works on each of them.
     async fn look(&self, topology: &mut Topology, ears: &mut Vec<Ear>) -> Result<(), Cause> {
-        // These first: whom we hear must not depend on how long it takes to find somebody else.
-        self.test(ears).await?;
+        self.drop_the_deaf(ears);
         match topology.find().await {
             Ok(map) => self.adopt(map, ears),
             Err(why) if topology.may_use_the_last_map() && !self.routes().nodes.is_empty() => {
@@ -147,7 +147,7 @@ impl Servers {
         let routes = self.routes();
         for node in &routes.nodes {
             if ears.iter().all(|ear| ear.at != node.at) {
-                ears.push(Ear::open(&self.materials.connector, &node.at, &self.link, &self.keys).await?);
+                ears.push(Ear::open(&self.materials, &node.at, &self.link, &self.keys).await?);
             }
         }
         if !routes.map.whole {
@@ -162,21 +162,16 @@ impl Servers {
         self.link.restored(ears)
     }
 
-    /// Drops the ears that hear nothing any more. One is enough to lose the link.
-    async fn test(&self, ears: &mut Vec<Ear>) -> Result<(), Cause> {
-        let mut lost = Ok(());
-        for at in (0..ears.len()).rev() {
-            let Err(why) = ears[at].test(&self.materials.connector).await else { continue };
-            self.link.lost(&why);
-            let gone = ears.swap_remove(at).at;
-            let why = Arc::new(why);
+    /// Drops the ears that hear nothing any more. The link was lost by the first of them.
+    fn drop_the_deaf(&self, ears: &mut Vec<Ear>) {
+        ears.retain(|ear| {
+            let Some(why) = ear.why_deaf() else { return true };
             // Other connections to the same server will fare no better, and calls on them would find out one by one.
             if matches!(*why, Cause::NotMaster | Cause::Late) {
-                self.masters().iter().filter(|node| node.at == gone).for_each(|node| node.renew(&why));
+                self.masters().iter().filter(|node| node.at == ear.at).for_each(|node| node.renew(&why));
             }
-            lost = Err(Cause::Away(why));
-        }
-        lost
+            false
+        });
     }
 
     /// Takes over a map that differs from the last one. What happened in between may have been missed.

@@ -81,7 +81,7 @@ async fn sample(servers: &Servers, node: &Node) -> Result<Sample, Error> {
         }
     }
     // A server may tell of a key twice.
-    sample.sessions.sort_unstable_by_key(|digest| *digest.as_bytes());
+    sample.sessions.sort_unstable_by_key(|digest| (Shard::of_session(digest).0, *digest.as_bytes()));
     sample.sessions.dedup();
     Ok(sample)
 }

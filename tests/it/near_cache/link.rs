@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use wxgate::model::Timestamp;
+
 use super::{Instance, SECOND, anna, clock, elsewhere_ends};
 use crate::support::scripted::Scripted;
 
@@ -53,6 +55,19 @@ async fn what_was_ended_while_the_link_was_broken_is_over_after_stale_for() {
     here.store.tell(|watcher| watcher.link_lost());
     elsewhere_ends(&here, &issued).await;
     here.later(30 * SECOND);
+    assert!(!here.finds(&issued).await);
+}
+
+#[tokio::test]
+async fn a_clock_set_back_does_not_keep_alive_what_was_ended_elsewhere() {
+    let [here] = Instance::linked();
+    let issued = here.login(&anna()).await;
+    here.store.tell(|watcher| watcher.link_lost());
+    elsewhere_ends(&here, &issued).await;
+    here.later(10 * SECOND);
+    here.clock.set(Timestamp::from_millis(1_700_000_000_000));
+    assert!(here.finds(&issued).await, "for less than stale_for");
+    here.later(20 * SECOND);
     assert!(!here.finds(&issued).await);
 }
 

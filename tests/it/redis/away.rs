@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wxgate::store::Store;
 
-use super::{Instance, News, changed, is_unavailable, told, user};
+use super::{Instance, News, changed, is_unavailable, key_of, told, user};
 use crate::support::redis_server::RedisServer;
 
 const BACK: [News; 3] = [News::Lost, News::AllChanged, News::Restored];
@@ -150,14 +150,20 @@ fn a_session_that_runs_out_leaves_redis_by_itself() {
         redis::Value::Int(millis) => Duration::from_millis(millis.try_into().expect("an expiry")),
         other => panic!("{other:?}"),
     };
-    let hex: String = session.digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let shard = &hex[..2];
-    let is_about = |left: Duration, hours: u64| {
-        let (least, most) = (Duration::from_mins(60 * hours - 1), Duration::from_hours(hours));
+    let is_about = |left: Duration, minutes: u64| {
+        let (least, most) = (Duration::from_mins(minutes - 1), Duration::from_mins(minutes));
         assert!(left >= least && left <= most, "{left:?}");
     };
-    is_about(left(format!("wxg:s:{{{shard}}}:{hex}")), 1);
+    let shard = format!("{{{:02o}}}", session.digest().shard());
+    is_about(left(key_of(&session)), 60 + 3 + 1);
     for kind in ["u", "k"] {
-        is_about(left(format!("wxg:{kind}:{{{shard}}}:3:wx1:o1")), 10);
+        is_about(left(format!("wxg:{kind}:{shard}:3:wx1:o1")), 600);
+    }
+    // However much later it was used: not beyond its lifetime.
+    for (minutes, then) in [(30, 60 + 3 + 1), (570, 30)] {
+        let at = super::NOW + Duration::from_mins(minutes);
+        let seen = wxgate::store::Seen { user: user("o1"), digest: *session.digest(), at };
+        one.wait(one.store.touch(vec![seen])).unwrap();
+        is_about(left(key_of(&session)), then);
     }
 }

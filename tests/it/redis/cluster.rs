@@ -1,10 +1,10 @@
 //! A Cluster of three masters.
 
-use wxgate::store::Store;
+use wxgate::{config::sections::RedisServers, store::Store};
 
 use super::{Instance, News, changed, user};
 use crate::support::{
-    redis_server::{RedisCluster, RedisServer},
+    redis_server::{RedisCluster, RedisServer, section},
     until,
 };
 
@@ -90,4 +90,24 @@ fn a_master_that_is_gone_takes_the_link_and_its_own_sessions_with_it() {
         }
     }
     assert!(unknown > 0 && found + unknown == 30, "{found} found, {unknown} unknown");
+}
+
+/// It would have been asked for the map for as long as it answered.
+#[test]
+fn a_member_that_is_cut_off_from_its_cluster_is_not_believed() {
+    let cluster = RedisCluster::start();
+    let lone = RedisServer::with(&["--cluster-enabled", "yes"]);
+    let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
+    lone.tell(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
+    until("one that calls itself whole", || match lone.tell("CLUSTER INFO") {
+        redis::Value::BulkString(info) => String::from_utf8_lossy(&info).contains("cluster_state:ok").then_some(()),
+        _ => None,
+    });
+    let members = vec![lone.endpoint(), cluster.members[1].endpoint()];
+    let (one, other) = (Instance::of(&section(RedisServers::Cluster(members))), Instance::of(&cluster.section()));
+    for name in names() {
+        let session = one.login(&name);
+        assert!(other.finds(&session), "{name}");
+    }
+    assert_eq!(lone.tell("DBSIZE"), redis::Value::Int(0));
 }

@@ -2,8 +2,10 @@
 //! does while all is well is the business of `stores/`.
 
 mod away;
+mod binaries;
 mod cluster;
 mod guarded;
+mod index;
 mod instances;
 mod page;
 mod sentinel;
@@ -65,6 +67,11 @@ impl Instance {
 
     /// A session that has not begun yet.
     pub fn session(&self, openid: &str) -> Arc<Session> {
+        self.session_at(openid, NOW)
+    }
+
+    /// The same for another time than now.
+    pub fn session_at(&self, openid: &str, at: Timestamp) -> Arc<Session> {
         let user = user(openid);
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
         let mut digest = [0x5a; 32];
@@ -73,7 +80,7 @@ impl Instance {
         digest[5..5 + openid.len()].copy_from_slice(openid.as_bytes());
         let terms = Terms { idle: Duration::from_hours(1), lifetime: Duration::from_hours(10) };
         let identity = Identity { user, unionid: None };
-        Arc::new(Session::begin(identity, TokenDigest::new(digest), UserTag::new([1; 8]), terms, NOW))
+        Arc::new(Session::begin(identity, TokenDigest::new(digest), UserTag::new([1; 8]), terms, at))
     }
 
     pub fn begin(&self, session: &Arc<Session>) -> Result<Vec<TokenDigest>, Error> {
@@ -107,6 +114,12 @@ impl Instance {
 
 pub fn user(openid: &str) -> UserKey {
     UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse(openid).unwrap() }
+}
+
+/// The name under which Redis has this session.
+pub fn key_of(session: &Session) -> String {
+    let hex: String = session.digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("wxg:s:{{{:02o}}}:{hex}", session.digest().shard())
 }
 
 /// Nothing is known, and that is all that is said: neither that a session is over nor that it is not.

@@ -2,9 +2,9 @@
 
 use wxgate::config::sections::{Redis, RedisLogin, RedisSentinels, RedisServers};
 
-use super::{Instance, News};
+use super::{Instance, News, changed};
 use crate::support::{
-    redis_server::{RedisServer, section},
+    redis_server::{RedisServer, Silent, section},
     until,
 };
 
@@ -18,7 +18,7 @@ pub struct Watched {
 impl Watched {
     pub fn start() -> Self {
         let master = RedisServer::start();
-        let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
+        let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
         let lines = format!(
             "sentinel monitor main 127.0.0.1 {} 2\nsentinel down-after-milliseconds main 500\n\
              sentinel failover-timeout main 1500\n",
@@ -101,10 +101,37 @@ fn sentinels_that_are_gone_leave_the_master_in_use() {
     let mut watched = Watched::start();
     let one = Instance::of(&watched.section());
     let session = one.login("o1");
+    one.heard.until(&[changed(&session)]);
     one.heard.take();
     watched.sentinels.iter_mut().for_each(RedisServer::kill);
     for _ in 0..20 {
         assert!(one.finds(&session));
     }
     assert_eq!(one.heard.take(), [], "nothing was lost");
+}
+
+/// One that is asked after the other would take longer than any story waits.
+#[test]
+fn a_lost_link_is_noticed_though_all_who_could_name_the_master_hang_as_well() {
+    let master = RedisServer::start();
+    let sentinel = RedisServer::sentinel(&format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port()));
+    let silent: Vec<Silent> = (0..60).map(|_| Silent::start()).collect();
+    let sentinels = std::iter::once(sentinel.endpoint()).chain(silent.iter().map(Silent::endpoint)).collect();
+    let login = RedisLogin::default();
+    let sentinels = RedisSentinels { sentinels, master: "main".to_owned(), login };
+    let one = Instance::of(&section(RedisServers::Sentinel(sentinels)));
+    let session = one.login("o1");
+    one.heard.take();
+
+    sentinel.pause();
+    // In the middle of looking for somebody who knows.
+    let before = silent[0].asked();
+    until("the next one to be asked", || (silent[0].asked() > before).then_some(()));
+    master.pause();
+    one.heard.until(&[News::Lost]);
+
+    master.resume();
+    one.heard.until(&[News::Lost, News::AllChanged, News::Restored]);
+    one.until_it_answers();
+    assert!(one.finds(&session), "the last master that was named stays");
 }

@@ -2,7 +2,7 @@
 
 use wxgate::store::Store;
 
-use super::{Instance, KEY, News, is_unavailable, told};
+use super::{Instance, KEY, News, is_unavailable, key_of, told};
 use crate::support::{redis_server::RedisServer, until};
 
 #[test]
@@ -23,8 +23,7 @@ fn what_this_version_can_t_read_is_no_answer_and_can_be_ended() {
     let server = RedisServer::start();
     let one = Instance::of(&server.section());
     let session = one.login("o1");
-    let hex: String = session.digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let key = format!("wxg:s:{{{}}}:{hex}", &hex[..2]);
+    let key = key_of(&session);
     server.tell(&format!("SET {key} ~of-a-version-to-come"));
     assert!(told(one.load(&session)).contains("can't be read"));
     assert!(one.wait(one.store.sessions_of(&super::user("o1"), super::NOW)).is_err());
@@ -83,8 +82,14 @@ fn a_login_waits_for_the_replicas_it_is_told_to_wait_for() {
     assert!(told(one.begin(&session)).contains("0 of 1 replicas have it"));
     assert!(one.finds(&session), "it has happened, as an error leaves open");
 
-    let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", server.port())]);
-    // One that has only just been filled may still be slow to say what it has.
+    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &server.port().to_string()]);
+    // One that is only just being filled may be counted before it has anything, or slow to say what it has.
+    until("a replica that is filled", || match replica.tell("INFO replication") {
+        redis::Value::BulkString(info) => {
+            String::from_utf8_lossy(&info).contains("master_link_status:up").then_some(())
+        }
+        _ => None,
+    });
     until("a login that a replica has", || one.begin(&one.session("o1")).ok());
     until("a log-out that a replica has", || one.end(&session).ok());
     assert!(replica.dump().windows(3).any(|part| part == b"wx1"));

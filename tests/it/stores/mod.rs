@@ -60,6 +60,7 @@ macro_rules! every_promise {
                 a_session_is_over_after_its_lifetime_however_used
                 use_is_written_forward_only
                 a_use_written_down_late_revives_nothing
+                a_use_in_time_counts_though_the_one_before_was_never_written_down
                 a_login_told_twice_is_one_session
                 logging_out_everywhere_takes_what_has_begun_and_nothing_else
                 a_users_sessions_are_told_oldest_first

@@ -47,10 +47,11 @@ impl UnderTest for InRedis {
         let mut connection = self.server.connection();
         let keys: Vec<String> = connection.keys("wxg:s:*").expect("names");
         for key in keys {
-            let hex = key.rsplit(':').next().expect("a digest");
-            let byte = |at: usize| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex");
-            let digest = wxgate::model::TokenDigest::new(std::array::from_fn(byte));
-            if self.store.load(&digest, now).await.expect("an answer").is_none() {
+            let record: Vec<u8> = connection.get(&key).expect("a record");
+            let number = |at: std::ops::Range<usize>| record[at].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+            let [created, seen, idle, lifetime] = [1..9, 9..13, 13..17, 17..21].map(number);
+            let unused = (seen + idle) * 1000 + idle * 50 + 60_000;
+            if now.as_millis() >= created + unused.min(lifetime * 1000) {
                 let _: () = connection.del(&key).expect("removed");
             }
         }

@@ -107,6 +107,22 @@ pub async fn a_use_written_down_late_revives_nothing<S: UnderTest>(world: &mut W
     }
 }
 
+/// A store that removed it when it seemed to be over would take it from the memory of whoever knew better.
+pub async fn a_use_in_time_counts_though_the_one_before_was_never_written_down<S: UnderTest>(world: &mut World<S>) {
+    let session = world.login(&anna()).await;
+    world.later(IDLE / 40);
+    // Too soon after the login to be worth writing down.
+    session.touch(world.now());
+    world.later(IDLE_BUT_A_SECOND);
+    world.sweep().await;
+    assert!(session.is_live(world.now()));
+    session.touch(world.now());
+    world.touch(&session, world.now()).await;
+    assert!(world.finds(&session).await);
+    world.later(IDLE_BUT_A_SECOND);
+    assert!(world.finds(&session).await);
+}
+
 pub async fn a_login_told_twice_is_one_session<S: UnderTest>(world: &mut World<S>) {
     let session = world.session(&anna());
     for _ in 0..2 {

@@ -2,8 +2,13 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -31,7 +36,7 @@ impl RedisServer {
         Self::with(&[])
     }
 
-    /// The same with more options, two words each.
+    /// The same with more options.
     pub fn with(options: &[&str]) -> Self {
         Self::launch(options, false, true)
     }
@@ -97,7 +102,7 @@ impl RedisServer {
 
     fn answers(&self) -> bool {
         if !self.open {
-            return std::net::TcpStream::connect(self.addr()).is_ok();
+            return TcpStream::connect(self.addr()).is_ok();
         }
         let url = format!("redis://{}", self.addr());
         let connection = redis::Client::open(url).and_then(|client| client.get_connection());
@@ -234,6 +239,50 @@ impl RedisCluster {
             };
             self.members.iter().all(whole).then_some(())
         });
+    }
+}
+
+/// A server that takes every connection and never says a word, as one does that is stopped.
+pub struct Silent {
+    addr: SocketAddr,
+    asked: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+}
+
+impl Silent {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let (asked, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, end) = (Arc::clone(&asked), Arc::clone(&over));
+        thread::spawn(move || {
+            let mut taken = Vec::new();
+            for stream in listener.incoming() {
+                if end.load(Ordering::SeqCst) {
+                    return;
+                }
+                taken.push(stream);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { addr, asked, over }
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        super::endpoint(self.addr)
+    }
+
+    /// How many connections were made to it.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        // Whoever waits for a connection gets one, and sees that it is over.
+        let _ = TcpStream::connect(self.addr);
     }
 }
 
