@@ -121,6 +121,19 @@ fn a_session_opens_the_backend_as_its_owner() {
     });
 }
 
+#[test]
+fn a_unionid_is_told_where_it_is_known() {
+    behind_each(|front| {
+        front.gw.wechat.knows_with_union("code", APP, "oBob", "uBob");
+        let login = front.gw.verify_code("code").json();
+        let bearer = format!("Bearer {}", login["token"].as_str().unwrap());
+        let lines = [("Authorization", bearer.as_str()), ("X-WX-UNIONID", "evil"), ("X-Wx_Unionid", "evil")];
+        assert_eq!(front.client().request("GET", "/orders", &lines, "").status, 200, "{:?}", front.kind);
+        let expected = [known(APP, "oBob"), vec!["x-wx-unionid: uBob".to_owned()]].concat();
+        assert_eq!(told(&front.app.last()), expected, "{:?}", front.kind);
+    });
+}
+
 /// Threats 1 to 4 and 6 to 9, at the place where such gateways were broken most often.
 #[test]
 fn no_forged_header_reaches_the_backend() {
@@ -144,6 +157,33 @@ fn no_forged_header_reaches_the_backend() {
                 let unlisted = front.kind == Kind::Nginx && forgery.ends_with("X-WX-: evil");
                 let nobodys = unlisted.then(|| "x-wx-: evil".to_owned());
                 assert_eq!(told(seen), nobodys.into_iter().chain(expected.clone()).collect::<Vec<_>>(), "{case}");
+            }
+        }
+    });
+}
+
+/// Threat 10: trailers, which a backend may merge into its headers.
+#[test]
+fn a_trailer_tells_the_backend_nothing() {
+    behind_each(|front| {
+        let alice = format!("Authorization: Bearer {}\r\n", front.gw.login("oAlice").token);
+        for (path, authorization, expected) in
+            [("/orders", alice.as_str(), known(APP, "oAlice")), ("/public/1", "", vec![])]
+        {
+            for trailer in ["X-WX-OPENID: evil", "x_wx_openid: evil", "Authorization: evil"] {
+                for announced in ["", "Trailer: X-WX-OPENID, x_wx_openid, Authorization\r\nTE: trailers\r\n"] {
+                    let (reply, seen) = front.attack(&format!(
+                        "POST {path} HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\
+                         {announced}{authorization}\r\n5\r\nhello\r\n0\r\n{trailer}\r\n\r\n"
+                    ));
+                    let case = format!("{:?} {path} {trailer} {announced:?}", front.kind);
+                    // HAProxy can't take trailers away, and so takes no body that may have some.
+                    let status = if front.kind == Kind::HaProxy { 411 } else { 200 };
+                    assert_eq!(reply.map(|reply| reply.status), Some(status), "{case}");
+                    let heard: Vec<_> = seen.iter().map(|seen| (told(seen), seen.trailers.len())).collect();
+                    let all = if status == 200 { vec![(expected.clone(), 0)] } else { vec![] };
+                    assert_eq!(heard, all, "{case}");
+                }
             }
         }
     });
