@@ -23,6 +23,7 @@
 //! let it go.
 
 mod error;
+mod folder;
 mod key_file;
 mod memory;
 mod redis;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -78,6 +78,29 @@ fn a_second_gateway_on_the_same_file_is_refused_until_the_first_has_gone() {
     );
     drop(first);
     open(&path).unwrap();
+}
+
+/// A hard link stands for every other name that no path tells of, such as that of a file mounted alone into a container.
+#[tokio::test]
+async fn a_file_with_several_names_is_had_once() {
+    let folder = folder();
+    let path = folder.path().join("wxgate.db");
+    let first = open(&path).unwrap();
+    let [link, behind_a_link, other_name] =
+        ["link.db", "folder/wxgate.db", "other.db"].map(|name| folder.path().join(name));
+    symlink(&path, &link).unwrap();
+    symlink(folder.path(), behind_a_link.parent().unwrap()).unwrap();
+    fs::hard_link(&path, &other_name).unwrap();
+    for name in [&link, &behind_a_link, &other_name] {
+        let refused = open(name).expect_err("it is refused");
+        assert!(matches!(refused, OpenError::Taken { path } if path == *name));
+    }
+    let session = login(&first, 1, "key").await;
+    drop(first);
+    for name in [link, behind_a_link, other_name] {
+        let store = open(&name).unwrap();
+        assert!(store.load(session.digest(), NOW).await.unwrap().is_some(), "{}", name.display());
+    }
 }
 
 #[tokio::test]

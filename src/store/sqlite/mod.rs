@@ -58,17 +58,18 @@ impl Sqlite {
             Refusal::Taken => OpenError::Taken { path: at() },
             Refusal::Io(source) => OpenError::Files { path: at(), source },
         })?;
-        let steps_done = match connect::look(path).map_err(|source| OpenError::of_sqlite(path, source))? {
+        let file = claim.path();
+        let steps_done = match connect::look(file).map_err(|source| OpenError::of_sqlite(path, source))? {
             Found::Empty => 0,
             Found::Ours(version) => version,
             Found::Newer(found) => return Err(OpenError::Newer { path: at(), found, known: STEPS.len() }),
             Found::Foreign => return Err(OpenError::Foreign { path: at() }),
         };
-        let connection = connect::bring_up_to_date(path, steps_done);
+        let connection = connect::bring_up_to_date(file, steps_done);
         let connection = connection.map_err(|source| OpenError::of_sqlite(path, source))?;
         let failed = |source| OpenError::Store { path: at(), source };
-        let writer = Writer::start(path, connection).map_err(failed)?;
-        let readers = Readers::start(path).map_err(failed)?;
+        let writer = Writer::start(file, connection).map_err(failed)?;
+        let readers = Readers::start(file).map_err(failed)?;
         Ok(Self { readers, writer, sealer, _claim: claim })
     }
 }
