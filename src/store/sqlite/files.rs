@@ -35,6 +35,11 @@ impl Claim {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Brings what was written to the file to the disk, whoever wrote it.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
 }
 
 impl Drop for Claim {

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
@@ -11,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{
     connect,
+    files::Claim,
     queries::Queries,
     trouble::{Trouble, in_time, leaves_the_connection_good},
 };
@@ -34,13 +34,13 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Opens the file once for each thread.
-    pub(super) fn start(path: &Path) -> Result<Self, Error> {
+    pub(super) fn start(claim: &Arc<Claim>) -> Result<Self, Error> {
         let (queue, questions) = mpsc::sync_channel(QUEUE);
         let questions = Arc::new(Mutex::new(questions));
         let mut readers = Self { queue: Some(queue), threads: Vec::new() };
         for _ in 0..THREADS {
-            let queries = Queries::new(connect::for_reading(path)?);
-            let reader = Reader { path: path.to_owned(), queries: Some(queries) };
+            let queries = Queries::new(connect::for_reading(claim.path())?);
+            let reader = Reader { queries: Some(queries), claim: Arc::clone(claim) };
             let questions = Arc::clone(&questions);
             let thread = thread::Builder::new().name("sqlite-reader".to_owned());
             let thread = thread.spawn(move || reader.serve(&questions));
@@ -83,9 +83,10 @@ impl Drop for Readers {
 }
 
 struct Reader {
-    path: PathBuf,
     /// None after an I/O error.
     queries: Option<Queries>,
+    /// Last, so that it goes when the connection has gone.
+    claim: Arc<Claim>,
 }
 
 impl Reader {
@@ -101,7 +102,7 @@ impl Reader {
 
     fn queries(&mut self) -> Result<&Queries, Error> {
         if self.queries.is_none() {
-            self.queries = Some(Queries::new(connect::for_reading(&self.path)?));
+            self.queries = Some(Queries::new(connect::for_reading(self.claim.path())?));
         }
         self.queries.as_ref().ok_or_else(|| Trouble::Gone.into())
     }

@@ -12,7 +12,6 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -27,7 +26,9 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     changes::Change,
+    checkpoints::Checkpoints,
     connect,
+    files::Claim,
     trouble::{Trouble, in_time, in_words, leaves_the_connection_good},
 };
 use crate::store::Error;
@@ -51,20 +52,22 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Gives `connection` to a thread of its own.
-    pub(super) fn start(path: &Path, connection: Connection) -> Result<Self, Error> {
+    pub(super) fn start(claim: &Arc<Claim>, connection: Connection) -> Result<Self, Error> {
         let sessions = Change::new(&connection).count()?;
         let sessions = Arc::new(AtomicU64::new(at_least_none(sessions)));
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
+        let failed = |error: io::Error| Error::Unavailable(Arc::new(error));
         let disk = Disk {
-            path: path.to_owned(),
+            checkpoints: Checkpoints::start(Arc::clone(claim)).map_err(failed)?,
             connection: Some(connection),
             sessions: Arc::clone(&sessions),
             failing: false,
             pause: FIRST_PAUSE,
             not_before: None,
+            claim: Arc::clone(claim),
         };
         let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || disk.serve(&jobs));
-        let thread = thread.map_err(|error: io::Error| Error::Unavailable(Arc::new(error)))?;
+        let thread = thread.map_err(failed)?;
         Ok(Self { queue: Some(queue), thread: Some(thread), sessions })
     }
 
@@ -141,7 +144,7 @@ where
 
 /// The file, as the thread has it.
 struct Disk {
-    path: PathBuf,
+    checkpoints: Checkpoints,
     /// None after an I/O error.
     connection: Option<Connection>,
     sessions: Arc<AtomicU64>,
@@ -150,6 +153,8 @@ struct Disk {
     pause: Duration,
     /// Measured by the machine's own steady clock, not ours: it is the disk that is given time.
     not_before: Option<Instant>,
+    /// Last, so that it goes when the connections have gone.
+    claim: Arc<Claim>,
 }
 
 /// A group that was committed.
@@ -174,7 +179,12 @@ impl Disk {
                 group.push(next);
             }
             self.write(group);
+            if let Some(connection) = &self.connection {
+                self.checkpoints.look(connection);
+            }
         }
+        self.checkpoints.end();
+        self.close();
     }
 
     fn write(&mut self, mut group: Vec<Box<dyn Job>>) {
@@ -204,14 +214,14 @@ impl Disk {
             if self.not_before.is_some_and(|at| Instant::now() < at) {
                 return Err(Trouble::Resting.into());
             }
-            self.connection = Some(connect::for_writing(&self.path)?);
+            self.connection = Some(connect::for_writing(self.claim.path())?);
         }
         self.connection.as_ref().ok_or_else(|| Trouble::Gone.into())
     }
 
     fn succeeded(&mut self) {
         if self.failing {
-            tracing::info!(path = %self.path.display(), "sessions can be written again");
+            tracing::info!(path = %self.claim.path().display(), "sessions can be written again");
         }
         self.failing = false;
         self.pause = FIRST_PAUSE;
@@ -220,16 +230,22 @@ impl Disk {
     /// Gives the connection up where it may not be good any more, and waits a little longer each time.
     fn failed(&mut self, error: &Error) {
         if !self.failing {
-            let path = self.path.display();
+            let path = self.claim.path().display();
             tracing::error!(%path, error = in_words(error), "sessions can't be written: nobody can log in or out");
         }
         self.failing = true;
         if leaves_the_connection_good(error) {
             return;
         }
-        self.connection = None;
+        self.close();
         self.not_before = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn close(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.checkpoints.let_go(connection);
+        }
     }
 }
 
