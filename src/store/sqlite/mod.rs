@@ -23,6 +23,7 @@ mod queries;
 mod readers;
 mod rows;
 mod schema;
+mod threads;
 mod trouble;
 mod writer;
 

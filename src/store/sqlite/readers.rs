@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -12,6 +12,7 @@ use super::{
     connect,
     files::Claim,
     queries::Queries,
+    threads::Threads,
     trouble::{Trouble, in_time, leaves_the_connection_good},
 };
 use crate::store::Error;
@@ -22,6 +23,9 @@ const THREADS: usize = 2;
 /// Questions that may wait. At 20 µs each that is a tenth of a second.
 const QUEUE: usize = 4096;
 
+/// How long a stop waits for them. They have nothing that could get lost.
+const STOP: Duration = Duration::from_secs(1);
+
 /// Asks, answers whoever waits, and says whether the connection is still good.
 type Question = Box<dyn FnOnce(Result<&Queries, Error>) -> bool + Send>;
 
@@ -29,7 +33,7 @@ type Question = Box<dyn FnOnce(Result<&Queries, Error>) -> bool + Send>;
 #[derive(Debug)]
 pub(super) struct Readers {
     queue: Option<mpsc::SyncSender<Question>>,
-    threads: Vec<thread::JoinHandle<()>>,
+    threads: Threads,
 }
 
 impl Readers {
@@ -37,14 +41,13 @@ impl Readers {
     pub(super) fn start(claim: &Arc<Claim>) -> Result<Self, Error> {
         let (queue, questions) = mpsc::sync_channel(QUEUE);
         let questions = Arc::new(Mutex::new(questions));
-        let mut readers = Self { queue: Some(queue), threads: Vec::new() };
+        let readers = Self { queue: Some(queue), threads: Threads::new() };
         for _ in 0..THREADS {
             let queries = Queries::new(connect::for_reading(claim.path())?);
             let reader = Reader { queries: Some(queries), claim: Arc::clone(claim) };
             let questions = Arc::clone(&questions);
-            let thread = thread::Builder::new().name("sqlite-reader".to_owned());
-            let thread = thread.spawn(move || reader.serve(&questions));
-            readers.threads.push(thread.map_err(|error: io::Error| Error::Unavailable(Arc::new(error)))?);
+            let started = readers.threads.start("sqlite-reader", move || reader.serve(&questions));
+            started.map_err(|error: io::Error| Error::Unavailable(Arc::new(error)))?;
         }
         Ok(readers)
     }
@@ -75,10 +78,8 @@ impl Readers {
 impl Drop for Readers {
     fn drop(&mut self) {
         self.queue = None;
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so; there is nothing more to end.
-            let _ = thread.join();
-        }
+        // One that hangs has the file open until it comes back, and the writer says what that means.
+        self.threads.end_within(STOP);
     }
 }
 

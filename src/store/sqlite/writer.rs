@@ -14,10 +14,9 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
-    thread,
     time::Duration,
 };
 
@@ -29,6 +28,7 @@ use super::{
     checkpoints::Checkpoints,
     connect,
     files::Claim,
+    threads::Threads,
     trouble::{Trouble, in_time, in_words, leaves_the_connection_good},
 };
 use crate::store::Error;
@@ -39,6 +39,9 @@ const GROUP: usize = 512;
 /// Changes that may wait. More are refused: whoever sent them would not wait that long either.
 pub(super) const QUEUE: usize = 4096;
 
+/// How long a stop waits for what is queued.
+const STOP: Duration = Duration::from_secs(5);
+
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -46,8 +49,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Option<mpsc::SyncSender<Box<dyn Job>>>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Threads,
+    pub(super) patience: Duration,
     sessions: Arc<AtomicU64>,
+    /// Changes that have not been answered.
+    open: Arc<AtomicUsize>,
 }
 
 impl Writer {
@@ -57,7 +63,9 @@ impl Writer {
         let sessions = Arc::new(AtomicU64::new(at_least_none(sessions)));
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let failed = |error: io::Error| Error::Unavailable(Arc::new(error));
+        let open = Arc::new(AtomicUsize::new(0));
         let disk = Disk {
+            open: Arc::clone(&open),
             checkpoints: Checkpoints::start(Arc::clone(claim)).map_err(failed)?,
             connection: Some(connection),
             sessions: Arc::clone(&sessions),
@@ -66,9 +74,9 @@ impl Writer {
             not_before: None,
             claim: Arc::clone(claim),
         };
-        let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || disk.serve(&jobs));
-        let thread = thread.map_err(failed)?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), sessions })
+        let thread = Threads::new();
+        thread.start("sqlite-writer", move || disk.serve(&jobs)).map_err(failed)?;
+        Ok(Self { queue: Some(queue), thread, patience: STOP, sessions, open })
     }
 
     /// Does `work` in a transaction and answers when it is on the disk. `weight` is how many sessions it looks at.
@@ -80,9 +88,13 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Task { weight, work: Some(work), done: None, reply });
         let queue = self.queue.as_ref().ok_or(Trouble::Gone)?;
-        queue.try_send(job).map_err(|refused| match refused {
-            mpsc::TrySendError::Full(_) => Trouble::QueueFull,
-            mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
+        self.open.fetch_add(1, Ordering::Relaxed);
+        queue.try_send(job).map_err(|refused| {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            match refused {
+                mpsc::TrySendError::Full(_) => Trouble::QueueFull,
+                mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
+            }
         })?;
         in_time(answer).await
     }
@@ -94,12 +106,16 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// What is queued is still written.
+    /// What is queued is still written, unless the disk hangs. Whoever has asked for it has heard nothing, so it may have
+    /// happened or not.
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so; there is nothing more to end.
-            let _ = thread.join();
+        if !self.thread.end_within(self.patience) {
+            let changes = self.open.load(Ordering::Relaxed);
+            tracing::error!(
+                changes,
+                "the session file does not answer: stopping without knowing these changes written"
+            );
         }
     }
 }
@@ -144,6 +160,7 @@ where
 
 /// The file, as the thread has it.
 struct Disk {
+    open: Arc<AtomicUsize>,
     checkpoints: Checkpoints,
     /// None after an I/O error.
     connection: Option<Connection>,
@@ -188,6 +205,7 @@ impl Disk {
     }
 
     fn write(&mut self, mut group: Vec<Box<dyn Job>>) {
+        let changes = group.len();
         match self.connection().and_then(|connection| commit(connection, &mut group)) {
             Ok(Committed { sessions, fates, wrote }) => {
                 // Where nothing was written, nothing is known of the disk.
@@ -206,6 +224,7 @@ impl Disk {
                 }
             }
         }
+        self.open.fetch_sub(changes, Ordering::Relaxed);
     }
 
     /// The connection, opened anew where it was given up and the pause is over.
