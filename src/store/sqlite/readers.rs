@@ -13,12 +13,12 @@ use super::{
     files::Claim,
     queries::Queries,
     threads::Threads,
-    trouble::{Trouble, in_time, leaves_the_connection_good},
+    trouble::{PATIENCE, Trouble, leaves_the_connection_good, within},
 };
 use crate::store::Error;
 
 /// One that answers look-ups while the other is at something longer.
-const THREADS: usize = 2;
+pub(super) const THREADS: usize = 2;
 
 /// Questions that may wait. At 20 µs each that is a tenth of a second.
 const QUEUE: usize = 4096;
@@ -34,6 +34,8 @@ type Question = Box<dyn FnOnce(Result<&Queries, Error>) -> bool + Send>;
 pub(super) struct Readers {
     queue: Option<mpsc::SyncSender<Question>>,
     threads: Threads,
+    /// How long an answer may take. Tests have less time.
+    pub(super) patience: Duration,
 }
 
 impl Readers {
@@ -41,7 +43,7 @@ impl Readers {
     pub(super) fn start(claim: &Arc<Claim>) -> Result<Self, Error> {
         let (queue, questions) = mpsc::sync_channel(QUEUE);
         let questions = Arc::new(Mutex::new(questions));
-        let readers = Self { queue: Some(queue), threads: Threads::new() };
+        let readers = Self { queue: Some(queue), threads: Threads::new(), patience: PATIENCE };
         for _ in 0..THREADS {
             let queries = Queries::new(connect::for_reading(claim.path())?);
             let reader = Reader { queries: Some(queries), claim: Arc::clone(claim) };
@@ -71,7 +73,7 @@ impl Readers {
             mpsc::TrySendError::Full(_) => Trouble::QueueFull,
             mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
         })?;
-        in_time(answer).await
+        within(self.patience, answer).await
     }
 }
 

@@ -78,6 +78,23 @@ impl World {
         busy.recv().unwrap();
         release
     }
+
+    /// The same with all who read.
+    fn hold_up_readers(&self) -> Vec<mpsc::Sender<()>> {
+        let hold_one_up = |_| {
+            let (release, held) = mpsc::channel();
+            let (begun, busy) = mpsc::channel();
+            let mut holding = Box::pin(self.store.readers.ask(move |_| {
+                begun.send(()).unwrap();
+                held.recv().unwrap_err();
+                Ok(())
+            }));
+            assert!(is_waiting(&self.runtime, &mut holding));
+            busy.recv().unwrap();
+            release
+        };
+        (0..readers::THREADS).map(hold_one_up).collect()
+    }
 }
 
 fn open(folder: &TempDir) -> Sqlite {
@@ -192,6 +209,33 @@ fn a_disk_that_fails_is_asked_again_until_it_works() {
     }
     assert!(world.finds(&after) && world.finds(&before));
     world.runtime.block_on(world.store.check()).unwrap();
+}
+
+#[test]
+fn who_asks_a_disk_that_hangs_is_told_so_in_time_and_what_was_asked_may_happen_yet() {
+    let mut world = World::new();
+    let (before, after) = (session(0), session(1));
+    world.login(&before).unwrap();
+    world.store.writer.patience = Duration::from_millis(1);
+    let release = world.hold_up();
+    assert!(is_unavailable(&world.login(&after)));
+    assert!(is_unavailable(&world.runtime.block_on(world.store.check())), "/readyz asks this");
+    assert!(world.finds(&before), "reading goes on");
+    drop(release);
+    until(|| world.finds(&after).then_some(()));
+    until(|| world.runtime.block_on(world.store.check()).ok());
+}
+
+#[test]
+fn a_look_up_on_a_disk_that_hangs_is_no_answer_and_not_a_no() {
+    let mut world = World::new();
+    let session = session(0);
+    world.login(&session).unwrap();
+    world.store.readers.patience = Duration::from_millis(1);
+    let release = world.hold_up_readers();
+    assert!(is_unavailable(&world.load(&session)));
+    drop(release);
+    assert!(until(|| world.load(&session).ok()).is_some());
 }
 
 // --- groups

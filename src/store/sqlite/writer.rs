@@ -29,7 +29,7 @@ use super::{
     connect,
     files::Claim,
     threads::Threads,
-    trouble::{Trouble, in_time, in_words, leaves_the_connection_good},
+    trouble::{PATIENCE, Trouble, in_words, leaves_the_connection_good, within},
 };
 use crate::store::Error;
 
@@ -39,9 +39,6 @@ const GROUP: usize = 512;
 /// Changes that may wait. More are refused: whoever sent them would not wait that long either.
 pub(super) const QUEUE: usize = 4096;
 
-/// How long a stop waits for what is queued.
-const STOP: Duration = Duration::from_secs(5);
-
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -50,6 +47,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Writer {
     queue: Option<mpsc::SyncSender<Box<dyn Job>>>,
     thread: Threads,
+    /// How long an answer may take, and a stop. Tests have less time.
     pub(super) patience: Duration,
     sessions: Arc<AtomicU64>,
     /// Changes that have not been answered.
@@ -76,7 +74,7 @@ impl Writer {
         };
         let thread = Threads::new();
         thread.start("sqlite-writer", move || disk.serve(&jobs)).map_err(failed)?;
-        Ok(Self { queue: Some(queue), thread, patience: STOP, sessions, open })
+        Ok(Self { queue: Some(queue), thread, patience: PATIENCE, sessions, open })
     }
 
     /// Does `work` in a transaction and answers when it is on the disk. `weight` is how many sessions it looks at.
@@ -96,7 +94,7 @@ impl Writer {
                 mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
             }
         })?;
-        in_time(answer).await
+        within(self.patience, answer).await
     }
 
     /// How many sessions there were at the last commit.
