@@ -92,9 +92,6 @@ impl Checkpoints {
 
     /// Looks how long the log is, and has it worked in where it is long. `connection` is the writer's, between two groups.
     pub(super) fn look(&mut self, connection: &Connection) {
-        if self.shared.lost.load(Ordering::Acquire) {
-            return;
-        }
         if let Err(error) = self.see_to_it(connection) {
             self.due = self.length + LONG;
             self.shared.failed(&error);
@@ -127,6 +124,10 @@ impl Checkpoints {
         self.length = length;
         let too_long = length >= TOO_LONG;
         if length < self.due || self.helper.as_mut().is_some_and(|helper| helper.is_busy(too_long)) {
+            return Ok(());
+        }
+        // Only here, since the helper may just have found it out.
+        if self.shared.lost.load(Ordering::Acquire) {
             return Ok(());
         }
         if length - done > FEW && self.rounds < ROUNDS && self.helper.as_mut().is_some_and(Helper::wake) {
