@@ -132,6 +132,27 @@ fn an_answer_before_the_disk_would_be_seen() {
     }
 }
 
+/// A file is as lost as its folder, and a folder is on the disk when the one above has been brought there after it was
+/// made.
+#[test]
+fn what_the_first_start_makes_is_on_the_disk_with_all_folders_on_the_way() {
+    let config = lean::config("127.0.0.1:1".parse().unwrap(), "127.0.0.1:1".parse().unwrap())
+        + "\n[sessions.snapshot]\npath = \"data/deep/wxgate.db\"\n[sessions.seal]\nkey = { file = \"keys/seal.key\" }\n";
+    let traced = Traced::start("folders", "?mkdir,mkdirat,openat,linkat,fsync", &config);
+    let folder = traced.folder.canonicalize().unwrap();
+    let trace = traced.stop();
+    for made in ["data", "data/deep", "data/deep/wxgate.db", "keys", "keys/seal.key"] {
+        let is_made = |line: &&str| {
+            let by = ["mkdir", "O_CREAT", "linkat"].iter().any(|how| line.contains(how));
+            by && line.contains(&format!("{made}\"")) && !line.contains("= -1")
+        };
+        let synced = format!("{}>) = 0", folder.join(made).parent().unwrap().display());
+        let after = trace.lines().skip_while(|line| !is_made(line)).skip(1);
+        let mut syncs = after.filter(|line| line.contains("fsync("));
+        assert!(syncs.any(|line| line.ends_with(&synced)), "{made}: {trace}");
+    }
+}
+
 /// Sends the same request over one connection again and again, and says how often a socket was read or written per
 /// request.
 fn per_request(name: &str, request: impl Fn(&str) -> String) -> f64 {

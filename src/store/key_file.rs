@@ -1,12 +1,13 @@
 //! The file of the seal key, made at the first start: whole or not at all, for its owner alone, and never over another.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
+use super::folder;
 use crate::model::{Entropy, EntropyError, InvalidSealKey, SealKey, Secret};
 
 /// Why there is no key.
@@ -66,10 +67,7 @@ pub fn make_key_file(path: &Path, sealed: &Path, entropy: &dyn Entropy) -> Resul
 }
 
 fn write(path: &Path, draft: &Path, key: &SealKey) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
+    folder::make(folder::of(path))?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
     let written = file
         .write_all(key.to_text().expose().as_bytes())
@@ -79,7 +77,7 @@ fn write(path: &Path, draft: &Path, key: &SealKey) -> io::Result<()> {
         .and_then(|()| fs::hard_link(draft, path));
     let removed = fs::remove_file(draft);
     written.and(removed)?;
-    File::open(folder)?.sync_all()
+    folder::sync(folder::of(path))
 }
 
 fn read(path: &Path) -> Result<SealKey, KeyFileError> {

@@ -23,6 +23,7 @@
 //! whoever has it in memory must let it go.
 
 mod error;
+mod folder;
 mod key_file;
 mod memory;
 mod redis;

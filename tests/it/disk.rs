@@ -152,6 +152,25 @@ fn while_the_disk_takes_nothing_nobody_logs_in_or_out_and_everybody_else_goes_on
     assert_eq!(status(gw.client(), "GET", "/orders", &bob), 200);
 }
 
+/// Whoever balances the load asks nothing else, and sends no login before it is told that there can be one.
+#[test]
+fn readiness_comes_back_with_the_disk_though_nobody_logs_in() {
+    let place = Place::new("disk_ready");
+    let gw = place.start_after("trap '' XFSZ");
+    let ready = |status| until("/readyz", || (gw.admin().get("/readyz").status == status).then_some(()));
+    let unlimited = getrlimit(Resource::Fsize);
+    for _ in 0..2 {
+        ready(200);
+        prlimit(Some(gw.pid()), Resource::Fsize, Rlimit { current: Some(0), ..unlimited }).unwrap();
+        ready(503);
+        prlimit(Some(gw.pid()), Resource::Fsize, unlimited).unwrap();
+    }
+    ready(200);
+    assert_eq!(place.verify(&gw, "oAlice").status, 200);
+    let said = gw.messages.text();
+    assert_eq!(said.matches("sessions can be written again").count(), 2, "{said}");
+}
+
 #[test]
 fn what_the_first_start_makes_is_its_owners_alone_whatever_the_umask() {
     let place = Place::new("disk_modes");

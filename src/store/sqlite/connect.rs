@@ -2,15 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::schema::{APPLICATION_ID, STEPS, migrate};
 
 /// For whoever else has the file open for a moment, such as an operator's `sqlite3`.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Pages of the log after which it is worked into the file: 4 MiB.
-const CHECKPOINT: u32 = 1000;
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// To what the log is cut when it has grown beyond it, behind somebody who read for long.
 const LONGEST_LOG: u32 = 64 << 20;
@@ -72,7 +69,8 @@ pub(super) fn for_writing(path: &Path) -> rusqlite::Result<Connection> {
         ));
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
+    // Not at the end of a commit that somebody waits for: that is the matter of `checkpoints`.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", LONGEST_LOG)?;
     // Who has logged out should not be found in the gaps of the file.
     connection.pragma_update(None, "secure_delete", "FAST")?;
@@ -85,6 +83,15 @@ pub(super) fn for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     // Each of them, in KiB: the upper pages of the indices of ten million sessions.
     connection.pragma_update(None, "cache_size", -8192)?;
+    Ok(connection)
+}
+
+/// A connection that works the log into the file and does nothing else. What is left of the log when it is closed is not its
+/// business.
+pub(super) fn for_checkpoints(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 

@@ -1,8 +1,9 @@
 //! Sessions in one SQLite file: what a single gateway keeps over a restart, a crash, and a power cut.
 //!
 //! ```text
-//! begin, end, touch …  →  writer   one thread, one transaction for all who wait    →  file + write-ahead log
-//! load, recent …       →  readers  two threads, each sees the last commit          ←
+//! begin, end, touch …  →  writer       one thread, one transaction for all who wait    →  write-ahead log
+//!                         checkpoints  works the log into the file                    ↓
+//! load, recent …       →  readers      two threads, each sees the last commit          ←  file + log
 //! ```
 //!
 //! **When a change is answered,** it is on the disk (`synchronous = FULL`), as far as the disk tells the truth when it is
@@ -14,6 +15,7 @@
 //! **Who has the file:** this process alone, which [`files`] sees to, but an operator's `sqlite3` may look into it.
 
 mod changes;
+mod checkpoints;
 mod connect;
 mod error;
 mod files;
@@ -21,6 +23,7 @@ mod queries;
 mod readers;
 mod rows;
 mod schema;
+mod threads;
 mod trouble;
 mod writer;
 
@@ -41,12 +44,11 @@ const TOUCHED_AT_ONCE: usize = 100;
 /// Sessions in a file.
 #[derive(Debug)]
 pub struct Sqlite {
-    // In the order in which they have to go: the last connection works the log into the file, and only then may another
-    // process have it.
+    // In the order in which they have to go: the writer's connection is the last, and works the log into the file. Each thread
+    // holds the claim on the file for as long as it has a connection.
     readers: Readers,
     writer: Writer,
     sealer: Arc<Sealer>,
-    _claim: files::Claim,
 }
 
 impl Sqlite {
@@ -54,22 +56,23 @@ impl Sqlite {
     /// sessions as for ten.
     pub fn open(path: &Path, sealer: Arc<Sealer>) -> Result<Self, OpenError> {
         let at = || path.to_owned();
-        let claim = files::claim(path).map_err(|refusal| match refusal {
+        let claim = files::claim(path).map(Arc::new).map_err(|refusal| match refusal {
             Refusal::Taken => OpenError::Taken { path: at() },
             Refusal::Io(source) => OpenError::Files { path: at(), source },
         })?;
-        let steps_done = match connect::look(path).map_err(|source| OpenError::of_sqlite(path, source))? {
+        let file = claim.path();
+        let steps_done = match connect::look(file).map_err(|source| OpenError::of_sqlite(path, source))? {
             Found::Empty => 0,
             Found::Ours(version) => version,
             Found::Newer(found) => return Err(OpenError::Newer { path: at(), found, known: STEPS.len() }),
             Found::Foreign => return Err(OpenError::Foreign { path: at() }),
         };
-        let connection = connect::bring_up_to_date(path, steps_done);
+        let connection = connect::bring_up_to_date(file, steps_done);
         let connection = connection.map_err(|source| OpenError::of_sqlite(path, source))?;
         let failed = |source| OpenError::Store { path: at(), source };
-        let writer = Writer::start(path, connection).map_err(failed)?;
-        let readers = Readers::start(path).map_err(failed)?;
-        Ok(Self { readers, writer, sealer, _claim: claim })
+        let writer = Writer::start(&claim, connection).map_err(failed)?;
+        let readers = Readers::start(&claim).map_err(failed)?;
+        Ok(Self { readers, writer, sealer })
     }
 }
 

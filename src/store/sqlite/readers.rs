@@ -2,25 +2,29 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
 
 use super::{
     connect,
+    files::Claim,
     queries::Queries,
-    trouble::{Trouble, in_time, leaves_the_connection_good},
+    threads::Threads,
+    trouble::{PATIENCE, Trouble, leaves_the_connection_good, within},
 };
 use crate::store::Error;
 
 /// One that answers look-ups while the other is at something longer.
-const THREADS: usize = 2;
+pub(super) const THREADS: usize = 2;
 
 /// Questions that may wait. At 20 µs each that is a tenth of a second.
 const QUEUE: usize = 4096;
+
+/// How long a stop waits for them. They have nothing that could get lost.
+const STOP: Duration = Duration::from_secs(1);
 
 /// Asks, answers whoever waits, and says whether the connection is still good.
 type Question = Box<dyn FnOnce(Result<&Queries, Error>) -> bool + Send>;
@@ -29,22 +33,23 @@ type Question = Box<dyn FnOnce(Result<&Queries, Error>) -> bool + Send>;
 #[derive(Debug)]
 pub(super) struct Readers {
     queue: Option<mpsc::SyncSender<Question>>,
-    threads: Vec<thread::JoinHandle<()>>,
+    threads: Threads,
+    /// How long an answer may take. Tests have less time.
+    pub(super) patience: Duration,
 }
 
 impl Readers {
     /// Opens the file once for each thread.
-    pub(super) fn start(path: &Path) -> Result<Self, Error> {
+    pub(super) fn start(claim: &Arc<Claim>) -> Result<Self, Error> {
         let (queue, questions) = mpsc::sync_channel(QUEUE);
         let questions = Arc::new(Mutex::new(questions));
-        let mut readers = Self { queue: Some(queue), threads: Vec::new() };
+        let readers = Self { queue: Some(queue), threads: Threads::new(), patience: PATIENCE };
         for _ in 0..THREADS {
-            let queries = Queries::new(connect::for_reading(path)?);
-            let reader = Reader { path: path.to_owned(), queries: Some(queries) };
+            let queries = Queries::new(connect::for_reading(claim.path())?);
+            let reader = Reader { queries: Some(queries), claim: Arc::clone(claim) };
             let questions = Arc::clone(&questions);
-            let thread = thread::Builder::new().name("sqlite-reader".to_owned());
-            let thread = thread.spawn(move || reader.serve(&questions));
-            readers.threads.push(thread.map_err(|error: io::Error| Error::Unavailable(Arc::new(error)))?);
+            let started = readers.threads.start("sqlite-reader", move || reader.serve(&questions));
+            started.map_err(|error: io::Error| Error::Unavailable(Arc::new(error)))?;
         }
         Ok(readers)
     }
@@ -68,24 +73,23 @@ impl Readers {
             mpsc::TrySendError::Full(_) => Trouble::QueueFull,
             mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
         })?;
-        in_time(answer).await
+        within(self.patience, answer).await
     }
 }
 
 impl Drop for Readers {
     fn drop(&mut self) {
         self.queue = None;
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so; there is nothing more to end.
-            let _ = thread.join();
-        }
+        // One that hangs has the file open until it comes back, and the writer says what that means.
+        self.threads.end_within(STOP);
     }
 }
 
 struct Reader {
-    path: PathBuf,
     /// None after an I/O error.
     queries: Option<Queries>,
+    /// Last, so that it goes when the connection has gone.
+    claim: Arc<Claim>,
 }
 
 impl Reader {
@@ -101,7 +105,7 @@ impl Reader {
 
     fn queries(&mut self) -> Result<&Queries, Error> {
         if self.queries.is_none() {
-            self.queries = Some(Queries::new(connect::for_reading(&self.path)?));
+            self.queries = Some(Queries::new(connect::for_reading(self.claim.path())?));
         }
         self.queries.as_ref().ok_or_else(|| Trouble::Gone.into())
     }

@@ -2,8 +2,9 @@
 
 use std::{
     future::Future,
+    io,
     pin::Pin,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -77,12 +78,33 @@ impl World {
         busy.recv().unwrap();
         release
     }
+
+    /// The same with all who read.
+    fn hold_up_readers(&self) -> Vec<mpsc::Sender<()>> {
+        let hold_one_up = |_| {
+            let (release, held) = mpsc::channel();
+            let (begun, busy) = mpsc::channel();
+            let mut holding = Box::pin(self.store.readers.ask(move |_| {
+                begun.send(()).unwrap();
+                held.recv().unwrap_err();
+                Ok(())
+            }));
+            assert!(is_waiting(&self.runtime, &mut holding));
+            busy.recv().unwrap();
+            release
+        };
+        (0..readers::THREADS).map(hold_one_up).collect()
+    }
 }
 
 fn open(folder: &TempDir) -> Sqlite {
+    try_open(folder).unwrap()
+}
+
+fn try_open(folder: &TempDir) -> Result<Sqlite, OpenError> {
     let key = SealKey::generate(&SystemEntropy).unwrap();
     let sealer = Arc::new(Sealer::new(&key, &[], Arc::new(SystemEntropy)));
-    Sqlite::open(&folder.path().join("wxgate.db"), sealer).unwrap()
+    Sqlite::open(&folder.path().join("wxgate.db"), sealer)
 }
 
 fn key() -> SessionKey {
@@ -104,6 +126,41 @@ fn session(number: u16) -> Arc<Session> {
 fn is_waiting<F: Future + ?Sized>(runtime: &Runtime, asked: &mut Pin<Box<F>>) -> bool {
     let _timers = runtime.enter();
     matches!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+}
+
+fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
+    loop {
+        match found() {
+            Some(found) => return found,
+            None => std::thread::yield_now(),
+        }
+    }
+}
+
+/// What is said in the log.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    fn listens(&self, to: impl FnOnce()) {
+        let sink = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone()).finish();
+        tracing::subscriber::with_default(subscriber, to);
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn is_unavailable<T>(answer: &Result<T, Error>) -> bool {
@@ -152,6 +209,33 @@ fn a_disk_that_fails_is_asked_again_until_it_works() {
     }
     assert!(world.finds(&after) && world.finds(&before));
     world.runtime.block_on(world.store.check()).unwrap();
+}
+
+#[test]
+fn who_asks_a_disk_that_hangs_is_told_so_in_time_and_what_was_asked_may_happen_yet() {
+    let mut world = World::new();
+    let (before, after) = (session(0), session(1));
+    world.login(&before).unwrap();
+    world.store.writer.patience = Duration::from_millis(1);
+    let release = world.hold_up();
+    assert!(is_unavailable(&world.login(&after)));
+    assert!(is_unavailable(&world.runtime.block_on(world.store.check())), "/readyz asks this");
+    assert!(world.finds(&before), "reading goes on");
+    drop(release);
+    until(|| world.finds(&after).then_some(()));
+    until(|| world.runtime.block_on(world.store.check()).ok());
+}
+
+#[test]
+fn a_look_up_on_a_disk_that_hangs_is_no_answer_and_not_a_no() {
+    let mut world = World::new();
+    let session = session(0);
+    world.login(&session).unwrap();
+    world.store.readers.patience = Duration::from_millis(1);
+    let release = world.hold_up_readers();
+    assert!(is_unavailable(&world.load(&session)));
+    drop(release);
+    assert!(until(|| world.load(&session).ok()).is_some());
 }
 
 // --- groups
@@ -218,6 +302,25 @@ fn what_was_asked_before_the_store_goes_is_still_written() {
     drop(store);
     let world = World { store: open(&folder), runtime, folder };
     assert!(world.finds(&session));
+}
+
+/// The writer that is held up stands for a disk that hangs: in both cases its thread is in the middle of a change.
+#[test]
+fn a_stop_does_not_wait_for_ever_for_a_disk_that_hangs_and_says_what_it_leaves() {
+    let mut world = World::new();
+    world.store.writer.patience = Duration::from_millis(1);
+    let (session, key, said) = (session(1), key(), Sink::default());
+    let release = world.hold_up();
+    assert!(is_waiting(&world.runtime, &mut world.begin(&session, &key)));
+    let World { store, runtime, folder } = world;
+    said.listens(|| drop(store));
+    assert!(said.text().contains("the session file does not answer") && said.text().contains("changes=2"));
+    assert!(matches!(try_open(&folder), Err(OpenError::Taken { .. })), "it may write yet, so nobody else may");
+
+    drop(release);
+    let store = until(|| try_open(&folder).ok());
+    let world = World { store, runtime, folder };
+    assert!(world.finds(&session), "the disk came back");
 }
 
 // --- rows

@@ -25,11 +25,11 @@ pub(super) enum Trouble {
 }
 
 /// A disk that hangs does not fail by itself.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits for a thread's answer, but not for ever.
-pub(super) async fn in_time<T>(answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
-    match timeout(PATIENCE, answer).await {
+pub(super) async fn within<T>(patience: Duration, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
+    match timeout(patience, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(Trouble::Gone.into()),
         Err(_) => Err(Trouble::Slow.into()),

@@ -12,13 +12,11 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
-    thread,
     time::Duration,
 };
 
@@ -27,8 +25,11 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     changes::Change,
+    checkpoints::Checkpoints,
     connect,
-    trouble::{Trouble, in_time, in_words, leaves_the_connection_good},
+    files::Claim,
+    threads::Threads,
+    trouble::{PATIENCE, Trouble, in_words, leaves_the_connection_good, within},
 };
 use crate::store::Error;
 
@@ -45,27 +46,35 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Option<mpsc::SyncSender<Box<dyn Job>>>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Threads,
+    /// How long an answer may take, and a stop. Tests have less time.
+    pub(super) patience: Duration,
     sessions: Arc<AtomicU64>,
+    /// Changes that have not been answered.
+    open: Arc<AtomicUsize>,
 }
 
 impl Writer {
     /// Gives `connection` to a thread of its own.
-    pub(super) fn start(path: &Path, connection: Connection) -> Result<Self, Error> {
+    pub(super) fn start(claim: &Arc<Claim>, connection: Connection) -> Result<Self, Error> {
         let sessions = Change::new(&connection).count()?;
         let sessions = Arc::new(AtomicU64::new(at_least_none(sessions)));
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
+        let failed = |error: io::Error| Error::Unavailable(Arc::new(error));
+        let open = Arc::new(AtomicUsize::new(0));
         let disk = Disk {
-            path: path.to_owned(),
+            open: Arc::clone(&open),
+            checkpoints: Checkpoints::start(Arc::clone(claim)).map_err(failed)?,
             connection: Some(connection),
             sessions: Arc::clone(&sessions),
             failing: false,
             pause: FIRST_PAUSE,
             not_before: None,
+            claim: Arc::clone(claim),
         };
-        let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || disk.serve(&jobs));
-        let thread = thread.map_err(|error: io::Error| Error::Unavailable(Arc::new(error)))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), sessions })
+        let thread = Threads::new();
+        thread.start("sqlite-writer", move || disk.serve(&jobs)).map_err(failed)?;
+        Ok(Self { queue: Some(queue), thread, patience: PATIENCE, sessions, open })
     }
 
     /// Does `work` in a transaction and answers when it is on the disk. `weight` is how many sessions it looks at.
@@ -77,11 +86,15 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Task { weight, work: Some(work), done: None, reply });
         let queue = self.queue.as_ref().ok_or(Trouble::Gone)?;
-        queue.try_send(job).map_err(|refused| match refused {
-            mpsc::TrySendError::Full(_) => Trouble::QueueFull,
-            mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
+        self.open.fetch_add(1, Ordering::Relaxed);
+        queue.try_send(job).map_err(|refused| {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            match refused {
+                mpsc::TrySendError::Full(_) => Trouble::QueueFull,
+                mpsc::TrySendError::Disconnected(_) => Trouble::Gone,
+            }
         })?;
-        in_time(answer).await
+        within(self.patience, answer).await
     }
 
     /// How many sessions there were at the last commit.
@@ -91,12 +104,16 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// What is queued is still written.
+    /// What is queued is still written, unless the disk hangs. Whoever has asked for it has heard nothing, so it may have
+    /// happened or not.
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so; there is nothing more to end.
-            let _ = thread.join();
+        if !self.thread.end_within(self.patience) {
+            let changes = self.open.load(Ordering::Relaxed);
+            tracing::error!(
+                changes,
+                "the session file does not answer: stopping without knowing these changes written"
+            );
         }
     }
 }
@@ -141,7 +158,8 @@ where
 
 /// The file, as the thread has it.
 struct Disk {
-    path: PathBuf,
+    open: Arc<AtomicUsize>,
+    checkpoints: Checkpoints,
     /// None after an I/O error.
     connection: Option<Connection>,
     sessions: Arc<AtomicU64>,
@@ -150,6 +168,8 @@ struct Disk {
     pause: Duration,
     /// Measured by the machine's own steady clock, not ours: it is the disk that is given time.
     not_before: Option<Instant>,
+    /// Last, so that it goes when the connections have gone.
+    claim: Arc<Claim>,
 }
 
 /// A group that was committed.
@@ -174,10 +194,16 @@ impl Disk {
                 group.push(next);
             }
             self.write(group);
+            if let Some(connection) = &self.connection {
+                self.checkpoints.look(connection);
+            }
         }
+        self.checkpoints.end();
+        self.close();
     }
 
     fn write(&mut self, mut group: Vec<Box<dyn Job>>) {
+        let changes = group.len();
         match self.connection().and_then(|connection| commit(connection, &mut group)) {
             Ok(Committed { sessions, fates, wrote }) => {
                 // Where nothing was written, nothing is known of the disk.
@@ -196,6 +222,7 @@ impl Disk {
                 }
             }
         }
+        self.open.fetch_sub(changes, Ordering::Relaxed);
     }
 
     /// The connection, opened anew where it was given up and the pause is over.
@@ -204,14 +231,14 @@ impl Disk {
             if self.not_before.is_some_and(|at| Instant::now() < at) {
                 return Err(Trouble::Resting.into());
             }
-            self.connection = Some(connect::for_writing(&self.path)?);
+            self.connection = Some(connect::for_writing(self.claim.path())?);
         }
         self.connection.as_ref().ok_or_else(|| Trouble::Gone.into())
     }
 
     fn succeeded(&mut self) {
         if self.failing {
-            tracing::info!(path = %self.path.display(), "sessions can be written again");
+            tracing::info!(path = %self.claim.path().display(), "sessions can be written again");
         }
         self.failing = false;
         self.pause = FIRST_PAUSE;
@@ -220,16 +247,22 @@ impl Disk {
     /// Gives the connection up where it may not be good any more, and waits a little longer each time.
     fn failed(&mut self, error: &Error) {
         if !self.failing {
-            let path = self.path.display();
+            let path = self.claim.path().display();
             tracing::error!(%path, error = in_words(error), "sessions can't be written: nobody can log in or out");
         }
         self.failing = true;
         if leaves_the_connection_good(error) {
             return;
         }
-        self.connection = None;
+        self.close();
         self.not_before = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn close(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.checkpoints.let_go(connection);
+        }
     }
 }
 

@@ -144,3 +144,46 @@ async fn the_newest_stay_and_no_other_however_seldom_it_was_used() {
     assert!(gw.finds(&new).await);
     assert!(!gw.finds(&old).await, "one session a user is allowed");
 }
+
+/// What was used and not written down is forgotten by a restart. By the file the session is over then, but its row is there for
+/// a while, and would be revived by a use that another process had seen.
+#[tokio::test]
+async fn whoever_is_logged_out_everywhere_after_a_restart_that_forgot_a_use_stays_out() {
+    for later in [IDLE / 2, IDLE + SECOND] {
+        let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+        let open = || OnAFile::open(&folder.path().join("s.db"), &key, &clock, 0);
+        let gw = open();
+        let issued = gw.login().await;
+        clock.advance(IDLE / 40);
+        assert!(gw.finds(&issued).await);
+        drop(gw);
+        clock.advance(later);
+        let gw = open();
+        assert_eq!(gw.store.count().await.unwrap(), 1);
+        gw.sessions.revoke_user(&anna()).await.unwrap();
+        assert!(!gw.finds(&issued).await, "{later:?} after its last use");
+        drop(gw);
+        let gw = open();
+        assert!(!gw.finds(&issued).await && gw.store.count().await.unwrap() == 0);
+    }
+}
+
+/// An operator who ends one session by its digest, as `wxgate sessions` shows it.
+#[tokio::test]
+async fn a_session_that_an_operator_ends_after_a_restart_that_forgot_a_use_stays_ended() {
+    let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+    let open = || OnAFile::open(&folder.path().join("s.db"), &key, &clock, 0);
+    let gw = open();
+    let (used, other) = (gw.login().await, gw.login().await);
+    clock.advance(IDLE / 40);
+    assert!(gw.finds(&used).await && gw.finds(&other).await);
+    drop(gw);
+    let gw = open();
+    clock.advance(IDLE / 40 * 38);
+    assert_eq!(gw.sessions.sessions_of(&anna()).await.unwrap().len(), 2);
+    assert!(gw.sessions.revoke_digest(&anna(), used.session.digest()).await.unwrap());
+    drop(gw);
+    let gw = open();
+    assert!(!gw.finds(&used).await);
+    assert!(gw.finds(&other).await, "nobody asked for its end");
+}
