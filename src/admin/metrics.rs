@@ -14,11 +14,7 @@ use super::{
     answer::{Refusal, respond},
     report::Report,
 };
-use crate::{
-    model::Timestamp,
-    session::Sessions,
-    telemetry::{Counters, Traffic},
-};
+use crate::session::Sessions;
 
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -34,15 +30,10 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(
-        counters: Arc<Counters>,
-        traffic: Arc<Traffic>,
-        sessions: Arc<Sessions>,
-        started: Timestamp,
-    ) -> Self {
-        let live = Arc::new(Mutex::new(None));
+    pub(super) fn new(report: Report, sessions: Arc<Sessions>) -> Self {
+        let live = Arc::clone(&report.live);
         let mut registry = Registry::with_prefix("wxgate");
-        registry.register_collector(Box::new(Report { counters, traffic, live: Arc::clone(&live), started }));
+        registry.register_collector(Box::new(report));
         Self { sessions, live, registry }
     }
 

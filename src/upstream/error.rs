@@ -25,6 +25,18 @@ pub enum ConnectError {
         /// Which server.
         server: String,
     },
+    /// The server's name has no address, or none could be found out.
+    #[error("no address of {server} is known")]
+    Unresolved {
+        /// Which server.
+        server: String,
+    },
+    /// There are as many connections as there may be, or as many requests that wait for one.
+    #[error("no connection to {server} is free")]
+    Overloaded {
+        /// Which server, or the upstream where it is about all of them.
+        server: String,
+    },
     /// The connection could not be set up for HTTP.
     #[error("no HTTP connection to {server}")]
     Handshake {

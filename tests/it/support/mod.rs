@@ -94,6 +94,11 @@ impl TestGateway {
         self.app.as_ref().expect("it runs")
     }
 
+    /// Requests sent a second time so far.
+    pub fn retries(&self) -> u64 {
+        self.app().upstreams().status().iter().map(|upstream| upstream.retries).sum()
+    }
+
     /// A new connection.
     pub fn client(&self) -> Client {
         Client::connect(self.addr())
