@@ -32,3 +32,4 @@ mod stores;
 mod strangers;
 mod stress;
 mod two_parsers;
+mod upstreams;
