@@ -201,7 +201,9 @@ mod tests {
 
     fn tried(servers: &[usize]) -> Tried {
         let mut tried = Tried::default();
-        servers.iter().for_each(|at| tried.add(*at));
+        for at in servers {
+            tried.add(*at);
+        }
         tried
     }
 

@@ -54,7 +54,7 @@ pub(super) async fn keep_looking_up(group: Arc<Group>, at: usize, resolver: Arc<
             if found.is_empty() { Err(io::Error::other("the name has no address")) } else { Ok(found) }
         });
         match found {
-            Ok(found) => learn(server, found),
+            Ok(found) => learn(server, &found),
             Err(error) => keep(server, &group.section.name, &error),
         }
         let leads_nowhere = server.addresses.borrow().as_deref().is_none_or(<[IpAddr]>::is_empty);
@@ -63,16 +63,16 @@ pub(super) async fn keep_looking_up(group: Arc<Group>, at: usize, resolver: Arc<
 }
 
 /// Many a resolver gives the same addresses in another order each time; that is no change.
-fn learn(server: &Server, found: Vec<IpAddr>) {
+fn learn(server: &Server, found: &[IpAddr]) {
     let is_new = server.addresses.send_if_modified(|known| {
         let sorted = |addresses: &[IpAddr]| {
             let mut addresses = addresses.to_vec();
             addresses.sort();
             addresses
         };
-        let is_new = known.as_deref().is_none_or(|known| sorted(known) != sorted(&found));
+        let is_new = known.as_deref().is_none_or(|known| sorted(known) != sorted(found));
         if is_new {
-            *known = Some(found.as_slice().into());
+            *known = Some(found.into());
         }
         is_new
     });

@@ -159,16 +159,17 @@ impl Group {
         }
         self.changed();
         let (upstream, server) = (&self.section.name, &self.servers[at].name);
-        match wrong {
-            Some(error) => tracing::warn!(%upstream, %server, error, "a server is not well, say its checks"),
-            None => tracing::info!(%upstream, %server, "a server is well again, say its checks"),
+        if let Some(error) = wrong {
+            tracing::warn!(%upstream, %server, error, "a server is not well, say its checks");
+        } else {
+            tracing::info!(%upstream, %server, "a server is well again, say its checks");
         }
     }
 
     /// Counts a request that is to wait for a connection, unless too many do.
     pub(super) fn wait(&self) -> Option<Pending<'_>> {
         let limit = if self.section.max_pending == 0 { usize::MAX } else { self.section.max_pending };
-        enter(&self.pending, limit).then_some(Pending(self))
+        enter(&self.pending, limit).then(|| Pending(self))
     }
 
     /// How everything stands.
@@ -360,7 +361,7 @@ mod tests {
         let story = with(1, |section| section.max_pending = 2);
         let first = story.group.wait();
         let _second = story.group.wait();
-        assert!(first.is_some() && story.group.wait().is_none());
+        assert!(first.is_some() && story.group.wait().is_none() && story.group.wait().is_none());
         drop(first);
         assert!(story.group.wait().is_some());
     }

@@ -77,7 +77,7 @@ fn every_key_has_an_invalid_example() {
 
 #[test]
 fn every_key_arrives_where_it_belongs() {
-    let Config { server, admin, api, apps, wechat, sessions, identity, limits, log, upstreams, routes } =
+    let Config { server, admin, api, apps, wechat, sessions, identity, limits, log, upstreams: _, routes } =
         read(include_str!("valid/everything.toml")).unwrap().config;
     let secs = Duration::from_secs;
 
@@ -115,6 +115,28 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
     assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
 
+    assert_eq!(routes.len(), 4);
+    assert_eq!(
+        (routes[0].path.as_str(), routes[0].upstream.as_str(), routes[0].auth),
+        ("/", "app", AuthRule::Required)
+    );
+    let assets = &routes[1];
+    assert_eq!((assets.path.as_str(), assets.upstream.as_str(), assets.auth), ("/assets/", "assets", AuthRule::None));
+    assert_eq!(assets.methods.as_deref().unwrap(), [http::Method::GET, http::Method::HEAD]);
+    assert!(assets.strip_prefix && assets.allow_encoded_slash && assets.allow_semicolon && !assets.forward_token);
+    assert_eq!(routes[2].host, Some(HostPattern::Suffix(".example.com".to_owned())));
+    assert_eq!(routes[2].auth, AuthRule::Optional);
+    assert_eq!(routes[3].host, Some(HostPattern::Exact("api.example.com".to_owned())));
+    assert_eq!(routes[3].apps.as_deref().unwrap()[0].as_str(), "wx4f4bc4dec97d474b");
+    assert!(routes[3].forward_token && !routes[3].strip_prefix);
+    let timeouts = (routes[3].connect_timeout, routes[3].response_timeout);
+    assert_eq!(timeouts, (Some(Duration::from_millis(500)), Some(secs(120))));
+}
+
+#[test]
+fn every_key_of_an_upstream_arrives_where_it_belongs() {
+    let upstreams = read(include_str!("valid/everything.toml")).unwrap().config.upstreams;
+    let secs = Duration::from_secs;
     let servers = |at: usize| -> Vec<(String, usize)> {
         upstreams[at].servers.iter().map(|server| (server.address.to_string(), server.weight)).collect()
     };
@@ -137,23 +159,6 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(app.retry, Retry { percent: 5, min_per_second: 0 });
     assert!(app.tls.ca.is_some() && app.tls.client.as_ref().is_some_and(|client| client.key.expose().contains(MARK)));
     assert_eq!(app.tls.server_name.as_deref(), Some("app.internal"));
-
-    assert_eq!(routes.len(), 4);
-    assert_eq!(
-        (routes[0].path.as_str(), routes[0].upstream.as_str(), routes[0].auth),
-        ("/", "app", AuthRule::Required)
-    );
-    let assets = &routes[1];
-    assert_eq!((assets.path.as_str(), assets.upstream.as_str(), assets.auth), ("/assets/", "assets", AuthRule::None));
-    assert_eq!(assets.methods.as_deref().unwrap(), [http::Method::GET, http::Method::HEAD]);
-    assert!(assets.strip_prefix && assets.allow_encoded_slash && assets.allow_semicolon && !assets.forward_token);
-    assert_eq!(routes[2].host, Some(HostPattern::Suffix(".example.com".to_owned())));
-    assert_eq!(routes[2].auth, AuthRule::Optional);
-    assert_eq!(routes[3].host, Some(HostPattern::Exact("api.example.com".to_owned())));
-    assert_eq!(routes[3].apps.as_deref().unwrap()[0].as_str(), "wx4f4bc4dec97d474b");
-    assert!(routes[3].forward_token && !routes[3].strip_prefix);
-    let timeouts = (routes[3].connect_timeout, routes[3].response_timeout);
-    assert_eq!(timeouts, (Some(Duration::from_millis(500)), Some(secs(120))));
 }
 
 #[test]

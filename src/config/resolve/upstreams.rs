@@ -44,9 +44,9 @@ fn upstream(mut fields: Fields<'_, '_>) -> Named<Upstream> {
         max_pending: fields.whole("max_pending", default.max_pending, 0..=MANY),
         dns_refresh: fields.duration("dns_refresh", default.dns_refresh),
         slow_start: fields.duration_or_zero("slow_start", default.slow_start),
-        health: health(fields.section("health"), default.health),
-        eject: eject(fields.section("eject"), default.eject),
-        retry: retry(fields.section("retry"), default.retry),
+        health: health(fields.section("health")),
+        eject: eject(fields.section("eject")),
+        retry: retry(fields.section("retry")),
         tls: tls(fields.section("tls"), has_tls),
         ..default
     };
@@ -65,7 +65,8 @@ fn name(fields: &mut Fields<'_, '_>) -> Option<At<String>> {
     Some(At { line, value: value.to_owned() })
 }
 
-fn health(mut fields: Fields<'_, '_>, default: HealthChecks) -> HealthChecks {
+fn health(mut fields: Fields<'_, '_>) -> HealthChecks {
+    let default = HealthChecks::default();
     let path = fields.text("path").map(|At { line, value }| {
         let path = value.split('?').next().unwrap_or_default();
         if let Err(why) = canonical(path) {
@@ -96,7 +97,8 @@ fn status(text: &str) -> Result<StatusPattern, String> {
     }
 }
 
-fn eject(mut fields: Fields<'_, '_>, default: Ejection) -> Ejection {
+fn eject(mut fields: Fields<'_, '_>) -> Ejection {
+    let default = Ejection::default();
     let time = fields.duration("time", default.time);
     let max_time = fields.duration("max_time", default.max_time.max(time));
     if max_time < time {
@@ -108,7 +110,8 @@ fn eject(mut fields: Fields<'_, '_>, default: Ejection) -> Ejection {
     eject
 }
 
-fn retry(mut fields: Fields<'_, '_>, default: Retry) -> Retry {
+fn retry(mut fields: Fields<'_, '_>) -> Retry {
+    let default = Retry::default();
     let retry = Retry {
         percent: fields.whole("percent", default.percent, 0..=100),
         min_per_second: fields.whole("min_per_second", default.min_per_second, 0..=10_000),

@@ -75,11 +75,7 @@ impl TestGateway {
         Self::among(None, resolver, change)
     }
 
-    fn among(
-        store: Option<Arc<dyn Store>>,
-        resolver: Arc<dyn Resolver>,
-        change: impl FnOnce(&mut Config),
-    ) -> Self {
+    fn among(store: Option<Arc<dyn Store>>, resolver: Arc<dyn Resolver>, change: impl FnOnce(&mut Config)) -> Self {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_790_000_000_000)));
         let wechat = Simulator::start(Options {
             clock: clock.clone(),
@@ -90,7 +86,8 @@ impl TestGateway {
         let mut config = config(&wechat.api_base(), &upstream);
         change(&mut config);
         let log = LogSink::default();
-        let world = World { clock: clock.clone(), access_log: Box::new(log.clone()), store, resolver, ..World::default() };
+        let world =
+            World { clock: clock.clone(), access_log: Box::new(log.clone()), store, resolver, ..World::default() };
         let app = App::start(config, world).expect("the gateway starts");
         Self { wechat, upstream, clock, log, app: Some(app) }
     }

@@ -76,7 +76,9 @@ fn no_answer_and_a_strange_answer_are_bad_answers() {
 fn where_nobody_is_well_everybody_is_asked() {
     let (one, other) = (Backend::start(), Backend::start());
     let gw = gateway(&[&one, &other], checked);
-    [&one, &other].into_iter().for_each(|backend| says(backend, SICK));
+    for backend in [&one, &other] {
+        says(backend, SICK);
+    }
     until_they_stand(&gw, &[Standing::Unhealthy; 2]);
     until("both to get requests", || {
         assert_eq!(gw.client().get("/public/").status, 200);

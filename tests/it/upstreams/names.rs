@@ -105,9 +105,9 @@ fn all_addresses_of_a_name_are_used_and_a_dead_one_is_passed_over() {
     let one = recorder((HERE, 0).into());
     let other = recorder((THERE, one.addr().port()).into());
     let gw = gateway(&Book::leading_to(&[HERE, THERE, NOWHERE]), one.addr().port());
-    [&one, &other].into_iter().for_each(|server| {
+    for server in [&one, &other] {
         server.answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
-    });
+    }
     (0..30).for_each(|_| assert_eq!(gw.client().get("/public/").status, 200));
     assert!(one.count() >= 10 && other.count() >= 10, "{} {}", one.count(), other.count());
 }

@@ -37,9 +37,12 @@ fn a_post_is_never_sent_twice_whatever_becomes_of_its_server() {
     for backend in &all {
         backend.recorder.does(|seen, out| if seen.method == "GET" { answer(out, OK) } else { Then::Close });
     }
-    for (method, body) in [("POST", "pay"), ("POST", ""), ("PUT", "pay"), ("DELETE", ""), ("PATCH", "x"), ("GET", "x")] {
+    for (method, body) in [("POST", "pay"), ("POST", ""), ("PUT", "pay"), ("DELETE", ""), ("PATCH", "x"), ("GET", "x")]
+    {
         if method == "GET" {
-            all.iter().for_each(|backend| hang_up(&backend.recorder));
+            for backend in &all {
+                hang_up(&backend.recorder);
+            }
         }
         for _ in 0..6 {
             let before = total(&all);
@@ -88,7 +91,9 @@ fn a_request_with_a_byte_of_its_answer_is_not_sent_again() {
 #[test]
 fn without_a_budget_nothing_is_sent_twice() {
     let (one, other) = (Backend::start(), Backend::start());
-    [&one, &other].into_iter().for_each(|backend| hang_up(&backend.recorder));
+    for backend in [&one, &other] {
+        hang_up(&backend.recorder);
+    }
     let gw = gateway(&[&one, &other], |upstream| {
         upstream.retry.percent = 0;
         upstream.retry.min_per_second = 0;
@@ -103,7 +108,9 @@ fn without_a_budget_nothing_is_sent_twice() {
 #[test]
 fn a_backend_that_fails_as_a_whole_gets_little_more_than_its_load() {
     let (one, other) = (Backend::start(), Backend::start());
-    [&one, &other].into_iter().for_each(|backend| hang_up(&backend.recorder));
+    for backend in [&one, &other] {
+        hang_up(&backend.recorder);
+    }
     let gw = gateway(&[&one, &other], |upstream| {
         upstream.eject.failures = 0;
         upstream.retry.percent = 10;

@@ -68,7 +68,8 @@ impl Server {
     fn start(ca: &Authority, name: &str, clients: Option<&Authority>) -> Self {
         let (cert, key) = ca.vouches_for(name);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(clients) => {
@@ -82,8 +83,7 @@ impl Server {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let this =
-            Self { addr: listener.local_addr().unwrap(), answered: Arc::default(), refusals: Arc::default() };
+        let this = Self { addr: listener.local_addr().unwrap(), answered: Arc::default(), refusals: Arc::default() };
         let (answered, refusals) = (this.answered.clone(), this.refusals.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -132,9 +132,9 @@ fn trusting(ca: &Authority) -> UpstreamTls {
     UpstreamTls { ca: Some(ca.pem.clone()), ..UpstreamTls::default() }
 }
 
-fn client(ca: &Authority) -> Option<ClientCertificate> {
+fn client(ca: &Authority) -> ClientCertificate {
     let (cert, key) = ca.vouches_for("wxgate");
-    Some(ClientCertificate { cert, key: Secret::new(key) })
+    ClientCertificate { cert, key: Secret::new(key) }
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_server_may_have_another_name_than_its_address() {
 #[test]
 fn a_server_may_ask_who_we_are() {
     let (ca, ours, others) = (Authority::new("backends"), Authority::new("gateways"), Authority::new("others"));
-    for (client, status) in [(client(&ours), 200), (client(&others), 502), (None, 502)] {
+    for (client, status) in [(Some(client(&ours)), 200), (Some(client(&others)), 502), (None, 502)] {
         let server = Server::start(&ca, "localhost", Some(&ours));
         let gw = gateway(&server, "localhost", UpstreamTls { client, ..trusting(&ca) });
         let reply = gw.client().post("/public/", "");
