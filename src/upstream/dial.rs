@@ -80,6 +80,9 @@ async fn addresses(group: &Group, at: usize) -> Arc<[IpAddr]> {
 
 /// Tries one address after the other, each with its part of the time, so that one that is silent leaves some for the
 /// next. The last error is told; none where it was the time.
+///
+/// Those of the kind that the resolver names first take turns. The others come last: where the machine has no way to
+/// IPv6, say, each second connection would lose its time there.
 async fn connect(
     endpoint: &Endpoint,
     addresses: &[IpAddr],
@@ -87,9 +90,13 @@ async fn connect(
     turn: usize,
 ) -> Result<(TcpStream, IpAddr), Option<io::Error>> {
     let mut failed = None;
-    for tried in 0..addresses.len() {
-        let ip = addresses[turn.wrapping_add(tried) % addresses.len()];
-        let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+    let is_first_kind = |ip: &&IpAddr| addresses.first().is_some_and(|first| first.is_ipv4() == ip.is_ipv4());
+    let (mut order, others): (Vec<&IpAddr>, Vec<&IpAddr>) = addresses.iter().partition(is_first_kind);
+    let turns = order.len().max(1);
+    order.rotate_left(turn % turns);
+    order.extend(others);
+    for (tried, ip) in order.iter().map(|ip| **ip).enumerate() {
+        let left = u32::try_from(order.len() - tried).unwrap_or(u32::MAX);
         let patience = deadline.saturating_duration_since(Instant::now()) / left;
         match timeout(patience, TcpStream::connect(SocketAddr::new(ip, endpoint.port))).await {
             Ok(Ok(stream)) => {

@@ -72,9 +72,13 @@ impl<B> SendError<B> {
         self.source.is_incomplete_message()
             || self.source.is_canceled()
             || self.source.is_closed()
-            || io_kind(&self.source)
-                .is_some_and(|kind| matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+            || io_kind(&self.source).is_some_and(is_an_end)
     }
+}
+
+/// How a connection ends without a word. Over TLS the word would be a `close_notify`, which many servers leave out.
+fn is_an_end(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
 }
 
 fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {

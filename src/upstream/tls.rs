@@ -113,3 +113,42 @@ fn certificates(pem: &str, file: &'static str) -> Result<Vec<CertificateDer<'sta
         found => found.map_err(|source| TlsError::Pem { file, source }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::model::Secret;
+
+    fn pair() -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["wxgate".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn with(ca: &str, cert: &str, key: &str) -> Result<Tls, TlsError> {
+        let client = ClientCertificate { cert: cert.to_owned(), key: Secret::new(key) };
+        Tls::new(&UpstreamTls { ca: Some(ca.to_owned()), client: Some(client), server_name: None })
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_refused_at_the_start() {
+        let ((cert, key), (_, others_key)) = (pair(), pair());
+        assert!(with(&cert, &cert, &key).is_ok());
+        assert!(matches!(with(&cert, &cert, &others_key), Err(TlsError::Client(_))));
+        let broken = cert.replacen("MII", "", 1);
+        for (ca, cert, key) in [(&broken, &cert, &key), (&key, &cert, &key), (&cert, &key, &key), (&cert, &cert, &cert)]
+        {
+            let refused = with(ca, cert, key).expect_err("a refusal");
+            assert!(matches!(refused, TlsError::Pem { .. } | TlsError::Ca(_)), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_key_is_printed() {
+        let (cert, key) = pair();
+        let printed = format!("{:?}", with(&cert, &cert, &key).unwrap());
+        assert!(!printed.contains(key.lines().nth(1).unwrap()), "{printed}");
+    }
+}

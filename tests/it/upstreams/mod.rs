@@ -7,6 +7,7 @@ mod limits;
 mod names;
 mod retries;
 mod sockets;
+mod state;
 mod tls;
 
 use wxgate::{
