@@ -17,7 +17,6 @@ use super::{
 use crate::{
     model::{Clock, Timestamp},
     session::Sessions,
-    telemetry::{Counters, Traffic},
 };
 
 const OPEN_METRICS: HeaderValue =
@@ -41,15 +40,10 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(
-        counters: Arc<Counters>,
-        traffic: Arc<Traffic>,
-        sessions: Arc<Sessions>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let (live, started) = (Arc::new(Mutex::new(None)), clock.now());
+    pub(super) fn new(report: Report, sessions: Arc<Sessions>, clock: Arc<dyn Clock>) -> Self {
+        let live = Arc::clone(&report.live);
         let mut registry = Registry::with_prefix("wxgate");
-        registry.register_collector(Box::new(Report { counters, traffic, live: Arc::clone(&live), started }));
+        registry.register_collector(Box::new(report));
         Self { sessions, live, asked_at: Mutex::new(None), clock, registry }
     }
 

@@ -6,6 +6,7 @@
 //! | `/readyz` | GET | – | 200 while it takes new requests and can keep a login, 503 once it is stopping or its store is away |
 //! | `/metrics` | GET | – | what was counted, in the OpenMetrics text format |
 //! | `/v1/sessions/count` | GET | token | how many sessions there are |
+//! | `/v1/upstreams` | GET | token | how the upstreams stand |
 //! | `/v1/users/{app}/{openid}/sessions` | GET | token | the user's sessions |
 //! | `/v1/users/{app}/{openid}/sessions` | DELETE | token | ends all of them |
 //! | `/v1/users/{app}/{openid}/sessions/{id}` | DELETE | token | ends one |
@@ -21,6 +22,7 @@ mod metrics;
 mod report;
 mod session_id;
 mod sessions;
+mod upstreams;
 
 use std::{
     fmt,
@@ -31,12 +33,13 @@ use std::{
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
-use self::{answer::Refusal, gate::Gate, health::Health, metrics::Metrics, sessions::SessionApi};
+use self::{answer::Refusal, gate::Gate, health::Health, metrics::Metrics, report::Report, sessions::SessionApi};
 use crate::{
     config::sections,
     model::{AppId, Clock, Entropy},
     session::Sessions,
     telemetry::{Counters, Traffic},
+    upstream::Upstreams,
 };
 
 /// What the operators' answers are made of.
@@ -53,6 +56,8 @@ pub struct Ingredients<'a> {
     pub traffic: Arc<Traffic>,
     /// The sessions.
     pub sessions: Arc<Sessions>,
+    /// The upstreams.
+    pub upstreams: Arc<Upstreams>,
     /// The apps that are configured.
     pub apps: Vec<AppId>,
     /// The time.
@@ -67,6 +72,7 @@ pub struct Admin {
     health: Health,
     metrics: Metrics,
     sessions: SessionApi,
+    upstreams: Arc<Upstreams>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -79,11 +85,23 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// The answers made of these.
     pub fn new(from: Ingredients<'_>) -> Self {
+        let started = from.clock.now();
         Self {
             gate: Gate::new(from.section, from.addr),
             health: Health::new(from.ready, Arc::clone(&from.sessions)),
-            metrics: Metrics::new(from.counters, from.traffic, Arc::clone(&from.sessions), Arc::clone(&from.clock)),
+            metrics: Metrics::new(
+                Report {
+                    counters: from.counters,
+                    traffic: from.traffic,
+                    upstreams: Arc::clone(&from.upstreams),
+                    live: Arc::default(),
+                    started,
+                },
+                Arc::clone(&from.sessions),
+                Arc::clone(&from.clock),
+            ),
             sessions: SessionApi::new(from.sessions, from.apps, from.clock),
+            upstreams: from.upstreams,
             entropy: from.entropy,
         }
     }
@@ -111,6 +129,10 @@ impl Admin {
             return self.metrics.answer().await;
         }
         self.gate.knows(head)?;
+        if path == "/v1/upstreams" {
+            answer::only_get(&head.method)?;
+            return upstreams::answer(&self.upstreams, id);
+        }
         self.sessions.answer(&head.method, path, id).await
     }
 }

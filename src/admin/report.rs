@@ -17,6 +17,7 @@ use prometheus_client::{
 use crate::{
     model::Timestamp,
     telemetry::{Counted, Counter, Counters, Place, Reading, Traffic},
+    upstream::{ServerStatus, Standing, Status, Upstreams},
 };
 
 /// Turns what was counted into metrics.
@@ -24,6 +25,7 @@ use crate::{
 pub(super) struct Report {
     pub(super) counters: Arc<Counters>,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) upstreams: Arc<Upstreams>,
     /// How many sessions there are, where the store said so when it was last asked.
     pub(super) live: Arc<Mutex<Option<u64>>>,
     pub(super) started: Timestamp,
@@ -35,8 +37,7 @@ impl Collector for Report {
         self.process(&mut page)?;
         let counted = self.traffic.read();
         requests(&mut page, &counted)?;
-        let retries = &self.counters.upstream_retries;
-        page.counter("upstream_retries", "Requests sent again on another connection", retries)?;
+        upstreams(&mut page, &self.upstreams.status())?;
         self.logins(&mut page, &counted)?;
         self.sessions(&mut page)?;
         self.store(&mut page)
@@ -113,6 +114,36 @@ fn requests(page: &mut Page<'_>, counted: &Counted) -> fmt::Result {
     page.gauge("connections_open", "Client connections that are open", counted.open)?;
     let accepted = page.family("connections_accepted", "Client connections that came in", None, MetricType::Counter)?;
     ConstCounter::new(counted.accepted).encode(accepted)
+}
+
+fn upstreams(page: &mut Page<'_>, all: &[Status]) -> fmt::Result {
+    let per_upstream = |name, help, n: fn(&Status) -> u64, page: &mut Page<'_>| {
+        let mut family = page.family(name, help, None, MetricType::Counter)?;
+        all.iter().try_for_each(|status| count(&mut family, &[("upstream", status.name.as_str())], n(status)))
+    };
+    per_upstream("upstream_retries", "Requests sent again on another connection", |status| status.retries, page)?;
+    per_upstream("upstream_overloads", "Requests that no connection was free for", |status| status.overloads, page)?;
+
+    let per_server = |name, help, kind, n: fn(&ServerStatus) -> u64, page: &mut Page<'_>| {
+        let mut family = page.family(name, help, None, kind)?;
+        let servers = all.iter().flat_map(|upstream| upstream.servers.iter().map(move |server| (upstream, server)));
+        for (upstream, server) in servers {
+            let labels = [("upstream", upstream.name.as_str()), ("server", server.name.as_str())];
+            let encoder = family.encode_family(&labels)?;
+            match kind {
+                MetricType::Counter => ConstCounter::new(n(server)).encode(encoder)?,
+                _ => ConstGauge::new(n(server)).encode(encoder)?,
+            }
+        }
+        Ok(())
+    };
+    let takes = |server: &ServerStatus| u64::from(matches!(server.standing, Standing::Up | Standing::SlowStart));
+    let gauge = MetricType::Gauge;
+    per_server("upstream_server_up", "Whether a server takes requests", gauge, takes, page)?;
+    let ejections = |server: &ServerStatus| server.ejections;
+    per_server("upstream_ejections", "How often a server was left alone", MetricType::Counter, ejections, page)?;
+    let connections = |server: &ServerStatus| server.connections as u64;
+    per_server("upstream_connections_open", "Connections to a server that are open", gauge, connections, page)
 }
 
 /// The page being written.

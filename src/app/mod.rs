@@ -34,6 +34,7 @@ use crate::{
     session::Sessions,
     store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, Traffic, UserTagger},
+    upstream::{Resolver, SetupError, SystemResolver, Upstreams},
     web::TrustedProxies,
     wechat,
 };
@@ -57,6 +58,8 @@ pub struct World {
     pub access_log: Box<dyn io::Write + Send>,
     /// Where sessions rest, if not where the configuration says.
     pub store: Option<Arc<dyn Store>>,
+    /// Where the names of upstreams' servers lead.
+    pub resolver: Arc<dyn Resolver>,
 }
 
 impl fmt::Debug for World {
@@ -72,6 +75,7 @@ impl Default for World {
             entropy: Arc::new(SystemEntropy),
             access_log: Box::new(io::stdout()),
             store: None,
+            resolver: Arc::new(SystemResolver),
         }
     }
 }
@@ -97,6 +101,9 @@ pub enum Error {
     /// A route can't be used.
     #[error("the routes can't be used")]
     Routes(#[source] UnknownUpstream),
+    /// An upstream can't be used.
+    #[error("the upstreams can't be used")]
+    Upstreams(#[from] SetupError),
     /// The file of sessions can't be used.
     #[error("no sessions")]
     Store(#[from] OpenError),
@@ -121,6 +128,7 @@ pub struct App {
     admin: Running,
     ready: Arc<AtomicBool>,
     housekeeping: JoinHandle<()>,
+    watch: JoinHandle<()>,
     control: Control,
     lines: Arc<Mutex<LineWriter>>,
     parts: Arc<Parts>,
@@ -162,6 +170,7 @@ struct Parts {
     counters: Arc<Counters>,
     traffic: Arc<Traffic>,
     routes: Vec<String>,
+    upstreams: Arc<Upstreams>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -175,12 +184,13 @@ impl App {
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
-        let seeds = (0..options.workers).map(|_| seed(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
+        let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
         let store = match world.store {
             Some(store) => store,
             None => open_store(&config.sessions, &world.entropy, &control.handle)?,
         };
-        let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, &control.handle)?);
+        let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
+        let parts = Arc::new(parts(config, store, upstreams, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
@@ -192,7 +202,9 @@ impl App {
         .map_err(Error::Workers)?;
         let sessions = Arc::clone(&parts.sessions);
         let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
-        Ok(Self { public, admin, ready, housekeeping, control, lines, parts })
+        let upstreams = Arc::clone(&parts.upstreams);
+        let watch = control.handle.spawn(async move { upstreams.watch().await });
+        Ok(Self { public, admin, ready, housekeeping, watch, control, lines, parts })
     }
 
     /// Where it listens, with real ports.
@@ -203,6 +215,11 @@ impl App {
     /// Where its operators' listener is.
     pub fn admin_addrs(&self) -> &[SocketAddr] {
         self.admin.addrs()
+    }
+
+    /// How its upstreams stand.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.parts.upstreams
     }
 
     /// What it has counted.
@@ -238,6 +255,7 @@ impl App {
         self.admin.cut();
         self.admin.all_ended().await;
         let ended = self.public.join().and(self.admin.join()).map_err(Error::Workers);
+        self.watch.abort();
         self.housekeeping.abort();
         _ = (&mut self.housekeeping).await;
         // Nobody uses a session any more. What is not written now is lost, and makes a session look unused for longer.
@@ -258,6 +276,19 @@ fn listen(addrs: &[SocketAddr], workers: usize) -> Result<Vec<Listener>, Error> 
     addrs.iter().map(bind).collect()
 }
 
+/// What makes the numbers that a worker draws unlike those of any other.
+#[derive(Clone, Copy)]
+struct Seeds {
+    ids: [u8; 32],
+    balance: [u8; 32],
+}
+
+impl Seeds {
+    fn draw(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        Ok(Self { ids: seed(entropy)?, balance: seed(entropy)? })
+    }
+}
+
 fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
     let mut seed = [0; 32];
     entropy.fill(&mut seed)?;
@@ -267,13 +298,14 @@ fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
 fn parts(
     config: Config,
     store: Arc<dyn Store>,
+    upstreams: Arc<Upstreams>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     counters: Arc<Counters>,
     control: &runtime::Handle,
 ) -> Result<Parts, Error> {
-    let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-    let table = Table::new(&config.routes, &upstreams).map_err(Error::Routes)?;
+    let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    let table = Table::new(&config.routes, &names).map_err(Error::Routes)?;
     let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
     let traffic = Arc::new(gateway::traffic(&routes));
     let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
@@ -298,7 +330,7 @@ fn parts(
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
-    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, entropy })
+    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, upstreams, entropy })
 }
 
 impl Parts {
@@ -307,7 +339,7 @@ impl Parts {
     }
 
     /// The gateway of one worker.
-    fn gateway(&self, lines: Option<crate::telemetry::LineBuffer>, seed: [u8; 32]) -> Gateway {
+    fn gateway(&self, lines: Option<crate::telemetry::LineBuffer>, seeds: Seeds) -> Gateway {
         let config = &self.config;
         let api = Api::new(
             &config.api.prefix,
@@ -318,8 +350,7 @@ impl Parts {
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
         );
-        let counters = Arc::clone(&self.counters);
-        let proxy = Proxy::new(&config.upstreams, &config.identity, &config.apps, &config.server, counters);
+        let proxy = Proxy::new(&self.upstreams, &config.identity, &config.apps, &config.server, seeds.balance);
         let json = config.log.format == LogFormat::Json;
         let traffic = Rc::new(self.traffic.worker());
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
@@ -330,7 +361,7 @@ impl Parts {
             proxy,
             log,
             Arc::clone(&self.clock),
-            seed,
+            seeds.ids,
         )
     }
 }
@@ -350,6 +381,7 @@ fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicB
         counters: Arc::clone(&parts.counters),
         traffic: Arc::clone(&parts.traffic),
         sessions: Arc::clone(&parts.sessions),
+        upstreams: Arc::clone(&parts.upstreams),
         apps: parts.apps(),
         clock: Arc::clone(&parts.clock),
         entropy: Arc::clone(&parts.entropy),

@@ -169,9 +169,9 @@ fn policy(route: &Route) -> String {
 fn target(route: &Route, upstreams: &[Upstream]) -> String {
     let servers = upstreams.iter().filter(|upstream| upstream.name == route.upstream).flat_map(|up| &up.servers);
     let servers: Vec<String> = servers
-        .map(|server| {
-            let brackets = if server.host.contains(':') { ("[", "]") } else { ("", "") };
-            format!("http://{}{}{}:{}", brackets.0, server.host, brackets.1, server.port)
+        .map(|server| match server.weight {
+            1 => server.address.to_string(),
+            weight => format!("{} (weight {weight})", server.address),
         })
         .collect();
     let strip = if route.strip_prefix { ", path cut off" } else { "" };

@@ -252,6 +252,13 @@ impl<'w, 't> Fields<'w, 't> {
         })
     }
 
+    /// A duration that can't be zero, and may be left out.
+    pub(super) fn duration_if_given(&mut self, key: &'static str) -> Option<Duration> {
+        let given = self.has(key);
+        let duration = self.duration(key, Duration::ZERO);
+        given.then_some(duration)
+    }
+
     /// A duration of at most `longest`.
     pub(super) fn duration_up_to(&mut self, key: &'static str, default: Duration, longest: Duration) -> Duration {
         self.parsed(key, default, |text| match units::duration(text)? {

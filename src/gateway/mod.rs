@@ -232,6 +232,8 @@ impl Gateway {
             proxies: &self.snapshot.proxies,
             request_id: &entry.id,
             keep_authorization: way.keep_authorization,
+            connect_timeout: way.rule.connect_timeout,
+            response_timeout: way.rule.response_timeout,
         };
         let asked_at = Instant::now();
         let head = self.proxy.forward(request, &how, timer.clone(), asked_at).map_err(Failure::Proxy)?;

@@ -250,6 +250,12 @@ fn forwarding(error: &proxy::Error) -> Rescue {
         proxy::Error::NoUpstream | proxy::Error::BadTarget => ours(),
         proxy::Error::UnderscoreHeader => bad_request("Header names with an underscore are not taken here."),
         proxy::Error::Body(error) => body(error),
+        proxy::Error::Overloaded(_) => Rescue::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream_overloaded",
+            "The service behind this gateway has too much to do.",
+        )
+        .retry_after(SOON),
         proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Coded | proxy::Error::Switched => {
             Rescue::new(
                 StatusCode::BAD_GATEWAY,
@@ -323,6 +329,7 @@ mod tests {
                 | proxy::Error::Timeout => format!("{error:?}"),
                 proxy::Error::Body(error) => format!("Proxy body {}", body(error)),
                 proxy::Error::Connect(_) => "Connect".to_owned(),
+                proxy::Error::Overloaded(_) => "Overloaded".to_owned(),
                 proxy::Error::Broken(_) => "Proxy broken".to_owned(),
             },
         }
@@ -401,6 +408,7 @@ mod tests {
             (proxy(proxy::Error::Body(BodyError::TimedOut)), 408, "request_timeout", CLOSE),
             (proxy(proxy::Error::Body(BodyError::Broken(broken().await))), 400, "bad_request", CLOSE),
             (proxy(proxy::Error::Connect(ConnectError::NoServer)), 502, "upstream_unreachable", ""),
+            (proxy(ConnectError::Overloaded { server: "x".to_owned() }.into()), 503, "upstream_overloaded", "retry 1"),
             (proxy(proxy::Error::Broken(broken().await)), 502, "upstream_unreachable", ""),
             (proxy(proxy::Error::Coded), 502, "upstream_unreachable", ""),
             (proxy(proxy::Error::Switched), 502, "upstream_unreachable", ""),

@@ -1,35 +1,38 @@
-//! Sending a prepared request: on a kept connection if there is one, and once more where that is safe.
+//! Sending a prepared request: on a kept connection if there is one, and once more where [`retry`] says so.
 
 use std::{
-    error::Error as _,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
-use http_body::Body;
+use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::{
-    telemetry::Counters,
-    upstream::{Lease, Reuse, SendError, Upstream},
-    web::{BodyError, BodyProgress, RequestBody, RequestTimer},
+    upstream::{Course, Lease, Reuse, Upstream},
+    web::{BodyProgress, RequestBody, RequestTimer},
 };
 
 use super::{
     Error,
     response::{self, Forwarded},
+    retry::{self, Spare},
 };
 
 /// Where a request goes, and what watches over it.
 #[derive(Clone)]
 pub(super) struct Errand<'a> {
     pub(super) upstream: &'a Upstream<RequestBody>,
-    pub(super) counters: &'a Counters,
+    pub(super) course: Course,
     pub(super) timer: RequestTimer,
+    /// For a connection to come about.
+    pub(super) connect_timeout: Duration,
+    /// For the head of the answer.
+    pub(super) response_timeout: Duration,
 }
 
 /// What the head of an answer comes as.
@@ -40,19 +43,19 @@ type Outcome = Result<Response<Forwarded>, Error>;
 
 /// Sends the request, at once where there is a kept connection. The head of the answer comes from the future.
 pub(super) fn send(
-    errand: Errand<'_>,
+    mut errand: Errand<'_>,
     request: Request<RequestBody>,
     now: Instant,
 ) -> Sending<'_, impl Future<Output = Head> + use<'_>> {
-    match errand.upstream.kept_now(now) {
+    match errand.upstream.kept_now(&mut errand.course, now) {
         Some(lease) => start(errand, lease, request, Tries::Two, now),
         None => Sending::Slow { outcome: Box::pin(connect(errand, request, Reuse::Allowed, Tries::Two)) },
     }
 }
 
 /// Sends the request on a connection that may have to be made first.
-async fn connect(errand: Errand<'_>, request: Request<RequestBody>, reuse: Reuse, tries: Tries) -> Outcome {
-    let lease = errand.upstream.lease(reuse).await.map_err(Error::Connect)?;
+async fn connect(mut errand: Errand<'_>, request: Request<RequestBody>, reuse: Reuse, tries: Tries) -> Outcome {
+    let lease = errand.upstream.lease(&mut errand.course, reuse, errand.connect_timeout).await.map_err(Error::from)?;
     start(errand, lease, request, tries, Instant::now()).await
 }
 
@@ -63,9 +66,9 @@ fn start(
     tries: Tries,
     now: Instant,
 ) -> Sending<'_, impl Future<Output = Head> + use<'_>> {
-    errand.timer.set(now + errand.upstream.section().response_timeout);
+    errand.timer.set(now + errand.response_timeout);
     let progress = request.body().progress();
-    let spare = if lease.reused() && tries == Tries::Two { Spare::of(&request) } else { None };
+    let spare = if tries == Tries::Two { retry::spare(&errand, &lease, &request) } else { None };
     let answer = lease.send(request);
     Sending::Sent { answer, waiting: Waiting { errand, lease: Some(lease), progress, spare, tries, since: now } }
 }
@@ -99,7 +102,6 @@ impl<A: Future<Output = Head>> Future for Sending<'_, A> {
             match ready!(waiting.poll(cx, answer)) {
                 Ok(outcome) => return Poll::Ready(outcome),
                 Err(again) => {
-                    waiting.errand.counters.upstream_retries.inc();
                     let outcome = Box::pin(connect(waiting.errand.clone(), *again, Reuse::Forbidden, Tries::One));
                     self.set(Sending::Slow { outcome });
                 }
@@ -137,14 +139,20 @@ impl Waiting<'_> {
         };
         self.errand.timer.clear();
         let Some(lease) = self.lease.take() else { return Poll::Pending };
+        if head.is_ok() {
+            self.errand.upstream.answered(&lease);
+        }
         Poll::Ready(match head {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 Ok(Err(self.refuse(Error::Switched)))
             }
             Ok(response) if response::is_coded(response.headers()) => Ok(Err(self.refuse(Error::Coded))),
             Ok(response) => Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone())))),
-            Err(error) if self.tries == Tries::One => Ok(Err(blame(error.into_error()))),
-            Err(error) => again(&lease, error.into(), self.spare.take()).map_or_else(|error| Ok(Err(error)), Err),
+            Err(error) => {
+                let is_last = self.tries == Tries::One;
+                let again = retry::again(&mut self.errand, &lease, error.into(), self.spare.take(), is_last);
+                again.map_or_else(|error| Ok(Err(error)), Err)
+            }
         })
     }
 
@@ -163,63 +171,13 @@ impl Waiting<'_> {
             Some(read) if read > self.since => read,
             _ => {
                 self.progress.give_up();
-                self.lease = None;
+                if let Some(lease) = self.lease.take() {
+                    self.errand.upstream.failed(&lease, &Error::Timeout);
+                }
                 return Poll::Ready(Err(Error::Timeout));
             }
         };
-        self.errand.timer.set(self.since + self.errand.upstream.section().response_timeout);
+        self.errand.timer.set(self.since + self.errand.response_timeout);
         Poll::Pending
-    }
-}
-
-/// The request to send again, if that can't make anything happen twice.
-fn again(
-    lease: &Lease<RequestBody>,
-    error: SendError<RequestBody>,
-    spare: Option<Spare>,
-) -> Result<Box<Request<RequestBody>>, Error> {
-    let stale = lease.reused() && error.closed_before_answer();
-    match (error.unsent, spare) {
-        // Not a byte of it was written.
-        (Some(request), _) => Ok(request),
-        // It was written into a connection that the server was closing: an idle one is closed at any moment.
-        (None, Some(spare)) if stale => Ok(Box::new(spare.into_request())),
-        _ => Err(blame(error.source)),
-    }
-}
-
-/// Whose fault a broken connection is: a client's body that breaks off breaks the upstream's connection too.
-fn blame(error: hyper::Error) -> Error {
-    let body = error.source().and_then(|source| source.downcast_ref::<BodyError>());
-    match body {
-        Some(BodyError::TooLarge) => Error::Body(BodyError::TooLarge),
-        Some(BodyError::TimedOut) => Error::Body(BodyError::TimedOut),
-        Some(BodyError::Broken(_)) => Error::Body(BodyError::Broken(error)),
-        None => Error::Broken(error),
-    }
-}
-
-/// What is needed to send a request again: its head, where it has no body and asking twice is the same as asking once
-/// (RFC 9110, 9.2.1).
-struct Spare {
-    parts: Parts,
-    body: RequestBody,
-}
-
-impl Spare {
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if !safe || !request.body().is_end_stream() {
-            return None;
-        }
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = request.method().clone();
-        parts.uri = request.uri().clone();
-        parts.headers = HeaderMap::clone(request.headers());
-        Some(Self { parts, body: request.body().empty_again() })
-    }
-
-    fn into_request(self) -> Request<RequestBody> {
-        Request::from_parts(self.parts, self.body)
     }
 }

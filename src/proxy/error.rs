@@ -20,6 +20,9 @@ pub enum Error {
     /// The upstream's: no connection.
     #[error("the upstream is not reachable")]
     Connect(#[source] ConnectError),
+    /// The upstream's: no connection was free, and more were not to be made.
+    #[error("the upstream has too much to do")]
+    Overloaded(#[source] ConnectError),
     /// The upstream's: the connection broke before an answer came, or what came was no HTTP.
     #[error("the upstream gave no answer")]
     Broken(#[source] hyper::Error),
@@ -33,4 +36,13 @@ pub enum Error {
     /// The upstream's: it switches protocols, though nobody asked it to.
     #[error("the upstream switched protocols unasked")]
     Switched,
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Overloaded { .. } => Self::Overloaded(error),
+            _ => Self::Connect(error),
+        }
+    }
 }

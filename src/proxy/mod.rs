@@ -13,26 +13,27 @@ mod forwarded;
 mod hop;
 mod identity;
 mod response;
+mod retry;
 
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
+use rand::{SeedableRng, rngs::SmallRng};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::{
     auth::Access,
     config::sections::{self, UnderscoreHeaders},
-    telemetry::Counters,
-    upstream::Upstream,
+    upstream::{Upstream, Upstreams},
     web::{HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
 
@@ -64,6 +65,10 @@ pub struct Forward<'a> {
     pub request_id: &'a HeaderValue,
     /// Whether `Authorization` goes along.
     pub keep_authorization: bool,
+    /// For a connection to come about, where the route has a time of its own.
+    pub connect_timeout: Option<Duration>,
+    /// For the head of the answer, likewise.
+    pub response_timeout: Option<Duration>,
 }
 
 /// Forwards requests, on one worker.
@@ -74,25 +79,25 @@ pub struct Proxy {
     identity: identity::Headers,
     underscores: UnderscoreHeaders,
     max_body: u64,
-    counters: Arc<Counters>,
     scratch: HeaderWriter,
 }
 
 impl Proxy {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. With another `seed`, another worker draws other servers.
     pub fn new(
-        upstreams: &[sections::Upstream],
+        upstreams: &Upstreams,
         names: &sections::IdentityHeaders,
         apps: &[sections::App],
         server: &sections::Server,
-        counters: Arc<Counters>,
+        seed: [u8; 32],
     ) -> Self {
+        let mut rng = SmallRng::from_seed(seed);
+        let upstreams = upstreams.groups().map(|group| Upstream::new(group, SmallRng::from_rng(&mut rng)));
         Self {
-            upstreams: upstreams.iter().map(|section| (Upstream::new(section), own_host(section))).collect(),
+            upstreams: upstreams.map(with_own_host).collect(),
             identity: identity::Headers::new(names, apps),
             underscores: server.underscore_headers,
             max_body: server.max_body,
-            counters,
             scratch: HeaderWriter::default(),
         }
     }
@@ -107,7 +112,14 @@ impl Proxy {
     ) -> Result<impl Future<Output = Result<Response<Forwarded>, Error>> + use<'a>, Error> {
         let (upstream, own_host) = self.upstreams.get(how.upstream).ok_or(Error::NoUpstream)?;
         let request = self.prepare(request, how, own_host)?;
-        let errand = Errand { upstream, counters: &self.counters, timer };
+        let section = upstream.section();
+        let errand = Errand {
+            upstream,
+            course: upstream.begin(how.access.identity().map(|identity| &identity.user)),
+            timer,
+            connect_timeout: how.connect_timeout.unwrap_or(section.connect_timeout),
+            response_timeout: how.response_timeout.unwrap_or(section.response_timeout),
+        };
         Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone() })
     }
 
@@ -199,10 +211,9 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
     }
 }
 
-/// The first server's address, which is what a request without `Host` can only have meant.
-fn own_host(section: &sections::Upstream) -> HeaderValue {
-    let server = section.servers.first().map(|server| format!("{}:{}", server.host, server.port));
-    server.and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or_else(|| HeaderValue::from_static("localhost"))
+fn with_own_host(upstream: Upstream<RequestBody>) -> (Upstream<RequestBody>, HeaderValue) {
+    let host = HeaderValue::try_from(upstream.own_host()).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
+    (upstream, host)
 }
 
 /// The path and query to ask an upstream for.

@@ -173,7 +173,9 @@ mod tests {
             identity: sections::IdentityHeaders::default(),
             limits: sections::Limits::default(),
             log: sections::Log::default(),
-            upstreams: vec![Upstream::new("app", Vec::new()), Upstream::new("files", Vec::new())],
+            upstreams: ["app", "files"]
+                .map(|name| Upstream::new::<sections::UpstreamServer>(name, Vec::new()))
+                .to_vec(),
             routes,
         }
     }

@@ -4,6 +4,8 @@
 //! method: the longest path wins, then the most telling host. It allocates nothing, and what it costs is bounded by the
 //! depth of the routes, not by the length of what a client sends.
 
+use std::time::Duration;
+
 use http::Method;
 
 use crate::{
@@ -32,6 +34,10 @@ pub struct Rule {
     pub allow_encoded_slash: bool,
     /// Whether `;` in a path is let through.
     pub allow_semicolon: bool,
+    /// How long a connection to its upstream may take; what the upstream says when absent.
+    pub connect_timeout: Option<Duration>,
+    /// How long its upstream may think; what the upstream says when absent.
+    pub response_timeout: Option<Duration>,
     /// What it takes; every method when absent.
     pub methods: Option<Vec<Method>>,
 }
@@ -137,6 +143,8 @@ impl Rule {
             forward_token: route.forward_token,
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
+            connect_timeout: route.connect_timeout,
+            response_timeout: route.response_timeout,
             methods: route.methods.clone(),
         }
     }

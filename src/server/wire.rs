@@ -164,7 +164,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = write_pieces(&mut self.stream.borrow_mut(), cx, bufs);
+        let result = write_pieces(&mut *self.stream.borrow_mut(), cx, bufs);
         self.traffic.wrote(result.is_pending());
         result
     }

@@ -96,8 +96,6 @@ pub struct Counters {
     pub logins_limited: Counter,
     /// Access log lines that were thrown away because the writer could not keep up.
     pub log_lines_dropped: Counter,
-    /// Requests sent again on another connection, because a reused one turned out closed.
-    pub upstream_retries: Counter,
 }
 
 #[cfg(test)]

@@ -25,6 +25,18 @@ pub enum ConnectError {
         /// Which server.
         server: String,
     },
+    /// The server's name has no address, or none could be found out.
+    #[error("no address of {server} is known")]
+    Unresolved {
+        /// Which server.
+        server: String,
+    },
+    /// There are as many connections as there may be, or as many requests that wait for one.
+    #[error("no connection to {server} is free")]
+    Overloaded {
+        /// Which server, or the upstream where it is about all of them.
+        server: String,
+    },
     /// The connection could not be set up for HTTP.
     #[error("no HTTP connection to {server}")]
     Handshake {
@@ -60,9 +72,13 @@ impl<B> SendError<B> {
         self.source.is_incomplete_message()
             || self.source.is_canceled()
             || self.source.is_closed()
-            || io_kind(&self.source)
-                .is_some_and(|kind| matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+            || io_kind(&self.source).is_some_and(is_an_end)
     }
+}
+
+/// How a connection ends without a word. Over TLS the word would be a `close_notify`, which many servers leave out.
+fn is_an_end(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
 }
 
 fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {

@@ -21,7 +21,7 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::{AbortHandle, spawn_local};
 
-use super::socket::Socket;
+use super::socket::{Heard, Socket};
 
 /// So often in one turn a connection is polled that asks for it, before other tasks have theirs.
 const TURNS: usize = 4;
@@ -29,6 +29,7 @@ const TURNS: usize = 4;
 /// A connection and what drives it.
 pub(super) struct Link<B: Body + 'static> {
     pub(super) sender: SendRequest<B>,
+    pub(super) heard: Heard,
     driver: Driver<B>,
     bell: Bell,
 }
@@ -68,8 +69,9 @@ where
     pub(super) async fn new(socket: Socket) -> hyper::Result<Self> {
         // Vectored writes stay on: without them hyper takes the next request behind a body that is not yet written, and a
         // server that answered early without reading it would have that request wait behind it.
+        let heard = socket.heard();
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
-        Ok(Self { sender, driver: Driver::User(Box::new(connection)), bell: Bell::default() })
+        Ok(Self { sender, heard, driver: Driver::User(Box::new(connection)), bell: Bell::default() })
     }
 
     /// Drives the connection and then asks `consumer`, which waits for something that comes out of it.

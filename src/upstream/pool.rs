@@ -1,49 +1,69 @@
-//! The kept connections to one server, newest on top, so that those too many for the load grow old and go.
+//! The connections of one worker to one server. Those that are not used are kept, the newest on top, so that those too
+//! many for the load grow old and go.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
-    future::Future,
     net::IpAddr,
     rc::Rc,
-    task::{Context, Poll},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::{
-    net::TcpStream,
-    task::{spawn_local, yield_now},
-    time::{Instant, sleep, timeout},
+    sync::{Notify, watch},
+    task::yield_now,
+    time::{Instant, timeout},
 };
 
-use crate::config::sections;
-
-use super::{ConnectError, Reuse, link::Link, socket::Socket};
+use super::{
+    ConnectError, Lease, Reuse,
+    dial::{Dialed, dial},
+    group::{Addresses, Group, Server},
+    link::Link,
+    socket::{Place, Socket},
+};
 
 /// The connections of one worker to one server.
 pub(super) struct Pool<B: Body + 'static> {
-    host: String,
-    port: u16,
-    section: Rc<sections::Upstream>,
+    pub(super) group: Arc<Group>,
+    /// The server's place in its group.
+    pub(super) at: usize,
     idle: RefCell<Vec<Idle<B>>>,
+    /// Requests that have a connection or wait for one.
+    pub(super) outstanding: Cell<usize>,
+    /// Those that wait for one of all that there may be.
+    waiting: Cell<usize>,
+    room: Rc<Notify>,
+    /// The address that the next connection tries first.
+    turn: Cell<usize>,
+    addresses: RefCell<watch::Receiver<Addresses>>,
+    /// One more each time the server's name leads elsewhere.
+    era: Cell<u64>,
 }
 
 struct Idle<B: Body + 'static> {
-    link: Link<B>,
+    kept: Kept<B>,
     since: Instant,
+}
+
+/// A connection with the address it leads to, and when that was last known to be right.
+pub(super) struct Kept<B: Body + 'static> {
+    pub(super) link: Link<B>,
+    to: Option<IpAddr>,
+    era: u64,
 }
 
 impl<B: Body + 'static> fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pool({}, {} idle)", self.server(), self.idle.borrow().len())
+        write!(f, "Pool({}, {} idle)", self.server().name, self.idle.borrow().len())
     }
 }
 
 impl<B: Body + 'static> Pool<B> {
-    fn server(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+    pub(super) fn server(&self) -> &Server {
+        &self.group.servers[self.at]
     }
 }
 
@@ -53,150 +73,173 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) fn new(server: &sections::Endpoint, section: &Rc<sections::Upstream>) -> Self {
-        let idle = RefCell::new(Vec::new());
-        Self { host: server.host.clone(), port: server.port, section: Rc::clone(section), idle }
+    pub(super) fn new(group: &Arc<Group>, at: usize) -> Self {
+        Self {
+            group: Arc::clone(group),
+            at,
+            idle: RefCell::new(Vec::new()),
+            outstanding: Cell::new(0),
+            waiting: Cell::new(0),
+            room: Rc::new(Notify::new()),
+            turn: Cell::new(0),
+            addresses: RefCell::new(group.servers[at].addresses.subscribe()),
+            era: Cell::new(0),
+        }
     }
 
-    pub(super) async fn lease(self: &Rc<Self>, reuse: Reuse) -> Result<Lease<B>, ConnectError> {
-        if reuse == Reuse::Allowed
-            && let Some(link) = self.kept().await
-        {
-            return Ok(Lease { link, pool: Rc::clone(self), reused: true });
+    /// A kept connection, or a new one. [`ConnectError::Overloaded`] where there may be no more of them.
+    pub(super) async fn lease(self: &Rc<Self>, reuse: Reuse, patience: Duration) -> Result<Lease<B>, ConnectError> {
+        if self.waiting.get() > 0 {
+            // Whoever came before goes first.
+            return Err(self.overloaded());
         }
-        let link = self.connect().await?;
-        Ok(Lease { link, pool: Rc::clone(self), reused: false })
+        if reuse == Reuse::Allowed
+            && let Some(kept) = self.kept().await
+        {
+            return Ok(Lease::new(kept, self, true));
+        }
+        let place = Place::take(&self.group, self.at, &self.room).ok_or_else(|| self.overloaded())?;
+        self.connect(place, patience).await
+    }
+
+    /// The same, waiting for another request to be done with its connection where there may be no more of them.
+    pub(super) async fn wait(self: &Rc<Self>, reuse: Reuse, patience: Duration) -> Result<Lease<B>, ConnectError> {
+        let waits = Waits::begin(self);
+        let waiting = async {
+            loop {
+                if reuse == Reuse::Allowed
+                    && let Some(kept) = self.kept().await
+                {
+                    return Ok(Lease::new(kept, self, true));
+                }
+                if let Some(place) = Place::take(&self.group, self.at, &self.room) {
+                    return Err(place);
+                }
+                self.room.notified().await;
+            }
+        };
+        let waited = timeout(patience, waiting).await.map_err(|_| self.overloaded())?;
+        drop(waits);
+        match waited {
+            Ok(lease) => Ok(lease),
+            Err(place) => self.connect(place, patience).await,
+        }
     }
 
     /// A kept connection that can be had at once and is open, as far as one can know.
     pub(super) fn kept_now(self: &Rc<Self>, now: Instant) -> Option<Lease<B>> {
+        if self.waiting.get() > 0 {
+            return None;
+        }
         loop {
-            let Idle { mut link, since } = self.idle.borrow_mut().pop()?;
-            if now - since >= self.section.idle_timeout || !link.is_open() {
+            let Idle { mut kept, since } = self.idle.borrow_mut().pop()?;
+            if now - since >= self.group.section.idle_timeout || !kept.link.is_open() {
                 continue;
             }
-            if link.sender.is_ready() {
-                return Some(Lease { link, pool: Rc::clone(self), reused: true });
+            if kept.link.sender.is_ready() {
+                return Some(Lease::new(kept, self, true));
             }
-            self.idle.borrow_mut().push(Idle { link, since });
+            self.idle.borrow_mut().push(Idle { kept, since });
             return None;
         }
     }
 
     /// A kept connection, also one that needs a moment.
-    async fn kept(&self) -> Option<Link<B>> {
+    async fn kept(&self) -> Option<Kept<B>> {
         loop {
-            let Idle { mut link, since } = self.idle.borrow_mut().pop()?;
-            if since.elapsed() >= self.section.idle_timeout || !link.is_open() {
+            let Idle { mut kept, since } = self.idle.borrow_mut().pop()?;
+            if since.elapsed() >= self.group.section.idle_timeout || !kept.link.is_open() {
                 continue;
             }
-            if link.sender.is_ready() {
-                return Some(link);
+            if kept.link.sender.is_ready() {
+                return Some(kept);
             }
             // Given back a moment ago, its task may not have come round to the next request. More than a moment it is
             // not given: where the server answered before it read the whole of a request, it may never read the rest.
             yield_now().await;
-            if link.is_open() && link.sender.is_ready() {
-                return Some(link);
+            if kept.link.is_open() && kept.link.sender.is_ready() {
+                return Some(kept);
             }
         }
     }
 
-    async fn connect(&self) -> Result<Link<B>, ConnectError> {
-        let connecting = async {
-            match self.host.parse::<IpAddr>() {
-                Ok(ip) => TcpStream::connect((ip, self.port)).await,
-                Err(_) => TcpStream::connect((self.host.as_str(), self.port)).await,
-            }
-        };
-        let stream = match timeout(self.section.connect_timeout, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(source)) => return Err(ConnectError::Failed { server: self.server(), source }),
-            Err(_) => return Err(ConnectError::Timeout { server: self.server() }),
-        };
-        let link = Link::new(Socket::new(stream)).await;
-        link.map_err(|source| ConnectError::Handshake { server: self.server(), source })
+    async fn connect(self: &Rc<Self>, place: Place, patience: Duration) -> Result<Lease<B>, ConnectError> {
+        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+        let era = self.era.get();
+        let Dialed { stream, to } = dial(&self.group, self.at, patience, turn).await?;
+        let link = Link::new(Socket::new(stream, place)).await;
+        let link = link.map_err(|source| ConnectError::Handshake { server: self.server().name.clone(), source })?;
+        Ok(Lease::new(Kept { link, to, era }, self, false))
     }
 
-    fn keep(&self, link: Link<B>) {
+    fn overloaded(&self) -> ConnectError {
+        ConnectError::Overloaded { server: self.server().name.clone() }
+    }
+
+    /// Keeps a connection, unless there are enough or its server has moved.
+    pub(super) fn keep(&self, mut kept: Kept<B>) {
+        if kept.era != self.era.get() {
+            if !self.leads_to(kept.to) {
+                return;
+            }
+            kept.era = self.era.get();
+        }
         let mut idle = self.idle.borrow_mut();
-        if !link.sender.is_closed() && idle.len() < self.section.max_idle {
-            idle.push(Idle { link, since: Instant::now() });
+        if !kept.link.sender.is_closed() && idle.len() < self.group.section.max_idle {
+            idle.push(Idle { kept, since: Instant::now() });
+            if self.waiting.get() > 0 {
+                self.room.notify_one();
+            }
         }
     }
 
+    /// Lets go of connections that were idle for too long, that the server closed or that lead where it no longer is; and
+    /// of all of them where another worker's request waits for one.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        self.idle.borrow_mut().retain_mut(|kept| now - kept.since < self.section.idle_timeout && kept.link.is_open());
+        let idle_timeout = self.group.section.idle_timeout;
+        self.idle.borrow_mut().retain_mut(|idle| now - idle.since < idle_timeout && idle.kept.link.is_open());
+        if self.has_moved() {
+            self.era.set(self.era.get() + 1);
+            self.idle.borrow_mut().retain(|idle| self.leads_to(idle.kept.to));
+        }
+        match self.waiting.get() {
+            0 if self.server().crowd.load(Ordering::Relaxed) > 0 => self.idle.borrow_mut().clear(),
+            0 => {}
+            // The connection that closed may have been another worker's.
+            _ => self.room.notify_one(),
+        }
+    }
+
+    fn has_moved(&self) -> bool {
+        let mut addresses = self.addresses.borrow_mut();
+        let has_moved = addresses.has_changed().unwrap_or(false);
+        addresses.mark_unchanged();
+        has_moved
+    }
+
+    fn leads_to(&self, to: Option<IpAddr>) -> bool {
+        let addresses = self.addresses.borrow();
+        let known = addresses.borrow();
+        to.is_none_or(|to| known.as_deref().is_none_or(|known| known.contains(&to)))
     }
 }
 
-/// A connection in use. Dropping it closes it; [`give_back`](Self::give_back) keeps it.
-pub struct Lease<B: Body + 'static> {
-    link: Link<B>,
-    pool: Rc<Pool<B>>,
-    reused: bool,
-}
+/// A request that waits for somebody else's connection, counted here and for the other workers.
+struct Waits<'p, B: Body + 'static>(&'p Pool<B>);
 
-impl<B: Body + 'static> fmt::Debug for Lease<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease({}, reused: {})", self.pool.server(), self.reused)
+impl<'p, B: Body + 'static> Waits<'p, B> {
+    fn begin(pool: &'p Pool<B>) -> Self {
+        pool.waiting.set(pool.waiting.get() + 1);
+        pool.server().crowd.fetch_add(1, Ordering::Relaxed);
+        Self(pool)
     }
 }
 
-impl<B> Lease<B>
-where
-    B: Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    /// Whether the connection has carried a request before.
-    pub fn reused(&self) -> bool {
-        self.reused
-    }
-
-    /// Sends a request. The head of its answer comes from the future, while [`poll_with`](Self::poll_with) drives the
-    /// connection.
-    pub fn send(
-        &mut self,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
-        self.link.sender.try_send_request(request)
-    }
-
-    /// Drives the connection and then asks `consumer`, which waits for a part of the answer.
-    pub fn poll_with<T>(&mut self, cx: &mut Context<'_>, consumer: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        self.link.poll_with(cx, consumer)
-    }
-
-    /// Lets the connection go on whether or not anybody waits for the next part of its answer.
-    pub fn set_going(&mut self) {
-        self.link.set_going();
-    }
-
-    /// Whether nothing of the last exchange is under way any more.
-    pub fn is_ready(&self) -> bool {
-        self.link.sender.is_ready()
-    }
-
-    /// Keeps the connection for the next request. Only for one whose request was sent and whose answer was read whole.
-    pub fn give_back(self) {
-        self.pool.keep(self.link);
-    }
-
-    /// Leaves the connection to itself until what is under way on it has ended; or until `goes_on`, asked every
-    /// `response_timeout`, says that it does not.
-    pub fn let_go(self, mut goes_on: impl FnMut() -> bool + 'static) {
-        let Some(task) = self.link.into_task() else { return };
-        let patience = self.pool.section.response_timeout;
-        spawn_local(async move {
-            loop {
-                sleep(patience).await;
-                if task.is_over() || !goes_on() {
-                    return;
-                }
-            }
-        });
+impl<B: Body + 'static> Drop for Waits<'_, B> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+        self.0.server().crowd.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -205,14 +248,23 @@ mod tests {
     use std::pin::pin;
 
     use bytes::Bytes;
+    use http::Request;
     use http_body_util::Full;
     use tokio::{
         io::AsyncWriteExt,
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
         runtime::{self, LocalOptions},
+        task::spawn_local,
     };
 
     use super::*;
+    use crate::{
+        config::sections::{self, Endpoint},
+        model::{ManualClock, Timestamp},
+    };
+
+    /// For a connection; nothing here waits for one.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// More than a kernel takes for a peer that reads nothing. It is sent in one piece, so hyper has all of it at once.
     const TOO_MUCH: usize = 32 << 20;
@@ -226,10 +278,12 @@ mod tests {
     /// A pool with one connection, on which the server has answered a request without reading its body; and the server's end.
     async fn after_an_early_answer() -> (Rc<Pool<Full<Bytes>>>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = sections::Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
-        let section = Rc::new(sections::Upstream::new("app", vec![server.clone()]));
-        let pool = Rc::new(Pool::new(&server, &section));
-        let mut lease = pool.lease(Reuse::Allowed).await.unwrap();
+        let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let section = sections::Upstream::new("app", vec![server]);
+        let group =
+            Arc::new(Group::new(&section, Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)))).unwrap());
+        let pool = Rc::new(Pool::new(&group, 0));
+        let mut lease = pool.lease(Reuse::Allowed, PATIENCE).await.unwrap();
         let (mut upstream, _) = listener.accept().await.unwrap();
         upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         let request = Request::post("/").body(Full::new(Bytes::from(vec![b'.'; TOO_MUCH]))).unwrap();
@@ -249,7 +303,7 @@ mod tests {
         on_a_worker(async {
             let (pool, _upstream) = after_an_early_answer().await;
             assert!(pool.kept_now(Instant::now()).is_none());
-            assert!(!pool.lease(Reuse::Allowed).await.unwrap().reused());
+            assert!(!pool.lease(Reuse::Allowed, PATIENCE).await.unwrap().reused());
         });
     }
 

@@ -1,39 +1,98 @@
-//! The socket to a server, as hyper writes to it.
+//! The socket to a server, as hyper writes to it, with what has to live exactly as long.
 
 use std::{
+    cell::Cell,
+    fmt,
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    sync::Notify,
 };
 
-use crate::web::write_pieces;
+use super::{dial::Stream, group::Group};
 
 /// A server's socket.
 #[derive(Debug)]
-pub(super) struct Socket(TcpStream);
+pub(super) struct Socket {
+    stream: Stream,
+    heard: Heard,
+    /// Given back when the socket closes, whoever holds it then.
+    _place: Place,
+}
+
+/// Whether the server has said anything since the last request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Rc<Cell<bool>>);
+
+impl Heard {
+    pub(super) fn forget(&self) {
+        self.0.set(false);
+    }
+
+    pub(super) fn anything(&self) -> bool {
+        self.0.get()
+    }
+}
+
+/// One of the connections that a server may have.
+pub(super) struct Place {
+    group: Arc<Group>,
+    at: usize,
+    /// Who waits for one on this worker.
+    room: Rc<Notify>,
+}
+
+impl Place {
+    /// None when the server has as many as it may have.
+    pub(super) fn take(group: &Arc<Group>, at: usize, room: &Rc<Notify>) -> Option<Self> {
+        let is_free = group.servers[at].open(group.section.max_connections);
+        is_free.then(|| Self { group: Arc::clone(group), at, room: Rc::clone(room) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.group.servers[self.at].close();
+        self.room.notify_one();
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({})", self.group.servers[self.at].name)
+    }
+}
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        // Without this a small write may wait 40 ms for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
-        Self(stream)
+    pub(super) fn new(stream: Stream, place: Place) -> Self {
+        Self { stream, heard: Heard::default(), _place: place }
+    }
+
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.heard.0.set(true);
+        }
+        read
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -41,7 +100,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        write_pieces(&mut self.0, cx, bufs)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -49,10 +108,10 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

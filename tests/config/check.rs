@@ -14,6 +14,9 @@ fn check_says_what_the_gateway_would_do() {
     fs::create_dir(folder.join("secrets")).unwrap();
     fs::write(folder.join("secrets/app"), "hunter2-from-a-file\n").unwrap();
     fs::write(folder.join("secrets/old_seal"), SEAL_KEY.replacen('h', "H", 1)).unwrap();
+    fs::write(folder.join("secrets/ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    fs::create_dir(folder.join("tls")).unwrap();
+    fs::write(folder.join("tls/wxgate.key"), "-----BEGIN PRIVATE KEY-----\nhunter2\n").unwrap();
     let config = folder.join("gateway.toml");
     fs::copy(root().join("tests/config/valid/everything.toml"), &config).unwrap();
 

@@ -6,8 +6,8 @@ use wxgate::{
     config::{
         Config,
         sections::{
-            AuthRule, Endpoint, HostPattern, LogFormat, LogLevel, NewestSealKey, Redis, RedisServers, Seal,
-            UnderscoreHeaders,
+            AuthRule, Balance, Ejection, Endpoint, HostPattern, LogFormat, LogLevel, NewestSealKey, Redis,
+            RedisServers, Retry, Seal, StatusPattern, UnderscoreHeaders,
         },
     },
     model::{SealKey, Secret},
@@ -77,7 +77,7 @@ fn every_key_has_an_invalid_example() {
 
 #[test]
 fn every_key_arrives_where_it_belongs() {
-    let Config { server, admin, api, apps, wechat, sessions, identity, limits, log, upstreams, routes } =
+    let Config { server, admin, api, apps, wechat, sessions, identity, limits, log, upstreams: _, routes } =
         read(include_str!("valid/everything.toml")).unwrap().config;
     let secs = Duration::from_secs;
 
@@ -115,13 +115,6 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
     assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
 
-    let servers = |at: usize| upstreams[at].servers.iter().map(|s| (s.host.as_str(), s.port)).collect::<Vec<_>>();
-    assert_eq!((upstreams[0].name.as_str(), servers(0)), ("app", vec![("127.0.0.1", 3000), ("::1", 3000)]));
-    assert_eq!((upstreams[1].name.as_str(), servers(1)), ("assets", vec![("assets.internal", 80)]));
-    let app = &upstreams[0];
-    assert_eq!((app.connect_timeout, app.response_timeout, app.idle_timeout), (secs(1), secs(10), secs(60)));
-    assert_eq!(app.max_idle, 8);
-
     assert_eq!(routes.len(), 4);
     assert_eq!(
         (routes[0].path.as_str(), routes[0].upstream.as_str(), routes[0].auth),
@@ -136,6 +129,36 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(routes[3].host, Some(HostPattern::Exact("api.example.com".to_owned())));
     assert_eq!(routes[3].apps.as_deref().unwrap()[0].as_str(), "wx4f4bc4dec97d474b");
     assert!(routes[3].forward_token && !routes[3].strip_prefix);
+    let timeouts = (routes[3].connect_timeout, routes[3].response_timeout);
+    assert_eq!(timeouts, (Some(Duration::from_millis(500)), Some(secs(120))));
+}
+
+#[test]
+fn every_key_of_an_upstream_arrives_where_it_belongs() {
+    let upstreams = read(include_str!("valid/everything.toml")).unwrap().config.upstreams;
+    let secs = Duration::from_secs;
+    let servers = |at: usize| -> Vec<(String, usize)> {
+        upstreams[at].servers.iter().map(|server| (server.address.to_string(), server.weight)).collect()
+    };
+    let server = |url: &str, weight| (url.to_owned(), weight);
+    let listed = [("http://127.0.0.1:3000", 1), ("https://[::1]:3000", 3), ("unix:/run/app.sock", 1)];
+    assert_eq!(
+        (upstreams[0].name.as_str(), servers(0)),
+        ("app", listed.map(|(url, weight)| server(url, weight)).to_vec())
+    );
+    assert_eq!((upstreams[1].name.as_str(), servers(1)), ("assets", vec![server("http://assets.internal:80", 1)]));
+    let app = &upstreams[0];
+    assert_eq!((app.connect_timeout, app.response_timeout, app.idle_timeout), (secs(1), secs(10), secs(60)));
+    assert_eq!((app.max_idle, app.max_connections, app.max_pending), (8, 100, 50));
+    assert_eq!((app.balance, app.dns_refresh, app.slow_start), (Balance::HashOpenid, secs(60), Duration::ZERO));
+    let health = &app.health;
+    assert_eq!((health.path.as_deref(), health.interval, health.timeout), (Some("/health?deep=1"), secs(3), secs(1)));
+    let status = StatusPattern::Exactly(204);
+    assert_eq!((health.healthy_after, health.unhealthy_after, health.status), (1, 5, status));
+    assert_eq!(app.eject, Ejection { failures: 2, time: secs(60), max_time: secs(3600) });
+    assert_eq!(app.retry, Retry { percent: 5, min_per_second: 0 });
+    assert!(app.tls.ca.is_some() && app.tls.client.as_ref().is_some_and(|client| client.key.expose().contains(MARK)));
+    assert_eq!(app.tls.server_name.as_deref(), Some("app.internal"));
 }
 
 #[test]

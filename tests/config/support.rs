@@ -36,7 +36,10 @@ pub(crate) fn file(path: &Path) -> io::Result<String> {
         Some("secrets/app") => Ok("hunter2-from-a-file\r\n".to_owned()),
         Some("secrets/old_seal" | "secrets/kept/seal.key") => Ok(SEAL_KEY.replacen('h', "H", 1)),
         Some("secrets/not_a_key/seal.key") => Ok("hunter2".to_owned()),
-        Some("secrets/ca.pem" | "tls/redis_ca.pem") => Ok("-----BEGIN CERTIFICATE-----\n".to_owned()),
+        Some("secrets/ca.pem" | "tls/redis_ca.pem" | "tls/backend_ca.pem" | "tls/wxgate.pem") => {
+            Ok("-----BEGIN CERTIFICATE-----\n".to_owned())
+        }
+        Some("tls/wxgate.key") => Ok("-----BEGIN PRIVATE KEY-----\nhunter2\n".to_owned()),
         Some("secrets/two_newlines") => Ok("hunter2\n\n".to_owned()),
         Some("secrets/empty") => Ok("\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),

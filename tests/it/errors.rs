@@ -455,9 +455,9 @@ fn a_body_that_does_not_come_whole_in_time_is_408() {
 #[test]
 fn an_upstream_that_can_not_be_reached_is_502() {
     let (_socket, dead) = refusing();
-    let gw = TestGateway::with(|config| config.upstreams[0].servers = vec![dead]);
+    let gw = TestGateway::with(|config| config.upstreams[0].servers = vec![dead.into()]);
     let line = gw.says_no(&gw.login("oAlice").get("/orders"), 502, "upstream_unreachable", NO_SERVICE, &[]);
-    assert!(line["cause"].as_str().unwrap().contains("no connection to 127.0.0.1:"), "{line}");
+    assert!(line["cause"].as_str().unwrap().contains("no connection to http://127.0.0.1:"), "{line}");
 }
 
 #[test]

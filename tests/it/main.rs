@@ -34,3 +34,4 @@ mod stores;
 mod strangers;
 mod stress;
 mod two_parsers;
+mod upstreams;

@@ -11,6 +11,7 @@ mod redis;
 mod rest;
 mod routes;
 mod server;
+mod servers;
 mod sessions;
 mod upstreams;
 

@@ -57,6 +57,8 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         forward_token: fields.boolean("forward_token", default.forward_token),
         allow_encoded_slash: fields.boolean("allow_encoded_slash", default.allow_encoded_slash),
         allow_semicolon: fields.boolean("allow_semicolon", default.allow_semicolon),
+        connect_timeout: fields.duration_if_given("connect_timeout"),
+        response_timeout: fields.duration_if_given("response_timeout"),
         ..default
     };
     if route.path.contains(';') && !route.allow_semicolon {

@@ -1,12 +1,28 @@
-//! `[[upstreams]]`: the backends and where they listen.
+//! `[[upstreams]]`: the backends, and how they are treated.
 
-use url::{Host, Url};
+use std::path::Path;
 
-use super::across::Named;
-use crate::config::{
-    fields::{At, Fields, quoted},
-    sections::{Endpoint, Upstream},
+use super::{across::Named, servers::servers};
+use crate::{
+    config::{
+        fields::{At, Fields, quoted},
+        paths::canonical,
+        sections::{
+            Balance, ClientCertificate, Ejection, HealthChecks, Retry, ServerAddress, StatusPattern, Upstream,
+            UpstreamTls,
+        },
+    },
+    model::Secret,
 };
+
+const BALANCES: [(&str, Balance); 3] = [
+    ("least_outstanding", Balance::LeastOutstanding),
+    ("round_robin", Balance::RoundRobin),
+    ("hash_openid", Balance::HashOpenid),
+];
+
+/// What most sums of counts stay far below.
+const MANY: usize = 1_000_000;
 
 pub(super) fn upstreams(root: &mut Fields<'_, '_>) -> Vec<Named<Upstream>> {
     let tables = root.tables("upstreams");
@@ -16,15 +32,24 @@ pub(super) fn upstreams(root: &mut Fields<'_, '_>) -> Vec<Named<Upstream>> {
 fn upstream(mut fields: Fields<'_, '_>) -> Named<Upstream> {
     let name = name(&mut fields);
     let servers = servers(&mut fields);
+    let has_tls = servers.iter().any(|server| matches!(server.address, ServerAddress::Https(_)));
     let default = Upstream::new(name.as_ref().map(|name| name.value.clone()).unwrap_or_default(), servers);
     let value = Upstream {
+        balance: fields.choice("balance", default.balance, &BALANCES),
         connect_timeout: fields.duration("connect_timeout", default.connect_timeout),
         response_timeout: fields.duration("response_timeout", default.response_timeout),
         idle_timeout: fields.duration("idle_timeout", default.idle_timeout),
         max_idle: fields.whole("max_idle", default.max_idle, 0..=100_000),
+        max_connections: fields.whole("max_connections", default.max_connections, 0..=MANY),
+        max_pending: fields.whole("max_pending", default.max_pending, 0..=MANY),
+        dns_refresh: fields.duration("dns_refresh", default.dns_refresh),
+        slow_start: fields.duration_or_zero("slow_start", default.slow_start),
+        health: health(fields.section("health")),
+        eject: eject(fields.section("eject")),
+        retry: retry(fields.section("retry")),
+        tls: tls(fields.section("tls"), has_tls),
         ..default
     };
-    fields.later("health", "leave the section out");
     fields.finish();
     Named { name, value: Some(value) }
 }
@@ -40,66 +65,130 @@ fn name(fields: &mut Fields<'_, '_>) -> Option<At<String>> {
     Some(At { line, value: value.to_owned() })
 }
 
-fn servers(fields: &mut Fields<'_, '_>) -> Vec<Endpoint> {
-    if !fields.has("servers") {
-        fields.error(fields.line, "servers", "missing; write servers = [\"http://127.0.0.1:3000\"]");
-    }
-    let Some(At { line, value: texts }) = fields.list("servers") else { return Vec::new() };
-    if texts.is_empty() {
-        fields.error(line, "servers", "names no server; write servers = [\"http://127.0.0.1:3000\"]");
-    }
-    let mut endpoints = Vec::new();
-    for text in texts {
-        match endpoint(text.value) {
-            Ok(endpoint) if endpoints.contains(&endpoint) => {
-                let server = format!("{}:{}", endpoint.host, endpoint.port);
-                fields.error(text.line, "servers", format!("{} is listed twice", quoted(&server)));
-            }
-            Ok(endpoint) => endpoints.push(endpoint),
-            Err(why) => fields.error(text.line, "servers", why),
+fn health(mut fields: Fields<'_, '_>) -> HealthChecks {
+    let default = HealthChecks::default();
+    let path = fields.text("path").map(|At { line, value }| {
+        let path = value.split('?').next().unwrap_or_default();
+        if let Err(why) = canonical(path) {
+            fields.error(line, "path", format!("{} {why}", quoted(value)));
+        } else if value.chars().any(|c| !c.is_ascii_graphic() || c == '#') {
+            fields.error(line, "path", format!("{} has a query that no request can have", quoted(value)));
         }
-    }
-    endpoints
+        value.to_owned()
+    });
+    let health = HealthChecks {
+        path,
+        interval: fields.duration("interval", default.interval),
+        timeout: fields.duration("timeout", default.timeout),
+        healthy_after: fields.whole("healthy_after", default.healthy_after, 1..=100),
+        unhealthy_after: fields.whole("unhealthy_after", default.unhealthy_after, 1..=100),
+        status: fields.parsed("status", default.status, status),
+    };
+    fields.finish();
+    health
 }
 
-/// The address is not shown where it is refused: it may have a password in it.
-fn endpoint(text: &str) -> Result<Endpoint, &'static str> {
-    let url = Url::parse(text).map_err(|_| "has an entry that is not a URL (write http://127.0.0.1:3000)")?;
-    match url.scheme() {
-        "http" => {}
-        "https" => return Err("https:// is not built yet in this version; write http://"),
-        _ => return Err("has an entry that does not start with http://"),
+fn status(text: &str) -> Result<StatusPattern, String> {
+    let digits: Vec<u16> = text.chars().map_while(|c| c.to_digit(10)).filter_map(|d| d.try_into().ok()).collect();
+    match (digits.as_slice(), text.len()) {
+        ([first @ 1..=5], 3) if text.ends_with("xx") => Ok(StatusPattern::Class(*first)),
+        ([first @ 1..=5, second, third], 3) => Ok(StatusPattern::Exactly(100 * first + 10 * second + third)),
+        _ => Err("is not a status (write 200 or 2xx)".to_owned()),
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("has an entry with a user or password in it; send credentials another way");
+}
+
+fn eject(mut fields: Fields<'_, '_>) -> Ejection {
+    let default = Ejection::default();
+    let time = fields.duration("time", default.time);
+    let max_time = fields.duration("max_time", default.max_time.max(time));
+    if max_time < time {
+        let line = fields.line_of("max_time").unwrap_or(fields.line);
+        fields.error(line, "max_time", "is shorter than time, which is where it begins");
     }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err("has an entry with a path; a request's own path is what the server sees");
-    }
-    let host = match url.host() {
-        Some(Host::Domain(name)) => name.to_owned(),
-        Some(Host::Ipv4(address)) => address.to_string(),
-        Some(Host::Ipv6(address)) => address.to_string(),
-        None => return Err("has an entry without a host"),
+    let eject = Ejection { failures: fields.whole("failures", default.failures, 0..=1000), time, max_time };
+    fields.finish();
+    eject
+}
+
+fn retry(mut fields: Fields<'_, '_>) -> Retry {
+    let default = Retry::default();
+    let retry = Retry {
+        percent: fields.whole("percent", default.percent, 0..=100),
+        min_per_second: fields.whole("min_per_second", default.min_per_second, 0..=10_000),
     };
-    match url.port_or_known_default() {
-        Some(port) if port != 0 => Ok(Endpoint { host, port }),
-        _ => Err("has an entry with port 0, where nobody listens"),
+    fields.finish();
+    retry
+}
+
+/// A file that is not there, or holds something else, must not end in trusting those that the system trusts, nor in
+/// going without a certificate of ours.
+fn tls(mut fields: Fields<'_, '_>, has_tls: bool) -> UpstreamTls {
+    let ca = pem(&mut fields, "ca", "CERTIFICATE");
+    let cert = pem(&mut fields, "cert", "CERTIFICATE");
+    let key = pem(&mut fields, "key", "PRIVATE KEY");
+    for (given, missing) in [("cert", "key"), ("key", "cert")] {
+        if let Some(line) = fields.line_of(given).filter(|_| !fields.has(missing)) {
+            fields.error(line, missing, format!("missing; {given} is of no use without it"));
+        }
     }
+    let server_name = fields.text("server_name").and_then(|At { line, value }| {
+        let label = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let fits = value.parse::<std::net::IpAddr>().is_ok() || (value.len() <= 253 && value.split('.').all(label));
+        if !fits {
+            fields.error(line, "server_name", format!("{} is neither a DNS name nor an address", quoted(value)));
+        }
+        fits.then(|| value.to_owned())
+    });
+    if let Some(line) = ["ca", "cert", "key", "server_name"].iter().find_map(|key| fields.line_of(key))
+        && !has_tls
+    {
+        fields.error(line, "ca", "and the rest of this section mean something only for servers with https://");
+    }
+    fields.finish();
+    let client = cert.zip(key).map(|(cert, key)| ClientCertificate { cert, key: Secret::new(key) });
+    UpstreamTls { ca, client, server_name }
+}
+
+/// The text of a file in which there is such a thing.
+fn pem(fields: &mut Fields<'_, '_>, key: &'static str, what: &str) -> Option<String> {
+    let At { line, value } = fields.text(key)?;
+    let (outside, path) = (fields.walk.outside, Path::new(value));
+    match outside.file(path) {
+        Ok(pem) if pem.contains("-----BEGIN ") && pem.contains(&format!("{what}-----")) => {
+            if key == "key" && outside.open_to_others(path) {
+                fields.warn(
+                    line,
+                    key,
+                    format!("{} can be read by others; chmod 600 keeps it to its owner", quoted(value)),
+                );
+            }
+            return Some(pem);
+        }
+        Ok(_) => {
+            let message = format!("{} has no {} in it; it is to be PEM", quoted(value), what.to_ascii_lowercase());
+            fields.error(line, key, message);
+        }
+        Err(error) => fields.error(line, key, format!("{} cannot be read: {error}", quoted(value))),
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(host: &str, port: u16) -> Endpoint {
-        Endpoint { host: host.to_owned(), port }
+    #[test]
+    fn a_status_is_one_or_a_class() {
+        assert_eq!(status("2xx"), Ok(StatusPattern::Class(2)));
+        assert_eq!(status("204"), Ok(StatusPattern::Exactly(204)));
+        for text in ["", "2", "2x", "20x", "6xx", "099", "2xxx", "xx2", "２xx"] {
+            assert!(status(text).is_err(), "{text}");
+        }
     }
 
     #[test]
-    fn a_server_is_a_host_and_a_port() {
-        assert_eq!(endpoint("http://127.0.0.1:3000"), Ok(at("127.0.0.1", 3000)));
-        assert_eq!(endpoint("http://App.Internal/"), Ok(at("app.internal", 80)));
-        assert_eq!(endpoint("http://[::1]:8000"), Ok(at("::1", 8000)));
+    fn a_pattern_fits_its_statuses_and_no_other() {
+        assert_eq!([199, 200, 299, 300].map(|n| StatusPattern::Class(2).fits(n)), [false, true, true, false]);
+        assert_eq!([200, 204].map(|n| StatusPattern::Exactly(204).fits(n)), [false, true]);
     }
 }

@@ -24,5 +24,8 @@ pub use redis::{Redis, RedisLogin, RedisSentinels, RedisServers};
 pub use routes::{AuthRule, HostPattern, Route};
 pub use server::{Server, UnderscoreHeaders};
 pub use sessions::{NewestSealKey, Seal, Sessions, Snapshot};
-pub use upstreams::{Endpoint, Upstream};
+pub use upstreams::{
+    Balance, ClientCertificate, Ejection, Endpoint, HealthChecks, Retry, ServerAddress, StatusPattern, Upstream,
+    UpstreamServer, UpstreamTls,
+};
 pub use wechat::WeChat;

@@ -1,5 +1,7 @@
 //! `[[routes]]`: which requests go where, and who may make them.
 
+use std::time::Duration;
+
 use http::Method;
 
 use crate::model::AppId;
@@ -28,6 +30,10 @@ pub struct Route {
     pub allow_encoded_slash: bool,
     /// Whether `;` in a path is let through.
     pub allow_semicolon: bool,
+    /// Instead of the upstream's `connect_timeout`.
+    pub connect_timeout: Option<Duration>,
+    /// Instead of the upstream's `response_timeout`.
+    pub response_timeout: Option<Duration>,
 }
 
 impl Route {
@@ -44,6 +50,8 @@ impl Route {
             forward_token: false,
             allow_encoded_slash: false,
             allow_semicolon: false,
+            connect_timeout: None,
+            response_timeout: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A cable to a server, which can be held, cut and mended.
+//! A cable to a server, which can be held, cut, pulled out and plugged in again.
 
 use std::{
     io::{Read, Write},
@@ -10,9 +10,13 @@ use std::{
     thread,
 };
 
+use socket2::{Domain, Socket, Type};
+
 /// Connections to it go on to the server. Dropped, it is cut for good.
 pub struct Cable {
     addr: SocketAddr,
+    /// Bound for good, so that nobody else takes the port while it is pulled out.
+    socket: Socket,
     inner: Arc<Inner>,
 }
 
@@ -31,26 +35,37 @@ struct State {
 
 impl Cable {
     pub fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let addr = listener.local_addr().expect("an address");
+        let (socket, addr) = bound();
         let inner = Arc::new(Inner {
             to: server,
             state: Mutex::default(),
             changed: Condvar::new(),
             gone: AtomicBool::new(false),
         });
-        let taken = Arc::clone(&inner);
+        let cable = Self { addr, socket, inner };
+        cable.plug();
+        cable
+    }
+
+    /// New connections are refused, and the others end.
+    pub fn pull(&self) {
+        self.socket.shutdown(Shutdown::Both).expect("it listens");
+        self.cut();
+    }
+
+    /// Connections may be made again.
+    pub fn plug(&self) {
+        self.socket.listen(1024).expect("it is bound");
+        let listener = TcpListener::from(self.socket.try_clone().expect("a socket"));
+        let taken = Arc::clone(&self.inner);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                if taken.gone.load(Ordering::SeqCst) {
-                    return;
-                }
-                if let Ok(stream) = stream {
-                    taken.join(&stream);
+                match stream {
+                    Ok(stream) if !taken.gone.load(Ordering::SeqCst) => taken.join(&stream),
+                    _ => return,
                 }
             }
         });
-        Self { addr, inner }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -75,6 +90,20 @@ impl Cable {
         }
         self.inner.changed.notify_all();
     }
+}
+
+/// A socket on a free port that it keeps when it is shut: one that has asked for any port gets another one each time it
+/// listens.
+fn bound() -> (Socket, SocketAddr) {
+    let at = |addr: SocketAddr| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("a socket");
+        socket.bind(&addr.into()).expect("a port");
+        socket
+    };
+    let any = at(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let addr = any.local_addr().expect("an address").as_socket().expect("an IP address");
+    (at(addr), addr)
 }
 
 impl Drop for Cable {

@@ -31,6 +31,7 @@ use wxgate::{
     model::{AppId, AppSecret, ManualClock, Timestamp},
     simulator::{Options, Simulator},
     store::Store,
+    upstream::{Resolver, SystemResolver},
 };
 
 pub use client::{Client, Reply};
@@ -66,6 +67,15 @@ impl TestGateway {
 
     /// The same on a store of the story's own.
     pub fn on(store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::among(store, Arc::new(SystemResolver), change)
+    }
+
+    /// The same where names lead where the story says.
+    pub fn where_names_lead(resolver: Arc<dyn Resolver>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::among(None, resolver, change)
+    }
+
+    fn among(store: Option<Arc<dyn Store>>, resolver: Arc<dyn Resolver>, change: impl FnOnce(&mut Config)) -> Self {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_790_000_000_000)));
         let wechat = Simulator::start(Options {
             clock: clock.clone(),
@@ -76,7 +86,8 @@ impl TestGateway {
         let mut config = config(&wechat.api_base(), &upstream);
         change(&mut config);
         let log = LogSink::default();
-        let world = World { clock: clock.clone(), access_log: Box::new(log.clone()), store, ..World::default() };
+        let world =
+            World { clock: clock.clone(), access_log: Box::new(log.clone()), store, resolver, ..World::default() };
         let app = App::start(config, world).expect("the gateway starts");
         Self { wechat, upstream, clock, log, app: Some(app) }
     }
@@ -92,6 +103,11 @@ impl TestGateway {
 
     pub fn app(&self) -> &App {
         self.app.as_ref().expect("it runs")
+    }
+
+    /// Requests sent a second time so far.
+    pub fn retries(&self) -> u64 {
+        self.app().upstreams().status().iter().map(|upstream| upstream.retries).sum()
     }
 
     /// A new connection.

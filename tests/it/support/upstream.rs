@@ -73,7 +73,12 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Recorder {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The same at an address of the story's own.
+    pub fn at(addr: SocketAddr) -> Self {
+        let listener = TcpListener::bind(addr).expect("a port");
         let addr = listener.local_addr().expect("an address");
         let state = Arc::new(State {
             seen: Mutex::default(),
@@ -127,6 +132,11 @@ impl Recorder {
     /// From now on this happens to every request before its body is read. `None` goes on as usual.
     pub fn early(&self, hook: impl Fn(&Seen, &mut TcpStream) -> Option<Then> + Send + Sync + 'static) {
         *lock(&self.state.early) = Some(Arc::new(hook));
+    }
+
+    /// How many requests so far.
+    pub fn count(&self) -> usize {
+        lock(&self.state.seen).len()
     }
 
     /// All requests so far.

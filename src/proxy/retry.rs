@@ -1,0 +1,89 @@
+//! Whether a request may be sent again.
+//!
+//! A request that was not written at all may always be. One that was, at most once more, and only where asking twice is the
+//! same as asking once: a GET, HEAD or OPTIONS without a body, not a byte of whose answer has come, as long as the budget
+//! lasts. RFC 9110, 9.2.2, calls PUT and DELETE idempotent too, which says that the backend's state is the same after two as
+//! after one; but the second DELETE is answered with a 404, and how many backends send a message with each PUT nobody
+//! knows. A time that runs out is no reason either: the server may still be at it.
+
+use std::error::Error as _;
+
+use http::{HeaderMap, Method, Request, request::Parts};
+use http_body::Body;
+
+use crate::{
+    upstream::{Lease, SendError},
+    web::{BodyError, RequestBody},
+};
+
+use super::{Error, attempt::Errand};
+
+/// What it would take to send this request again, where there is a chance that it may be.
+pub(super) fn spare(errand: &Errand<'_>, lease: &Lease<RequestBody>, request: &Request<RequestBody>) -> Option<Spare> {
+    errand.upstream.could_retry(lease).then(|| Spare::of(request))?
+}
+
+/// The request to send again, after a connection broke or what came was no answer.
+pub(super) fn again(
+    errand: &mut Errand<'_>,
+    lease: &Lease<RequestBody>,
+    error: SendError<RequestBody>,
+    spare: Option<Spare>,
+    is_last: bool,
+) -> Result<Box<Request<RequestBody>>, Error> {
+    let is_unanswered = error.closed_before_answer() && !lease.has_heard();
+    let SendError { unsent, source } = error;
+    let error = blame(source);
+    // A server closes a kept connection at any moment, and nothing is wrong with it.
+    let is_stale = lease.reused() && is_unanswered;
+    if !is_stale && matches!(error, Error::Broken(_)) {
+        errand.upstream.failed(lease, &error);
+    }
+    match (unsent, spare) {
+        _ if is_last => Err(error),
+        (Some(request), _) => {
+            errand.upstream.leave(&mut errand.course, lease);
+            Ok(request)
+        }
+        (None, Some(spare)) if is_unanswered && errand.upstream.may_retry(&mut errand.course, lease) => {
+            Ok(Box::new(spare.into_request()))
+        }
+        _ => Err(error),
+    }
+}
+
+/// Whose fault a broken connection is: a client's body that breaks off breaks the upstream's connection too.
+fn blame(error: hyper::Error) -> Error {
+    let body = error.source().and_then(|source| source.downcast_ref::<BodyError>());
+    match body {
+        Some(BodyError::TooLarge) => Error::Body(BodyError::TooLarge),
+        Some(BodyError::TimedOut) => Error::Body(BodyError::TimedOut),
+        Some(BodyError::Broken(_)) => Error::Body(BodyError::Broken(error)),
+        None => Error::Broken(error),
+    }
+}
+
+/// What is needed to send a request again: its head, where it has no body and asking twice is the same as asking once
+/// (RFC 9110, 9.2.1).
+pub(super) struct Spare {
+    parts: Parts,
+    body: RequestBody,
+}
+
+impl Spare {
+    fn of(request: &Request<RequestBody>) -> Option<Self> {
+        let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if !safe || !request.body().is_end_stream() {
+            return None;
+        }
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = request.method().clone();
+        parts.uri = request.uri().clone();
+        parts.headers = HeaderMap::clone(request.headers());
+        Some(Self { parts, body: request.body().empty_again() })
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        Request::from_parts(self.parts, self.body)
+    }
+}

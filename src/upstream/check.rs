@@ -1,0 +1,86 @@
+//! Servers asked whether they are well: once for the process, on the control side, over connections of its own.
+
+use std::{pin::pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::{ConnectError, dial::dial, group::Group};
+use crate::config::sections::ServerAddress;
+
+/// Who asks. It means nothing to us when somebody else says so.
+const US: HeaderValue = HeaderValue::from_static("wxgate-health");
+
+/// Why a check got no answer.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("no answer that is HTTP: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("it can't be asked: {0}")]
+    Request(#[from] http::Error),
+}
+
+/// Asks a server again and again. Returns at once where it is not to be asked.
+pub(super) async fn keep_asking(group: Arc<Group>, at: usize) {
+    let section = &group.section.health;
+    let Some(path) = section.path.as_deref().and_then(|path| path.parse::<Uri>().ok()) else { return };
+    // The servers of an upstream are not all asked at one moment.
+    let place = u32::try_from(at).unwrap_or_default();
+    sleep(section.interval * place / u32::try_from(group.servers.len()).unwrap_or(1)).await;
+    let mut ticks = interval(section.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let wrong = match timeout(section.timeout, ask(&group, at, path.clone())).await {
+            Ok(Ok(status)) if section.status.fits(status.as_u16()) => None,
+            Ok(Ok(status)) => Some(format!("it answers {}", status.as_u16())),
+            Ok(Err(error)) => Some(causes(&error)),
+            Err(_) => Some("no answer in time".to_owned()),
+        };
+        group.checked(at, wrong.as_deref());
+    }
+}
+
+async fn ask(group: &Group, at: usize, path: Uri) -> Result<StatusCode, Unanswered> {
+    let dialed = dial(group, at, group.section.health.timeout, 0).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(dialed.stream)).await?;
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri(path)
+        .header(header::HOST, host(&group.servers[at].address))
+        .header(header::USER_AGENT, US)
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())?;
+    let (mut answer, mut connection) = (pin!(sender.send_request(request)), pin!(connection));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        ended = &mut connection => {
+            ended?;
+            answer.await
+        }
+    };
+    Ok(answer?.status())
+}
+
+/// What a server is called by whoever has no better name for it.
+pub(super) fn host(address: &ServerAddress) -> String {
+    address.endpoint().map_or_else(|| "localhost".to_owned(), ToString::to_string)
+}
+
+/// An error with all that it came from.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}

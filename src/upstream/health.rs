@@ -1,0 +1,181 @@
+//! Whether one server is well, as far as one can know: what the checks say, what its own failures say, and how much of
+//! its share it gets after it came back. Plain rules; the time comes in.
+
+use std::time::Duration;
+
+use crate::{
+    config::sections::{Ejection, HealthChecks},
+    model::Timestamp,
+};
+
+/// What a server gets of its share in thousandths, when nothing speaks against it.
+pub(super) const WHOLE: u32 = 1000;
+
+/// And at the beginning of its slow start. Less would leave it without a request for longer than it needs to warm up.
+const LEAST: u32 = WHOLE / 10;
+
+/// What is known of a server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Health {
+    /// The checks say so. Until they have said anything, a server is well.
+    is_sick: bool,
+    /// Checks in a row that say the opposite.
+    streak: usize,
+    ejected_until: Option<Timestamp>,
+    /// How long the last ejection was, and when it ended.
+    last: Option<(Duration, Timestamp)>,
+    back_since: Option<Timestamp>,
+}
+
+/// How a server stands, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes its share.
+    Up,
+    /// It came back and takes less than its share.
+    SlowStart,
+    /// The checks say that it is not well.
+    Unhealthy,
+    /// It failed too often in a row.
+    Ejected,
+}
+
+impl Health {
+    /// Takes in a check. True when the server's standing has changed by it.
+    pub(super) fn checked(&mut self, is_well: bool, section: &HealthChecks, now: Timestamp) -> bool {
+        if is_well != self.is_sick {
+            self.streak = 0;
+            return false;
+        }
+        self.streak += 1;
+        let needed = if self.is_sick { section.healthy_after } else { section.unhealthy_after };
+        if self.streak < needed {
+            return false;
+        }
+        self.streak = 0;
+        self.is_sick = !self.is_sick;
+        self.back_since = (!self.is_sick).then_some(now);
+        true
+    }
+
+    /// Leaves the server alone: each time twice as long as the last time, unless it has done well since for as long as it
+    /// had been left alone.
+    pub(super) fn eject(&mut self, section: &Ejection, now: Timestamp) -> Duration {
+        let time = match self.last {
+            Some((last, ended)) if now.since(ended) < last => (last * 2).min(section.max_time),
+            _ => section.time,
+        };
+        self.ejected_until = Some(now + time);
+        self.last = Some((time, now + time));
+        time
+    }
+
+    /// Ends an ejection whose time is over. True when it did.
+    pub(super) fn settle(&mut self, now: Timestamp) -> bool {
+        let over = self.ejected_until.filter(|until| *until <= now);
+        if over.is_some() {
+            self.ejected_until = None;
+            self.back_since = over;
+        }
+        over.is_some()
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.ejected_until.is_some()
+    }
+
+    /// Whether it takes requests.
+    pub(super) fn is_available(&self) -> bool {
+        !self.is_sick && self.ejected_until.is_none()
+    }
+
+    /// What it gets of its share, in thousandths.
+    pub(super) fn share(&self, slow_start: Duration, now: Timestamp) -> u32 {
+        if !self.is_available() {
+            return 0;
+        }
+        let Some(since) = self.back_since.map(|back| now.since(back)).filter(|since| *since < slow_start) else {
+            return WHOLE;
+        };
+        let part = since.as_millis() * u128::from(WHOLE) / slow_start.as_millis().max(1);
+        u32::try_from(part).unwrap_or(WHOLE).clamp(LEAST, WHOLE)
+    }
+
+    /// How it stands, and for how long it will be left alone.
+    pub(super) fn standing(&self, slow_start: Duration, now: Timestamp) -> (Standing, Option<Duration>) {
+        match self.ejected_until {
+            Some(until) => (Standing::Ejected, Some(until.since(now))),
+            None if self.is_sick => (Standing::Unhealthy, None),
+            None if self.share(slow_start, now) < WHOLE => (Standing::SlowStart, None),
+            None => (Standing::Up, None),
+        }
+    }
+
+    /// Whether time alone will change its share.
+    pub(super) fn is_moving(&self, slow_start: Duration, now: Timestamp) -> bool {
+        self.ejected_until.is_some() || (self.is_available() && self.share(slow_start, now) < WHOLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOW: Duration = Duration::from_secs(10);
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(secs * 1000)
+    }
+
+    fn ejection() -> Ejection {
+        Ejection { failures: 5, time: Duration::from_secs(10), max_time: Duration::from_secs(35) }
+    }
+
+    #[test]
+    fn so_many_checks_in_a_row_change_a_server_and_fewer_do_not() {
+        let section = HealthChecks { healthy_after: 2, unhealthy_after: 3, ..HealthChecks::default() };
+        let mut health = Health::default();
+        let changes = [false, false, true, false, false, false, true, false, true, true]
+            .map(|is_well| health.checked(is_well, &section, at(0)));
+        assert_eq!(changes, [false, false, false, false, false, true, false, false, false, true]);
+        assert!(health.is_available());
+    }
+
+    #[test]
+    fn each_ejection_is_twice_as_long_as_the_last_until_the_server_does_well() {
+        let mut health = Health::default();
+        let mut now = 0;
+        let times: Vec<u64> = (0..4)
+            .map(|_| {
+                let time = health.eject(&ejection(), at(now)).as_secs();
+                now += time;
+                assert!(health.settle(at(now)));
+                time
+            })
+            .collect();
+        assert_eq!(times, [10, 20, 35, 35]);
+        assert_eq!(health.eject(&ejection(), at(now + 35)).as_secs(), 10);
+    }
+
+    #[test]
+    fn an_ejection_ends_when_its_time_is_over_and_not_before() {
+        let mut health = Health::default();
+        health.eject(&ejection(), at(100));
+        assert!(!health.settle(at(109)));
+        assert_eq!(health.standing(SLOW, at(109)), (Standing::Ejected, Some(Duration::from_secs(1))));
+        assert!(health.settle(at(110)) && !health.settle(at(110)));
+        assert_eq!(health.standing(SLOW, at(110)), (Standing::SlowStart, None));
+    }
+
+    #[test]
+    fn a_server_that_came_back_gets_its_share_little_by_little() {
+        let mut health = Health::default();
+        assert_eq!(health.share(SLOW, at(0)), WHOLE, "at the start nobody is slow");
+        health.eject(&ejection(), at(0));
+        assert_eq!(health.share(SLOW, at(9)), 0);
+        health.settle(at(10));
+        assert_eq!([10, 11, 15, 19, 20].map(|now| health.share(SLOW, at(now))), [100, 100, 500, 900, 1000]);
+        assert_eq!([19, 20].map(|now| health.is_moving(SLOW, at(now))), [true, false]);
+        assert_eq!(health.share(Duration::ZERO, at(10)), WHOLE);
+    }
+}
