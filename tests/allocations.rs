@@ -20,7 +20,8 @@ use wxgate::{
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const WARM_UP: u32 = 500;
-const REQUESTS: u32 = 4000;
+const ROUNDS: u32 = 80;
+const REQUESTS: u32 = 100;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nserver: lean\r\ndate: Mon, 23 Nov 2026 08:00:00 GMT\r\n\
     content-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
@@ -68,10 +69,16 @@ fn a_request_makes_no_more_allocations_than_it_did() {
     let _counting = dhat::Profiler::builder().testing().build();
     let mut gateway = Running::start();
     gateway.get(WARM_UP);
-    let before = dhat::HeapStats::get().total_blocks;
-    gateway.get(REQUESTS);
-    let made = dhat::HeapStats::get().total_blocks - before;
+    let made = (0..ROUNDS)
+        .map(|_| {
+            let before = dhat::HeapStats::get().total_blocks;
+            gateway.get(REQUESTS);
+            dhat::HeapStats::get().total_blocks - before
+        })
+        .min();
     gateway.stop();
-    let per_request = f64::from(u32::try_from(made).unwrap()) / f64::from(REQUESTS);
+    // What the gateway does a few times per second allocates too, and the slower the machine, the more of that falls among
+    // the requests. The least of many rounds has hardly any of it, and all that each request makes.
+    let per_request = f64::from(u32::try_from(made.unwrap()).unwrap()) / f64::from(REQUESTS);
     assert!(per_request <= 6.1, "{per_request} allocations per request");
 }
