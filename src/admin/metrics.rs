@@ -15,7 +15,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    model::Timestamp,
+    model::{CertificateShelf, Timestamp},
     session::Sessions,
     telemetry::{Counters, Traffic},
 };
@@ -39,10 +39,17 @@ impl Metrics {
         traffic: Arc<Traffic>,
         sessions: Arc<Sessions>,
         started: Timestamp,
+        certificates: Option<Arc<CertificateShelf>>,
     ) -> Self {
         let live = Arc::new(Mutex::new(None));
         let mut registry = Registry::with_prefix("wxgate");
-        registry.register_collector(Box::new(Report { counters, traffic, live: Arc::clone(&live), started }));
+        registry.register_collector(Box::new(Report {
+            counters,
+            traffic,
+            live: Arc::clone(&live),
+            started,
+            certificates,
+        }));
         Self { sessions, live, registry }
     }
 

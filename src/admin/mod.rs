@@ -34,7 +34,7 @@ use http::{Response, request::Parts};
 use self::{answer::Refusal, gate::Gate, health::Health, metrics::Metrics, sessions::SessionApi};
 use crate::{
     config::sections,
-    model::{AppId, Clock, Entropy},
+    model::{AppId, CertificateShelf, Clock, Entropy},
     session::Sessions,
     telemetry::{Counters, Traffic},
 };
@@ -55,6 +55,8 @@ pub struct Ingredients<'a> {
     pub sessions: Arc<Sessions>,
     /// The apps that are configured.
     pub apps: Vec<AppId>,
+    /// The certificates that clients are shown, where there are any.
+    pub certificates: Option<Arc<CertificateShelf>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// For the ids of requests.
@@ -83,7 +85,7 @@ impl Admin {
         Self {
             gate: Gate::new(from.section, from.addr),
             health: Health::new(from.ready, Arc::clone(&from.sessions)),
-            metrics: Metrics::new(from.counters, from.traffic, Arc::clone(&from.sessions), started),
+            metrics: Metrics::new(from.counters, from.traffic, Arc::clone(&from.sessions), started, from.certificates),
             sessions: SessionApi::new(from.sessions, from.apps, from.clock),
             entropy: from.entropy,
         }

@@ -1,5 +1,7 @@
 //! The only place that wires: a [`Config`] becomes a running gateway.
 
+mod certificates;
+mod listeners;
 mod services;
 mod stores;
 
@@ -16,21 +18,26 @@ use std::{
 
 use tokio::{runtime, task::JoinHandle, time::timeout};
 
+pub use self::certificates::CertificateKeeper;
 use self::{
+    listeners::PublicListeners,
     services::{Back, Front, Issuer},
     stores::open_store,
 };
 use crate::{
     admin::{Admin, Ingredients},
     api::Api,
-    config::{Config, sections::LogFormat},
+    config::{
+        Config,
+        sections::{ListenAt, LogFormat},
+    },
     gateway::{self, AccessLog, Gateway, Snapshot},
     limit::VerifyLimits,
     login::Login,
-    model::{AppId, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
+    model::{AppId, CertificateShelf, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     proxy::Proxy,
     routing::{Table, UnknownUpstream},
-    server::{self, Listener, Options, Running, Stop},
+    server::{self, Listener, Options, Place, Running, Stop, systemd},
     session::Sessions,
     store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, Traffic, UserTagger},
@@ -57,6 +64,8 @@ pub struct World {
     pub access_log: Box<dyn io::Write + Send>,
     /// Where sessions rest, if not where the configuration says.
     pub store: Option<Arc<dyn Store>>,
+    /// Sockets that systemd has bound.
+    pub sockets: systemd::PassedSockets,
 }
 
 impl fmt::Debug for World {
@@ -72,6 +81,7 @@ impl Default for World {
             entropy: Arc::new(SystemEntropy),
             access_log: Box::new(io::stdout()),
             store: None,
+            sockets: systemd::PassedSockets::default(),
         }
     }
 }
@@ -80,10 +90,10 @@ impl Default for World {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address can't be listened on.
-    #[error("can't listen on {addr}")]
+    #[error("can't listen on {at}")]
     Listen {
         /// Which.
-        addr: SocketAddr,
+        at: ListenAt,
         /// What the system says.
         #[source]
         source: io::Error,
@@ -109,6 +119,9 @@ pub enum Error {
     /// The configuration has a place for sessions, but no key.
     #[error("no key to seal session_keys with; write [sessions.seal]")]
     NoSealKey,
+    /// TLS can't be spoken as the configuration asks for it.
+    #[error("no TLS")]
+    Tls(#[source] rustls::Error),
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -121,6 +134,7 @@ pub struct App {
     admin: Running,
     ready: Arc<AtomicBool>,
     housekeeping: JoinHandle<()>,
+    certificates: CertificateKeeper,
     control: Control,
     lines: Arc<Mutex<LineWriter>>,
     parts: Arc<Parts>,
@@ -161,6 +175,7 @@ struct Parts {
     limits: Arc<VerifyLimits>,
     counters: Arc<Counters>,
     traffic: Arc<Traffic>,
+    shelf: Option<Arc<CertificateShelf>>,
     routes: Vec<String>,
     entropy: Arc<dyn Entropy>,
 }
@@ -168,9 +183,10 @@ struct Parts {
 impl App {
     /// Starts to listen. Everything that can fail at start fails here, before the first connection is taken.
     pub fn start(config: Config, world: World) -> Result<Self, Error> {
-        let options = Options::from_section(&config.server);
-        let listeners = listen(&config.server.listen, options.workers)?;
-        let admin_listener = listen(&[config.admin.listen], 1)?;
+        let (tls, shelf) = listeners::tls(&config.server)?.unzip();
+        let options = Options { tls, ..Options::from_section(&config.server) };
+        let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, world.sockets)?;
+        let admin_listener = admin_listener(config.admin.listen)?;
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
@@ -180,22 +196,33 @@ impl App {
             Some(store) => store,
             None => open_store(&config.sessions, &world.entropy, &control.handle)?,
         };
-        let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, &control.handle)?);
+        let parts = Arc::new(parts(config, store, world.clock, world.entropy, counters, shelf, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
         let (shared, handles) = (Arc::clone(&parts), Arc::clone(&lines));
         let public = server::start(listeners, &options, move |worker| {
             let log = shared.config.log.access.then(|| handles.lock().unwrap_or_else(PoisonError::into_inner).handle());
-            Front(shared.gateway(log, seeds[worker]))
+            let gateway = shared.gateway(log, seeds[worker]);
+            let counters = Arc::clone(&shared.counters);
+            Front { gateway, redirects: Arc::clone(&redirects), shelf: shared.shelf.clone(), counters }
         })
         .map_err(Error::Workers)?;
         let sessions = Arc::clone(&parts.sessions);
         let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
-        Ok(Self { public, admin, ready, housekeeping, control, lines, parts })
+        let (clock, counters) = (Arc::clone(&parts.clock), Arc::clone(&parts.counters));
+        let certificates =
+            CertificateKeeper::new(parts.config.server.tls.as_ref(), parts.shelf.clone(), clock, counters);
+        certificates.watch(&control.handle);
+        Ok(Self { public, admin, ready, housekeeping, certificates, control, lines, parts })
     }
 
-    /// Where it listens, with real ports.
+    /// Where it listens.
+    pub fn places(&self) -> &[Place] {
+        self.public.places()
+    }
+
+    /// The addresses among them, with real ports.
     pub fn addrs(&self) -> &[SocketAddr] {
         self.public.addrs()
     }
@@ -203,6 +230,11 @@ impl App {
     /// Where its operators' listener is.
     pub fn admin_addrs(&self) -> &[SocketAddr] {
         self.admin.addrs()
+    }
+
+    /// Who keeps the certificates true to their files.
+    pub fn certificates(&self) -> CertificateKeeper {
+        self.certificates.clone()
     }
 
     /// What it has counted.
@@ -217,6 +249,7 @@ impl App {
             () = stop.next() => tracing::info!("stopping: no new connections, requests under way may finish"),
             () = self.public.any_ended() => tracing::error!("a worker has ended; stopping"),
         }
+        systemd::tell_stopping();
         self.stop(stop.next()).await
     }
 
@@ -252,10 +285,8 @@ impl App {
     }
 }
 
-fn listen(addrs: &[SocketAddr], workers: usize) -> Result<Vec<Listener>, Error> {
-    let bind =
-        |addr: &SocketAddr| Listener::bind(*addr, workers).map_err(|source| Error::Listen { addr: *addr, source });
-    addrs.iter().map(bind).collect()
+fn admin_listener(addr: SocketAddr) -> Result<Listener, Error> {
+    Listener::bind(addr, 1).map_err(|source| Error::Listen { at: ListenAt::Tcp(addr), source })
 }
 
 fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
@@ -270,6 +301,7 @@ fn parts(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     counters: Arc<Counters>,
+    shelf: Option<Arc<CertificateShelf>>,
     control: &runtime::Handle,
 ) -> Result<Parts, Error> {
     let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
@@ -298,7 +330,7 @@ fn parts(
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
-    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, entropy })
+    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, shelf, routes, entropy })
 }
 
 impl Parts {
@@ -335,7 +367,7 @@ impl Parts {
     }
 }
 
-fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicBool>) -> Result<Running, Error> {
+fn start_admin(listener: Listener, parts: &Arc<Parts>, ready: &Arc<AtomicBool>) -> Result<Running, Error> {
     let options = Options {
         workers: 1,
         max_connections: ADMIN_CONNECTIONS,
@@ -345,14 +377,15 @@ fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicB
     let section = &parts.config.admin;
     let admin = Arc::new(Admin::new(Ingredients {
         section,
-        addr: listeners.first().map_or(section.listen, Listener::addr),
+        addr: listener.addr().unwrap_or(section.listen),
         ready: Arc::clone(ready),
         counters: Arc::clone(&parts.counters),
         traffic: Arc::clone(&parts.traffic),
         sessions: Arc::clone(&parts.sessions),
         apps: parts.apps(),
+        certificates: parts.shelf.clone(),
         clock: Arc::clone(&parts.clock),
         entropy: Arc::clone(&parts.entropy),
     }));
-    server::start(listeners, &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
+    server::start(vec![listener], &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
 }

@@ -8,6 +8,7 @@ mod handling;
 mod line;
 mod rescue;
 mod snapshot;
+mod way_in;
 
 use std::{
     borrow::Cow,
@@ -43,6 +44,7 @@ use handling::{Handling, Head};
 pub use failure::Failure;
 pub use rescue::{Rescue, rescue};
 pub use snapshot::Snapshot;
+pub use way_in::{Redirect, WayIn};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -63,6 +65,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub struct Conn {
     peer: Peer,
+    way_in: WayIn,
     _open: OpenConnection,
 }
 
@@ -82,8 +85,9 @@ impl Gateway {
     }
 
     /// A connection has come in.
-    pub fn connected(&self, peer: SocketAddr) -> Conn {
-        Conn { peer: Peer::new(peer, &self.snapshot.proxies), _open: self.log.connection() }
+    pub fn connected(&self, peer: SocketAddr, way_in: WayIn) -> Conn {
+        let peer = Peer::new(peer, way_in.proto(), &self.snapshot.proxies);
+        Conn { peer, way_in, _open: self.log.connection() }
     }
 
     /// Answers a request, whatever becomes of it. As far as nobody has to be waited for, the way is gone before there is
@@ -108,7 +112,8 @@ impl Gateway {
     /// Answers what never became a request.
     pub fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
         let id = self.new_id();
-        let mut ticket = Ticket::new(Rc::clone(&self.log), Entry::new(id, conn.peer.ip()));
+        let mut ticket =
+            Ticket::new(Rc::clone(&self.log), Entry { tls: conn.way_in.tls(), ..Entry::new(id, conn.peer.ip()) });
         let mut response = explain(&Failure::Refused(why), &mut ticket.entry);
         // hyper dates the answers that go through it; this one does not.
         let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis());
@@ -136,7 +141,7 @@ impl Gateway {
         timer: &RequestTimer,
         entry: &mut Entry,
     ) -> Result<Begun<'a, impl Future<Output = Head> + use<'a>>, Failure> {
-        let (place, credentials) = self.place(&request, entry)?;
+        let (place, credentials) = self.place(&request, conn, entry)?;
         let Place::Route(way) = place else { return Ok(Late::begun(request, place, credentials)) };
         // Who calls is asked before a byte of the body is read: a stranger's upload costs us nothing.
         let decision =
@@ -156,6 +161,7 @@ impl Gateway {
     ) -> Result<Response<Content>, Failure> {
         let Late { request, place, credentials } = late;
         match place {
+            Place::Elsewhere(location) => Ok(way_in::moved(location, &entry.id).map(Content::Whole)),
             Place::Ours(endpoint) => self.call(endpoint, request, &credentials, entry).await,
             Place::Route(way) => {
                 let access = self.authenticate(way.rule.auth, way.rule.apps.as_deref(), &credentials, entry).await?;
@@ -168,7 +174,12 @@ impl Gateway {
     }
 
     /// Which endpoint or route a request is for, and what it carries to be recognised by.
-    fn place(&self, request: &Request<RequestBody>, entry: &mut Entry) -> Result<(Place<'_>, Credentials), Failure> {
+    fn place(
+        &self,
+        request: &Request<RequestBody>,
+        conn: &Conn,
+        entry: &mut Entry,
+    ) -> Result<(Place<'_>, Credentials), Failure> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Failure::Method);
         }
@@ -176,6 +187,9 @@ impl Gateway {
         let target =
             routing::target_of(request.version(), request.uri(), request.headers()).map_err(Failure::Target)?;
         let credentials = bearer::find(request.headers()).map_err(Failure::Credentials)?;
+        if let Some(location) = conn.way_in.elsewhere(&target, request.uri())? {
+            return Ok((Place::Elsewhere(location), credentials));
+        }
 
         // Our own endpoints first: no route can take their place.
         if let Some(endpoint) = self.api.endpoint(target.path.as_str()) {
@@ -258,7 +272,8 @@ impl Gateway {
         } else {
             (self.new_id(), conn.peer.ip())
         };
-        Entry { method: Some(request.method().clone()), target: request.uri().clone(), ..Entry::new(id, client) }
+        let (method, target) = (Some(request.method().clone()), request.uri().clone());
+        Entry { method, target, tls: conn.way_in.tls(), ..Entry::new(id, client) }
     }
 
     /// An id nobody else has: 128 random bits. Nothing rests on its being hard to guess.
@@ -300,6 +315,8 @@ impl<'a> Late<'a> {
 
 /// Where a request goes.
 enum Place<'a> {
+    /// Back, with the advice to come to this place.
+    Elsewhere(HeaderValue),
     /// To an endpoint of ours.
     Ours(Endpoint),
     /// To an upstream.

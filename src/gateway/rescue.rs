@@ -105,6 +105,12 @@ pub fn rescue(failure: &Failure) -> Rescue {
         Failure::Refused(why) => refused(*why),
         Failure::Target(_) => bad_request("The request target or Host could be read in more than one way."),
         Failure::Credentials(_) => bad_request("There must be at most one Authorization header."),
+        Failure::Misdirected => Rescue::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            "This connection is not for the host that the request names.",
+        )
+        .close(),
         Failure::Method => {
             Rescue::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not forwarded.")
                 .allow(FORWARDED_METHODS)
@@ -149,6 +155,7 @@ fn refused(why: Refusal) -> Rescue {
             Rescue::new(StatusCode::URI_TOO_LONG, "uri_too_long", "The request target is longer than allowed.")
         }
         Refusal::HeadTimeout => request_timeout(),
+        Refusal::NotEncrypted => bad_request("This port speaks TLS; the address begins with https."),
         Refusal::Fragment => bad_request("A request target has no fragment."),
         Refusal::BareLineFeed | Refusal::Malformed => bad_request("The request is not well-formed."),
         Refusal::Framing => bad_request("Where the request's body ends could be read in more than one way."),
@@ -286,6 +293,7 @@ mod tests {
             Failure::Refused(why) => format!("Refused {why:?}"),
             Failure::Target(_) => "Target".to_owned(),
             Failure::Credentials(_) => "Credentials".to_owned(),
+            Failure::Misdirected => "Misdirected".to_owned(),
             Failure::Method => "Method".to_owned(),
             Failure::NoRoute => "NoRoute".to_owned(),
             Failure::WrongMethod(_) => "WrongMethod".to_owned(),
@@ -351,6 +359,8 @@ mod tests {
             (Failure::Refused(Refusal::BareLineFeed), 400, "bad_request", CLOSE),
             (Failure::Refused(Refusal::Framing), 400, "bad_request", CLOSE),
             (Failure::Refused(Refusal::Malformed), 400, "bad_request", CLOSE),
+            (Failure::Refused(Refusal::NotEncrypted), 400, "bad_request", CLOSE),
+            (Failure::Misdirected, 421, "misdirected_request", CLOSE),
             (Failure::Target(BadTarget::TwoHosts), 400, "bad_request", CLOSE),
             (Failure::Credentials(auth::BadCredentials::TwoLines), 400, "bad_request", CLOSE),
             (Failure::Method, 405, "method_not_allowed", "close allow GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),

@@ -7,14 +7,18 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::io::AsyncWrite;
 
 /// Up to so many bytes are copied together. A head and a small body fit.
 const SMALL: usize = 2048;
 
 /// Writes `pieces`, or the first part of them: a small message copied into one piece, which the kernel takes by the
 /// shorter way of `send`, and a large one as it lies. On the whole of a request the difference was within the noise.
-pub fn write_pieces(stream: &mut TcpStream, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+pub fn write_pieces<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    pieces: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
     let stream = Pin::new(stream);
     if let [piece] = pieces {
         return stream.poll_write(cx, piece);

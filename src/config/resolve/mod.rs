@@ -6,12 +6,14 @@ mod api;
 mod apps;
 mod identity;
 mod limits;
+mod listeners;
 mod log;
 mod redis;
 mod rest;
 mod routes;
 mod server;
 mod sessions;
+mod tls;
 mod upstreams;
 
 use super::{Config, fields::Fields};
