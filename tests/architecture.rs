@@ -22,17 +22,21 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("store", "model config"),
     ("session", "model config telemetry store"),
     ("upstream", "config web"),
+    ("assertion", "model config"),
     ("login", "model wechat telemetry"),
     ("auth", "model routing session"),
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
-    ("proxy", "model config upstream telemetry web auth"),
+    ("proxy", "model config upstream assertion telemetry web auth"),
     ("admin", "model config session telemetry web"),
     // Not `wechat`: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
     ("api", "model auth login session wechat limit web telemetry"),
     // `session`, to hand the sessions to `authenticate` and to name what can go wrong there.
     ("gateway", "model routing session auth api proxy telemetry web"),
-    ("app", "model web config telemetry routing limit server wechat store session login proxy admin api gateway"),
+    (
+        "app",
+        "model web config telemetry routing limit server wechat store session login assertion proxy admin api gateway",
+    ),
     // `routing`, to print what `wxgate explain` finds; `server`, for the signals and file limits of the process; `model`,
     // for the type that keeps the admin token from being printed.
     ("cli", "app model config server telemetry simulator routing"),
@@ -170,6 +174,7 @@ fn secrets_are_read_only_where_they_are_needed() {
         "login/replay.rs",          // what the memory of a login is locked with
         "model/seal_key.rs",        // reads a key from its text
         "model/secret.rs",          // defines it
+        "model/signing_key.rs",     // reads a key from its text
         "session/token.rs",         // defines it
         "store/key_file.rs",        // the key, to write it down
         "store/memory/kept_key.rs", // the session_key, to hold it in less room

@@ -5,9 +5,12 @@
 //! | `/verify` | POST | login code → session → token |
 //! | `/session` | GET, HEAD | how the caller's session stands |
 //! | `/logout` | POST | ends this session, or all of the user's |
+//!
+//! And `/.well-known/jwks.json`, GET and HEAD, where identity is signed: the public keys.
 
 mod error;
 mod input;
+mod jwks;
 mod logout;
 mod session;
 mod verify;
@@ -38,6 +41,8 @@ pub enum Endpoint {
     Session,
     /// `POST /v1/logout`
     Logout,
+    /// `GET /.well-known/jwks.json`, and HEAD
+    Jwks,
 }
 
 impl Endpoint {
@@ -50,14 +55,14 @@ impl Endpoint {
     /// Whether a live session is asked for.
     pub fn needs_session(self) -> bool {
         match self {
-            Endpoint::Verify => false,
+            Endpoint::Verify | Endpoint::Jwks => false,
             Endpoint::Session | Endpoint::Logout => true,
         }
     }
 
     /// What all of them are called in the log.
-    pub fn labels() -> [&'static str; 3] {
-        Self::ALL.map(|(_, endpoint)| endpoint.label())
+    pub fn labels() -> [&'static str; 4] {
+        [Self::Verify, Self::Session, Self::Logout, Self::Jwks].map(Self::label)
     }
 
     /// What it is called in the log.
@@ -66,6 +71,7 @@ impl Endpoint {
             Endpoint::Verify => "verify",
             Endpoint::Session => "session",
             Endpoint::Logout => "logout",
+            Endpoint::Jwks => "jwks",
         }
     }
 }
@@ -89,6 +95,7 @@ pub struct Api {
     limits: Arc<VerifyLimits>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    jwks: Option<Bytes>,
 }
 
 impl Api {
@@ -102,18 +109,27 @@ impl Api {
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { prefix: prefix.to_owned(), apps, login, sessions, limits, clock, counters }
+        Self { prefix: prefix.to_owned(), apps, login, sessions, limits, clock, counters, jwks: None }
+    }
+
+    /// The same with these public keys to publish.
+    pub fn publishing(self, jwks: Option<Bytes>) -> Self {
+        Self { jwks, ..self }
     }
 
     /// Which endpoint a canonical path names. Only exact paths are ours.
     pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
-        let rest = path.strip_prefix(self.prefix.as_str())?;
-        Endpoint::ALL.iter().find(|(path, _)| *path == rest).map(|(_, endpoint)| *endpoint)
+        if let Some(rest) = path.strip_prefix(self.prefix.as_str())
+            && let Some((_, endpoint)) = Endpoint::ALL.iter().find(|(path, _)| *path == rest)
+        {
+            return Some(*endpoint);
+        }
+        (self.jwks.is_some() && path == endpoints::JWKS).then_some(Endpoint::Jwks)
     }
 
     /// The methods of the endpoint at this path, as `Allow` lists them.
     pub fn methods(&self, path: &str) -> &'static str {
-        endpoints::methods_of(&self.prefix, path).unwrap_or_default()
+        endpoints::methods_of(&self.prefix, path).unwrap_or(endpoints::JWKS_METHODS)
     }
 
     /// Answers.
@@ -127,6 +143,7 @@ impl Api {
             Endpoint::Verify => verify::answer(self, request.into_body(), caller.ip).await,
             Endpoint::Session => session::answer(self, caller.access),
             Endpoint::Logout => logout::answer(self, request.into_body(), caller.access).await,
+            Endpoint::Jwks => Ok(jwks::answer(self)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
+    assertion::{self, Assertions},
     auth::Access,
     config::sections::{self, IdentityHeaders},
     model::AppId,
@@ -18,12 +19,14 @@ pub(super) struct Headers {
     names: IdentityHeaders,
     /// The apps as header values. There are few of them, and making one per request costs two allocations.
     apps: Vec<(AppId, HeaderValue)>,
+    /// Who signs what is told, where it is to be signed.
+    assertions: Option<Assertions>,
 }
 
 impl Headers {
-    pub(super) fn new(names: &IdentityHeaders, apps: &[sections::App]) -> Self {
+    pub(super) fn new(names: &IdentityHeaders, apps: &[sections::App], assertions: Option<Assertions>) -> Self {
         let value = |app: &sections::App| Some((app.app_id.clone(), app_value(&app.app_id)?));
-        Self { names: names.clone(), apps: apps.iter().filter_map(value).collect() }
+        Self { names: names.clone(), apps: apps.iter().filter_map(value).collect(), assertions }
     }
 
     /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `_` for `-`, some for any mark
@@ -33,13 +36,20 @@ impl Headers {
         begins_like(name, b"x-wx-")
             || [&self.names.openid, &self.names.app_id, &self.names.unionid]
                 .into_iter()
+                .chain(self.assertions.as_ref().map(Assertions::header))
                 .any(|ours| name.len() == ours.as_str().len() && begins_like(name, ours.as_str().as_bytes()))
     }
 
     /// Sets exactly one value for what is known, and nothing for what is not: absent means anonymous. Every name here
-    /// must have been removed before.
-    pub(super) fn tell(&self, headers: &mut HeaderMap, access: &Access) {
-        let Some(identity) = access.identity() else { return };
+    /// must have been removed before. Where identity is to be signed and can't be, nothing is to go upstream.
+    pub(super) fn tell(
+        &self,
+        headers: &mut HeaderMap,
+        access: &Access,
+        upstream: usize,
+    ) -> Result<(), assertion::Error> {
+        let Some(session) = access.session() else { return Ok(()) };
+        let identity = session.identity();
         let app = self.app(&identity.user.app);
         let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
         let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
@@ -51,6 +61,17 @@ impl Headers {
             }
         }
         headers.insert(X_WX_SOURCE, SOURCE);
+        if let Some(assertions) = &self.assertions {
+            headers.insert(assertions.header().clone(), assertions.tell(session, upstream)?);
+        }
+        Ok(())
+    }
+
+    /// Forgets what is too old to be told.
+    pub(super) fn sweep(&self) {
+        if let Some(assertions) = &self.assertions {
+            assertions.sweep();
+        }
     }
 
     /// A session may be of an app that is no longer configured.
@@ -84,7 +105,7 @@ mod tests {
 
     fn headers() -> Headers {
         let names = IdentityHeaders { openid: HeaderName::from_static("my-user"), ..IdentityHeaders::default() };
-        Headers::new(&names, &[])
+        Headers::new(&names, &[], None)
     }
 
     #[test]

@@ -29,6 +29,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::{
+    assertion::Assertions,
     auth::Access,
     config::sections::{self, UnderscoreHeaders},
     telemetry::Counters,
@@ -85,11 +86,12 @@ impl Proxy {
         names: &sections::IdentityHeaders,
         apps: &[sections::App],
         server: &sections::Server,
+        assertions: Option<Assertions>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             upstreams: upstreams.iter().map(|section| (Upstream::new(section), own_host(section))).collect(),
-            identity: identity::Headers::new(names, apps),
+            identity: identity::Headers::new(names, apps, assertions),
             underscores: server.underscore_headers,
             max_body: server.max_body,
             counters,
@@ -111,8 +113,9 @@ impl Proxy {
         Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone() })
     }
 
-    /// Lets go of connections that have been idle for too long.
+    /// Lets go of connections that have been idle for too long, and of what else is too old.
     pub fn sweep(&self) {
+        self.identity.sweep();
         self.upstreams.iter().for_each(|(upstream, _)| upstream.sweep());
     }
 
@@ -133,7 +136,7 @@ impl Proxy {
         }
         parts.headers.append(header::VIA, VIA);
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
-        self.identity.tell(&mut parts.headers, how.access);
+        self.identity.tell(&mut parts.headers, how.access, how.upstream).map_err(Error::Identity)?;
         if body.size_hint().exact().is_none() {
             // Said here, because hyper would take the body of a GET without a length for no body.
             parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use super::support::{MARK, MINIMAL, SEAL_KEY, root};
+use super::support::{ASSERTION_KEY, MARK, MINIMAL, NEXT_ASSERTION_KEY, SEAL_KEY, root};
 
 #[test]
 fn check_says_what_the_gateway_would_do() {
@@ -14,6 +14,8 @@ fn check_says_what_the_gateway_would_do() {
     fs::create_dir(folder.join("secrets")).unwrap();
     fs::write(folder.join("secrets/app"), "hunter2-from-a-file\n").unwrap();
     fs::write(folder.join("secrets/old_seal"), SEAL_KEY.replacen('h', "H", 1)).unwrap();
+    fs::write(folder.join("secrets/assertion.pem"), ASSERTION_KEY).unwrap();
+    fs::write(folder.join("secrets/next_assertion.pem"), NEXT_ASSERTION_KEY).unwrap();
     let config = folder.join("gateway.toml");
     fs::copy(root().join("tests/config/valid/everything.toml"), &config).unwrap();
 

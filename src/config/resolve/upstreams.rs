@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-use super::across::Named;
+use super::{across::Named, assertion};
 use crate::config::{
     fields::{At, Fields, quoted},
     sections::{Endpoint, Upstream},
@@ -22,6 +22,7 @@ fn upstream(mut fields: Fields<'_, '_>) -> Named<Upstream> {
         response_timeout: fields.duration("response_timeout", default.response_timeout),
         idle_timeout: fields.duration("idle_timeout", default.idle_timeout),
         max_idle: fields.whole("max_idle", default.max_idle, 0..=100_000),
+        audience: fields.parsed("audience", None, |text| assertion::name(text).map(Some)),
         ..default
     };
     fields.later("health", "leave the section out");

@@ -17,6 +17,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Unused connections kept per server and worker.
     pub max_idle: usize,
+    /// Whom an assertion of identity for it is meant for: `aud`. Left out, its name.
+    pub audience: Option<String>,
 }
 
 impl Upstream {
@@ -29,7 +31,13 @@ impl Upstream {
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(4),
             max_idle: 1024,
+            audience: None,
         }
+    }
+
+    /// Whom an assertion of identity for it is meant for.
+    pub fn audience(&self) -> &str {
+        self.audience.as_deref().unwrap_or(&self.name)
     }
 }
 
