@@ -113,6 +113,7 @@ impl Api {
     }
 
     /// The same with these public keys to publish.
+    #[must_use]
     pub fn publishing(self, jwks: Option<Bytes>) -> Self {
         Self { jwks, ..self }
     }
@@ -129,6 +130,7 @@ impl Api {
 
     /// The methods of the endpoint at this path, as `Allow` lists them.
     pub fn methods(&self, path: &str) -> &'static str {
+        // There is but one that is not under the prefix.
         endpoints::methods_of(&self.prefix, path).unwrap_or(endpoints::JWKS_METHODS)
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     config::sections,
-    model::{Session, SigningKey, Timestamp},
+    model::{Session, SigningKey, Timestamp, UnionId},
 };
 
 /// So long a token is told again before the next one is signed, if it is good for long enough.
@@ -58,7 +58,7 @@ impl<'a> Claims<'a> {
             aud: audience,
             sub: identity.user.openid.as_str(),
             app: identity.user.app.as_str(),
-            unionid: identity.unionid.as_ref().map(|id| id.as_str()),
+            unionid: identity.unionid.as_ref().map(UnionId::as_str),
             iat: now.as_secs(),
             exp: (now + good_for).as_secs(),
             good_for,

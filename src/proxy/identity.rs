@@ -6,7 +6,7 @@ use crate::{
     assertion::{self, Assertions},
     auth::Access,
     config::sections::{self, IdentityHeaders},
-    model::AppId,
+    model::{AppId, Session},
     web::headers::X_WX_SOURCE,
 };
 
@@ -48,7 +48,17 @@ impl Headers {
         access: &Access,
         upstream: usize,
     ) -> Result<(), assertion::Error> {
-        let Some(session) = access.session() else { return Ok(()) };
+        access.session().map_or(Ok(()), |session| self.tell_of(headers, session, upstream))
+    }
+
+    /// Forgets what is too old to be told.
+    pub(super) fn sweep(&self) {
+        if let Some(assertions) = &self.assertions {
+            assertions.sweep();
+        }
+    }
+
+    fn tell_of(&self, headers: &mut HeaderMap, session: &Session, upstream: usize) -> Result<(), assertion::Error> {
         let identity = session.identity();
         let app = self.app(&identity.user.app);
         let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
@@ -65,13 +75,6 @@ impl Headers {
             headers.insert(assertions.header().clone(), assertions.tell(session, upstream)?);
         }
         Ok(())
-    }
-
-    /// Forgets what is too old to be told.
-    pub(super) fn sweep(&self) {
-        if let Some(assertions) = &self.assertions {
-            assertions.sweep();
-        }
     }
 
     /// A session may be of an app that is no longer configured.
@@ -101,7 +104,13 @@ fn is_separator(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
     use super::*;
+    use crate::{
+        assertion::Signer,
+        model::{Identity, ManualClock, OpenId, Secret, SigningKey, Terms, Timestamp, TokenDigest, UserKey, UserTag},
+    };
 
     fn headers() -> Headers {
         let names = IdentityHeaders { openid: HeaderName::from_static("my-user"), ..IdentityHeaders::default() };
@@ -123,6 +132,22 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             assert!(headers().owns(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_caller_whose_identity_can_not_be_signed_is_told_of_to_nobody() {
+        let key = SigningKey::parse(&Secret::new(include_str!("../../tests/keys/ed25519.pem"))).unwrap();
+        let signer = Signer::new(&sections::Assertion::new("https://gate.example.com", key), &[]).unwrap();
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let assertions = Assertions::new(Arc::new(signer), Arc::new(ManualClock::starting_at(now)));
+        let headers = Headers::new(&IdentityHeaders::default(), &[], Some(assertions));
+
+        let user = UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse("oAlice").unwrap() };
+        let terms = Terms { idle: Duration::from_hours(1), lifetime: Duration::from_hours(1) };
+        let (digest, tag) = (TokenDigest::new([7; 32]), UserTag::new([0; 8]));
+        let session = Session::begin(Identity { user, unionid: None }, digest, tag, terms, now);
+        let told = headers.tell_of(&mut HeaderMap::new(), &session, 0);
+        assert!(matches!(told, Err(assertion::Error::NoUpstream)), "{told:?}");
     }
 
     #[test]
