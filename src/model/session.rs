@@ -141,6 +141,11 @@ impl Session {
         self.tag
     }
 
+    /// The tag changes with the key that it is made with, which is another one after each start where none is configured.
+    pub fn set_tag(&mut self, tag: UserTag) {
+        self.tag = tag;
+    }
+
     /// When the login was.
     pub fn created_at(&self) -> Timestamp {
         self.created_at

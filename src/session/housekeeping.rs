@@ -43,9 +43,11 @@ impl Near {
                 return;
             }
         };
-        for step in recent.chunks(WARM_STEP) {
-            for session in step.iter().filter(|session| !self.cache.holds(session.digest())) {
-                self.cache.insert(session, asked_at.of(session.digest()));
+        let mut recent = recent.into_iter().filter(|session| !self.cache.holds(session.digest())).peekable();
+        while recent.peek().is_some() {
+            for session in recent.by_ref().take(WARM_STEP) {
+                let session = self.tagged(session);
+                self.cache.insert(&session, asked_at.of(session.digest()));
             }
             tokio::task::yield_now().await;
         }

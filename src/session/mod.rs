@@ -58,7 +58,6 @@ pub struct Sessions {
     section: sections::Sessions,
     runtime: Handle,
     entropy: Arc<dyn Entropy>,
-    tags: UserTagger,
     near: Arc<Near>,
 }
 
@@ -74,9 +73,9 @@ impl Sessions {
         counters: Arc<Counters>,
     ) -> Self {
         let store = Arc::new(Measured::new(store, Arc::clone(&counters)));
-        let near = Arc::new(Near::new(store, section.capacity, clock, counters));
+        let near = Arc::new(Near::new(store, section.capacity, clock, tags, counters));
         near.store.follow(Arc::new(Listener(Arc::downgrade(&near))));
-        Self { section: section.clone(), runtime, entropy, tags, near }
+        Self { section: section.clone(), runtime, entropy, near }
     }
 
     /// Begins a session. Its `session_key` replaces those of the user's earlier logins in this app, and where `per_user`
@@ -85,7 +84,7 @@ impl Sessions {
         let near = Arc::clone(&self.near);
         let token = SessionToken::mint_for(near.store.shard_of(&identity.user), &*self.entropy)?;
         let now = near.clock.now();
-        let tag = self.tags.tag(&identity.user);
+        let tag = near.tags.tag(&identity.user);
         let terms = Terms { idle: self.section.idle, lifetime: self.section.lifetime };
         let session = Arc::new(Session::begin(identity, token.digest(), tag, terms, now));
 
@@ -178,20 +177,18 @@ impl Sessions {
     /// The live sessions of a user, oldest first.
     pub async fn sessions_of(&self, user: &UserKey) -> Result<Vec<Arc<Session>>, Error> {
         let now = self.near.clock.now();
-        let mut sessions = self.near.store.sessions_of(user, now).await.map_err(Error::StoreUnavailable)?;
-        for session in &mut sessions {
-            // Memory knows of uses that the store does not know yet.
-            if let Some(known) = self.near.cache.get(session.digest()) {
-                *session = known;
-            }
-        }
-        sessions.retain(|session| session.is_live(now));
-        Ok(sessions)
+        let stored = self.near.store.sessions_of(user, now).await.map_err(Error::StoreUnavailable)?;
+        // Memory knows of uses that the store does not know yet.
+        let as_known = |session: Arc<Session>| match self.near.cache.get(session.digest()) {
+            Some(known) => known,
+            None => self.near.tagged(session),
+        };
+        Ok(stored.into_iter().map(as_known).filter(|session| session.is_live(now)).collect())
     }
 
     /// What stands for a user in the log.
     pub fn tag(&self, user: &UserKey) -> UserTag {
-        self.tags.tag(user)
+        self.near.tags.tag(user)
     }
 
     /// The `session_key` of the user's newest login in this app, while any session of that user is live.

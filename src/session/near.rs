@@ -22,7 +22,7 @@ use super::{
 use crate::{
     model::{Clock, Session, Timestamp, TokenDigest},
     store::{self, Store},
-    telemetry::Counters,
+    telemetry::{Counters, UserTagger},
 };
 
 /// So often a look-up is begun anew because its session, or one that shares its number, changed meanwhile.
@@ -37,6 +37,7 @@ pub(super) struct Near {
     pub(super) link: Link,
     pub(super) watched: Arc<Watched>,
     pub(super) touches: Arc<Touches>,
+    pub(super) tags: UserTagger,
     flights: Flights,
 }
 
@@ -57,7 +58,13 @@ pub(super) enum Known {
 }
 
 impl Near {
-    pub(super) fn new(store: Arc<dyn Store>, capacity: u64, clock: Arc<dyn Clock>, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        capacity: u64,
+        clock: Arc<dyn Clock>,
+        tags: UserTagger,
+        counters: Arc<Counters>,
+    ) -> Self {
         let (watched, touches) = (Arc::new(Watched::default()), Arc::new(Touches::new(&*store)));
         let departures = Departures::new(
             Arc::clone(&store),
@@ -69,7 +76,8 @@ impl Near {
         );
         let link = Link::new(store.stale_for(), clock.now());
         let cache = Cache::new(capacity, departures);
-        Self { store, clock, counters, cache, absent: Absent::new(), link, watched, touches, flights: Flights::new() }
+        let (absent, flights) = (Absent::new(), Flights::new());
+        Self { store, clock, counters, cache, absent, link, watched, touches, tags, flights }
     }
 
     /// The session of this digest, used now, if it is known to be live. It waits for nothing, allocates nothing, takes no
@@ -151,6 +159,7 @@ impl Near {
         for _ in 0..TRIES {
             let asked_at = self.cache.generations.of(digest);
             let outcome = self.store.load(digest, self.clock.now()).await;
+            let outcome = outcome.map(|found| found.map(|session| self.tagged(session)));
             lead.close();
             let settled = match &outcome {
                 Ok(Some(session)) => self.cache.insert(session, asked_at),
@@ -165,6 +174,16 @@ impl Near {
         let outcome = Err(store::Error::Unavailable(Arc::new(Unsettled)));
         lead.land(&outcome);
         outcome
+    }
+
+    /// A session from the store, with the tag that this process gives its user: what rests with it is that of the process
+    /// which began it, and the log would have two names for one user.
+    pub(super) fn tagged(&self, mut session: Arc<Session>) -> Arc<Session> {
+        // A store that gives out what others hold too has kept it since this process began it.
+        if let Some(own) = Arc::get_mut(&mut session) {
+            own.set_tag(self.tags.tag(&own.identity().user));
+        }
+        session
     }
 
     fn note_absent(&self, digest: &TokenDigest, asked_at: u32) -> bool {

@@ -1,10 +1,10 @@
 //! Memory and the session file never disagree on who is logged in, though not every use is written down.
 
-use std::{path::Path, sync::Arc};
+use std::{future::Future, path::Path, sync::Arc, task::Poll};
 
 use wxgate::{
     config::sections,
-    model::{Clock, Identity, ManualClock, SealKey, SessionKey, SystemEntropy},
+    model::{Clock, Identity, ManualClock, SealKey, Session, SessionKey, SystemEntropy},
     session::{Issued, Sessions},
     store::{Sealer, Sqlite, Store},
     telemetry::UserTagger,
@@ -98,6 +98,38 @@ async fn a_session_that_is_used_again_and_again_outlives_a_restart() {
     let gw = OnAFile::open(&path, &key, &clock, 0);
     gw.clock.advance(SECOND);
     assert!(gw.finds(&issued).await);
+}
+
+/// The tag that rests with a session was made with a key that went with its process, where `log.user_key` is not set.
+#[tokio::test]
+async fn after_a_restart_a_user_has_one_tag_whether_the_session_is_old_or_new() {
+    let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+    let path = folder.path().join("s.db");
+    let gw = OnAFile::open(&path, &key, &clock, 0);
+    let (wanted, warm) = (gw.login().await, gw.login().await);
+    let before = wanted.session.tag();
+    drop(gw);
+    let gw = OnAFile::open(&path, &key, &clock, 0);
+    let tag = gw.login().await.session.tag();
+    assert_ne!(tag, before, "each process has a key of its own");
+    let resolved = gw.sessions.resolve(&wanted.token).await.unwrap().unwrap();
+    let listed = gw.sessions.sessions_of(&anna()).await.unwrap();
+    assert_eq!((resolved.tag(), listed.len()), (tag, 3));
+    assert!(listed.iter().all(|session| session.tag() == tag));
+
+    let warmed_up = until_in_memory(&gw, &warm).await;
+    assert_eq!(warmed_up.tag(), tag);
+}
+
+/// Keeps house until the session has come into memory by itself.
+async fn until_in_memory(gw: &OnAFile, issued: &Issued) -> Arc<Session> {
+    let house = gw.sessions.keep_house();
+    let mut house = std::pin::pin!(house);
+    std::future::poll_fn(|cx| {
+        assert!(house.as_mut().poll(cx).is_pending());
+        gw.sessions.at_hand(&issued.token).map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 #[tokio::test]
