@@ -79,11 +79,10 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// The answers made of these.
     pub fn new(from: Ingredients<'_>) -> Self {
-        let started = from.clock.now();
         Self {
             gate: Gate::new(from.section, from.addr),
             health: Health::new(from.ready, Arc::clone(&from.sessions)),
-            metrics: Metrics::new(from.counters, from.traffic, Arc::clone(&from.sessions), started),
+            metrics: Metrics::new(from.counters, from.traffic, Arc::clone(&from.sessions), Arc::clone(&from.clock)),
             sessions: SessionApi::new(from.sessions, from.apps, from.clock),
             entropy: from.entropy,
         }

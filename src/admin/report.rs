@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Report {
     pub(super) counters: Arc<Counters>,
     pub(super) traffic: Arc<Traffic>,
-    /// How many sessions there are, where the store just said so.
+    /// How many sessions there are, where the store said so when it was last asked.
     pub(super) live: Arc<Mutex<Option<u64>>>,
     pub(super) started: Timestamp,
 }

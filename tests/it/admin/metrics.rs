@@ -17,6 +17,9 @@ use crate::support::{
 
 use super::{BEARER, open_metrics::Page, operator, sessions_of, with_token};
 
+/// So long the number of sessions counts.
+const FRESH: Duration = Duration::from_secs(10);
+
 const DOCUMENT: &str = include_str!("../../../docs/METRICS.md");
 
 fn page(gw: &TestGateway) -> Page {
@@ -150,6 +153,7 @@ fn sessions_and_look_ups_are_counted() {
     operator(&gw, "DELETE", &sessions_of("oAlice"));
     assert_eq!(alice.get("/orders").status, 401);
     assert_eq!((lookups("hit"), lookups("denied")), (1.0, 1.0));
+    gw.later(FRESH);
     let page = page(&gw);
     let value = |name: &str| page.value(name, &[]);
     let counted = ["issued_total", "revoked_total", "evicted_total", "live"]
@@ -261,11 +265,33 @@ fn while_the_store_is_away_the_number_of_sessions_is_not_told_and_all_else_is() 
     gw.login("oAlice");
     assert_eq!(page(&gw).value("wxgate_sessions_live", &[]), 1.0);
     store.go_away();
+    gw.later(FRESH);
     let page_then = page(&gw);
     assert!(!page_then.families.contains_key("wxgate_sessions_live"));
     assert_eq!(page_then.value("wxgate_sessions_issued_total", &[]), 1.0);
     store.come_back();
+    gw.later(FRESH);
     assert_eq!(page(&gw).value("wxgate_sessions_live", &[]), 1.0);
+}
+
+#[test]
+fn however_many_scrape_the_store_is_asked_for_the_number_of_sessions_once_in_ten_seconds() {
+    let store = Scripted::own();
+    let gw = TestGateway::on(Some(Arc::clone(&store) as Arc<dyn Store>), |_| {});
+    gw.login("oAlice");
+    let scraped = || (page(&gw).value("wxgate_sessions_live", &[]), store.asked("count"));
+    assert_eq!([scraped(), scraped()], [(1.0, 1); 2]);
+    gw.login("oBob");
+    gw.later(FRESH - Duration::from_millis(1));
+    assert_eq!(scraped(), (1.0, 1), "what was told before still counts");
+    gw.later(Duration::from_millis(1));
+    assert_eq!([scraped(), scraped()], [(2.0, 2); 2]);
+    store.go_away();
+    gw.later(FRESH);
+    for _ in 0..3 {
+        assert!(!page(&gw).families.contains_key("wxgate_sessions_live"));
+    }
+    assert_eq!(store.asked("count"), 3, "a store in trouble is not asked more often");
 }
 
 #[test]
@@ -278,6 +304,7 @@ fn a_store_that_hangs_does_not_keep_the_metrics() {
     assert!(!page_then.families.contains_key("wxgate_sessions_live"));
     assert_eq!(page_then.value("wxgate_sessions_issued_total", &[]), 1.0);
     gate.open();
+    gw.later(FRESH);
     assert_eq!(page(&gw).value("wxgate_sessions_live", &[]), 1.0);
 }
 
