@@ -53,7 +53,11 @@ fn listeners(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     };
     writeln!(out, "listens    {}", listen.join(", "))?;
     writeln!(out, "answers    {prefix}/verify, {prefix}/session and {prefix}/logout itself")?;
-    writeln!(out, "operators  {}, {operators}", config.admin.listen)
+    writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
+    if config.admin.hosts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "           also under the name {}", config.admin.hosts.join(" or "))
 }
 
 fn apps(out: &mut dyn Write, config: &Config) -> io::Result<()> {
