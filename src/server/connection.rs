@@ -8,7 +8,7 @@ use std::{
     mem::MaybeUninit,
     pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::BytesMut;
@@ -16,7 +16,11 @@ use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::{io::ReadBuf, net::TcpStream, time::sleep};
+use tokio::{
+    io::{Interest, ReadBuf},
+    net::TcpStream,
+    time::sleep,
+};
 
 use crate::web::{Refusal, RequestBody};
 
@@ -29,6 +33,9 @@ use super::{
     traffic::{Due, Phase, Traffic},
     wire::Wire,
 };
+
+/// So many bytes behind a request are looked at: more blank lines than the screen lets pass before a head.
+const PEEKED: usize = 16;
 
 /// What all connections of a worker have in common.
 #[derive(Debug)]
@@ -169,6 +176,16 @@ fn has_unseen(stream: &TcpStream) -> bool {
     SockRef::from(stream).peek(&mut [MaybeUninit::uninit(); 1]).is_ok_and(|n| n > 0)
 }
 
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
+/// Whether the client has closed its side behind bytes that nobody has read. The runtime is told of that beside the bytes.
+fn has_said_all(stream: &TcpStream) -> bool {
+    let ready = pin!(stream.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+    matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+}
+
 /// Whether the client has sent more than was read. Closing on it would make the kernel send a reset.
 fn has_unread(stream: &TcpStream) -> bool {
     stream.try_read(&mut [0; 1]).is_ok_and(|n| n > 0)
@@ -264,9 +281,12 @@ impl Driver<'_> {
             self.watching = false;
             return false;
         }
-        let mut one = [0; 1];
-        match self.stream.borrow().poll_peek(cx, &mut ReadBuf::new(&mut one)) {
+        let (mut bytes, stream) = ([0; PEEKED], self.stream.borrow());
+        let mut peeked = ReadBuf::new(&mut bytes);
+        match stream.poll_peek(cx, &mut peeked) {
             Poll::Ready(Ok(0) | Err(_)) => true,
+            // Some clients send a line end behind a body, which is no request.
+            Poll::Ready(Ok(n)) if n < PEEKED && is_blank(peeked.filled()) && has_said_all(&stream) => true,
             Poll::Ready(Ok(_)) => {
                 // Bytes of a next request hide the end behind them. The next tick looks again.
                 self.watching = false;

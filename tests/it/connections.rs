@@ -1,6 +1,10 @@
 //! Connections: deadlines, limits, and where one request ends and the next begins.
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    io::Read,
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
 
 use wxgate::config::Config;
 
@@ -41,6 +45,47 @@ fn half_a_head_is_answered_and_closed() {
     let mut client = gw.client();
     assert_eq!(client.get("/public/").status, 200);
     assert_eq!(client.raw("GET /or").code(), "request_timeout");
+}
+
+/// The line end lies unread before the end of the connection, which a look at the next byte alone does not see.
+#[test]
+fn a_line_end_behind_a_body_does_not_hide_that_the_client_has_gone() {
+    let gw = TestGateway::start();
+    for line_ends in ["\r\n", "\r\n\r\n"] {
+        let (gone, heard) = mpsc::channel();
+        let gone = Mutex::new(gone);
+        gw.upstream.does(move |_, out| {
+            let end = out.read(&mut [0; 1]);
+            let _ = gone.lock().unwrap().send(matches!(end, Ok(0) | Err(_)));
+            Then::Close
+        });
+        let before = gw.upstream.seen().len();
+        let mut client = gw.client();
+        client.send(head("POST", "/public/slow", &[], 4)).send("body");
+        gw.upstream.wait_for(before + 1);
+        client.send(line_ends).finish();
+        assert!(heard.recv_timeout(Duration::from_secs(20)).unwrap(), "{line_ends:?}");
+    }
+    let line = gw.log.line("\"status\":499");
+    assert!(line.contains("\"complete\":false"), "{line}");
+}
+
+#[test]
+fn a_request_sent_behind_another_is_answered_though_its_client_says_no_more() {
+    let gw = TestGateway::start();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    gw.upstream.does(move |seen, out| {
+        let _ = wait.lock().unwrap().recv();
+        answer(out, format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", seen.target.len(), seen.target))
+    });
+    let mut client = gw.client();
+    client.send(head("POST", "/public/1", &[], 4)).send("body");
+    gw.upstream.wait_for(1);
+    client.send(format!("\r\n{}", head("GET", "/public/2", &[], 0))).finish();
+    assert!(client.stays_silent(3 * SOON), "long enough for a look whether it is there");
+    drop(go);
+    assert_eq!(texts(&mut client, 2), ["/public/1", "/public/2"]);
 }
 
 /// Once it made a client that sends a line end behind its body wait for a 408 that it had not asked for.
