@@ -20,7 +20,7 @@ use crate::{
 pub struct TargetArgs {
     /// The operators' listener, if not the one of gateway.toml: `http://127.0.0.1:9901`
     #[arg(long, value_name = "URL")]
-    pub admin: Option<Url>,
+    pub admin: Option<String>,
     /// The environment variable with the admin token, if not the token of gateway.toml
     #[arg(long, value_name = "NAME")]
     pub token_env: Option<String>,
@@ -93,15 +93,21 @@ fn missing(option: &str) -> anyhow::Error {
     Misused(format!("say {option}")).into()
 }
 
-/// A URL that leads to a listener and holds nothing else. What it says beyond that may be a secret, so it is not repeated.
-fn given(url: &Url) -> anyhow::Result<Url> {
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.username().is_empty()
-        && url.password().is_none()
-        && matches!(url.path(), "" | "/")
-        && url.query().is_none()
-        && url.fragment().is_none();
-    if plain { Ok(url.clone()) } else { Err(Misused("--admin must be like http://127.0.0.1:9901".into()).into()) }
+/// A URL that leads to a listener and holds nothing else. What it says beyond that may be a secret, so it is not repeated;
+/// clap would repeat what it can't read, so it is read here.
+fn given(text: &str) -> anyhow::Result<Url> {
+    let wrong = |why: &str| Misused(format!("--admin {why}; it must be like http://127.0.0.1:9901"));
+    let url = Url::parse(text).map_err(|error| wrong(&format!("is no URL ({error})")))?;
+    let faults = [
+        (!matches!(url.scheme(), "http" | "https"), "is neither http nor https"),
+        (!url.username().is_empty() || url.password().is_some(), "has a user or a password in it"),
+        (!matches!(url.path(), "" | "/"), "has a path"),
+        (url.query().is_some() || url.fragment().is_some(), "has a ? or a # in it"),
+    ];
+    match faults.iter().find(|(found, _)| *found) {
+        Some((_, why)) => Err(wrong(why).into()),
+        None => Ok(url),
+    }
 }
 
 /// Where to reach a listener from its own machine.
@@ -122,7 +128,7 @@ mod tests {
     use super::*;
 
     fn args(admin: Option<&str>) -> TargetArgs {
-        TargetArgs { admin: admin.map(|url| url.parse().unwrap()), token_env: Some("PATH".to_owned()) }
+        TargetArgs { admin: admin.map(str::to_owned), token_env: Some("PATH".to_owned()) }
     }
 
     #[test]
@@ -147,9 +153,21 @@ mod tests {
 
     #[test]
     fn a_url_with_more_in_it_than_an_address_is_refused_and_not_repeated() {
-        for url in ["ftp://h", "http://u:hunter2@h", "http://h/hunter2", "http://h?hunter2", "http://h#hunter2"] {
-            let error = given(&url.parse().unwrap()).unwrap_err();
-            assert!(error.is::<Misused>() && !format!("{error:#}").contains("hunter2"), "{url}: {error:#}");
+        for (url, why) in [
+            ("ftp://hunter2", "neither http nor https"),
+            ("http://u:hunter2@h", "a password"),
+            ("http://hunter2@h", "a user"),
+            ("http://h/hunter2", "a path"),
+            ("http://h?hunter2", "a ?"),
+            ("http://h#hunter2", "a #"),
+            ("//u:hunter2@h", "no URL"),
+            ("http://u:hunter2@", "no URL"),
+            ("http://u:hunter2@h:port", "no URL"),
+            ("http://[hunter2", "no URL"),
+        ] {
+            let error = given(url).unwrap_err();
+            let told = format!("{error:#}");
+            assert!(error.is::<Misused>() && told.contains(why) && !told.contains("hunter2"), "{url}: {told}");
         }
     }
 }

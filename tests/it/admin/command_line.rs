@@ -133,13 +133,13 @@ fn what_goes_wrong_is_said_without_the_token_or_the_openid() {
             1,
         ),
         (vec!["--token-env".to_owned(), "NO_SUCH_VARIABLE".to_owned()], "NO_SUCH_VARIABLE is not set", 2),
-        (vec!["--admin".to_owned(), format!("{}/x", url(gone))], "--admin must be like", 2),
-        (vec!["--admin".to_owned(), "nonsense".to_owned()], "invalid value", 2),
+        (vec!["--admin".to_owned(), format!("{}/hunter2", url(gone))], "--admin has a path; it must be like http", 2),
+        (vec!["--admin".to_owned(), "//ops:hunter2@10.0.0.1".to_owned()], "--admin is no URL", 2),
     ] {
         let more: Vec<&str> = more.iter().map(String::as_str).collect();
         let (said_code, said_no) = complaint(&here, &[&list[..], &more].concat());
         assert!(said_code == code && said_no.contains(expected), "{more:?}: {said_code} {said_no}");
-        for secret in [TOKEN, "not-the-operators", "oAliceInTrouble"] {
+        for secret in [TOKEN, "not-the-operators", "oAliceInTrouble", "hunter2"] {
             assert!(!said_no.contains(secret), "{said_no}");
         }
     }
