@@ -32,7 +32,7 @@ pub(super) enum Refusal {
     NotFound,
     /// Another method than these.
     Method(&'static str),
-    /// No app of this AppID is configured.
+    /// No app of this AppID is configured, and the user has no session in it either.
     UnknownApp,
     /// The path has something in it that can't be an openid.
     BadOpenId,
@@ -84,7 +84,11 @@ impl Refusal {
             Self::Method(_) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path is for other methods.")
             }
-            Self::UnknownApp => (StatusCode::NOT_FOUND, "unknown_app", "No app of this AppID is configured here."),
+            Self::UnknownApp => (
+                StatusCode::NOT_FOUND,
+                "unknown_app",
+                "No app of this AppID is configured here, and the user has no session in it.",
+            ),
             Self::BadOpenId => (StatusCode::BAD_REQUEST, "bad_request", "This can't be an openid."),
             Self::NoSession => {
                 (StatusCode::NOT_FOUND, "no_session", "This user has no live session of this id, or no longer.")

@@ -89,13 +89,22 @@ impl SessionApi {
 
     fn user(&self, app: &str, openid: &str) -> Result<UserKey, Refusal> {
         let app = percent_decode_str(app).decode_utf8().map_err(|_| Refusal::UnknownApp)?;
-        let app = self.apps.iter().find(|known| known.as_str() == app).ok_or(Refusal::UnknownApp)?.clone();
+        let app = AppId::parse(&app).map_err(|_| Refusal::UnknownApp)?;
         let openid = percent_decode_str(openid).decode_utf8().map_err(|_| Refusal::BadOpenId)?;
         Ok(UserKey { app, openid: OpenId::parse(&openid).map_err(|_| Refusal::BadOpenId)? })
     }
 
+    /// An app that is no longer configured may have sessions in the store. Where it has none, it is more likely a slip, and
+    /// whoever means to log a user out must hear of that.
+    fn found_nothing(&self, user: &UserKey) -> Result<(), Refusal> {
+        if self.apps.contains(&user.app) { Ok(()) } else { Err(Refusal::UnknownApp) }
+    }
+
     async fn list(&self, user: &UserKey) -> Result<Listed, Refusal> {
         let (mut sessions, now) = (self.of(user).await?, self.clock.now());
+        if sessions.is_empty() {
+            self.found_nothing(user)?;
+        }
         sessions.reverse();
         let shown = sessions.iter().take(SHOWN).map(|session| show(session, now)).collect();
         Ok(Listed { sessions: shown, total: sessions.len() })
@@ -103,6 +112,9 @@ impl SessionApi {
 
     async fn end_one(&self, user: &UserKey, id: &str, request: &str) -> Result<Ended, Refusal> {
         let sessions = self.of(user).await?;
+        if sessions.is_empty() {
+            self.found_nothing(user)?;
+        }
         let session = sessions.iter().find(|session| session_id::of(session.digest()) == id);
         let session = session.ok_or(Refusal::NoSession)?;
         // Somebody else may have ended it since it was found.
@@ -116,6 +128,9 @@ impl SessionApi {
 
     async fn end_all(&self, user: &UserKey, request: &str) -> Result<Ended, Refusal> {
         let ended = self.sessions.revoke_user(user).await.map_err(away)?;
+        if ended == 0 {
+            self.found_nothing(user)?;
+        }
         self.tell(user, ended, request);
         Ok(Ended { ended })
     }

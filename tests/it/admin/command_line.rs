@@ -97,7 +97,12 @@ fn where_several_apps_are_configured_one_has_to_be_named() {
     assert_eq!((code, said_no), (2, expected));
     assert_eq!(said(&here, &["revoke", "--openid", "oAlice", "--app", OTHER_APP]), "ended 1 session\n");
     let (code, said_no) = complaint(&here, &["list", "--openid", "oAlice", "--app", "wx0"]);
-    assert!(code == 1 && said_no.contains("No app of this AppID is configured here. (unknown_app"), "{said_no}");
+    assert!(
+        code == 1
+            && said_no
+                .contains("No app of this AppID is configured here, and the user has no session in it. (unknown_app"),
+        "{said_no}"
+    );
 }
 
 #[test]

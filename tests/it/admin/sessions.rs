@@ -29,8 +29,8 @@ fn end(gw: &TestGateway, openid: &str, id: &str) -> Reply {
 }
 
 /// Puts sessions into a store that nobody has a token for.
-fn add_sessions(store: &dyn Store, openid: &str, how_many: u16, now: Timestamp) {
-    let user = UserKey { app: AppId::parse(APP).unwrap(), openid: OpenId::parse(openid).unwrap() };
+fn add_sessions(store: &dyn Store, app: &str, openid: &str, how_many: u16, now: Timestamp) {
+    let user = UserKey { app: AppId::parse(app).unwrap(), openid: OpenId::parse(openid).unwrap() };
     let terms = Terms { idle: Duration::from_hours(1), lifetime: Duration::from_hours(2) };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for n in 0..how_many {
@@ -164,6 +164,23 @@ fn an_app_that_is_not_configured_is_unknown_and_not_empty() {
 }
 
 #[test]
+fn sessions_of_an_app_that_is_no_longer_configured_are_listed_and_ended() {
+    let store = Arc::new(Memory::new());
+    let gw = TestGateway::on(Some(Arc::clone(&store) as Arc<dyn Store>), token);
+    add_sessions(&*store, "wxGone", "oAlice", 3, gw.clock.now());
+    let path = "/v1/users/wxGone/oAlice/sessions";
+    let listed = operator(&gw, "GET", path).json();
+    assert_eq!(listed["total"], 3);
+    let one = operator(&gw, "DELETE", &format!("{path}/{}", ids(&listed)[0]));
+    assert_eq!(one.json(), serde_json::json!({ "ended": 1 }));
+    assert_eq!(operator(&gw, "DELETE", &format!("{path}/0123")).code(), "no_session");
+    assert_eq!(operator(&gw, "DELETE", path).json(), serde_json::json!({ "ended": 2 }));
+    for (method, path) in [("GET", path.to_owned()), ("DELETE", path.to_owned()), ("DELETE", format!("{path}/0123"))] {
+        assert_eq!(operator(&gw, method, &path).code(), "unknown_app", "{method} {path}");
+    }
+}
+
+#[test]
 fn sessions_are_counted() {
     let gw = with_token();
     let count = || operator(&gw, "GET", "/v1/sessions/count").text();
@@ -180,7 +197,7 @@ fn of_very_many_sessions_the_newest_are_shown_and_all_are_counted() {
     let mut first = gw.login("oAlice");
     let oldest = ids(&list(&gw, "oAlice")).remove(0);
     gw.later(Duration::from_secs(1));
-    add_sessions(&*store, "oAlice", 1000, gw.clock.now());
+    add_sessions(&*store, APP, "oAlice", 1000, gw.clock.now());
     let listed = list(&gw, "oAlice");
     assert_eq!((listed["total"].clone(), ids(&listed).len()), (1001.into(), 1000));
     assert!(!ids(&listed).contains(&oldest));
