@@ -87,6 +87,25 @@ fn an_openid_may_have_anything_in_it() {
     assert_eq!(said(&here, &["revoke", "--openid", "o/A?b%2F#.."]), "ended 1 session\n");
 }
 
+/// `..` as a session would have named the path of all the user's sessions, and ended them.
+#[test]
+fn an_id_that_means_another_path_ends_nothing() {
+    let gw = with_token();
+    let here = folder("paths", addr(&gw), &[APP], true);
+    let mut alice = gw.login("oAlice");
+    for id in ["..", ".", ""] {
+        let (code, said_no) = complaint(&here, &["revoke", "--openid", "oAlice", "--session", id]);
+        assert!(code == 1 && said_no.contains("can't be empty, '.' or '..'"), "{id}: {said_no}");
+        let (code, said_no) = complaint(&here, &["revoke", "--openid", id]);
+        assert!(code == 1 && said_no.contains("can't be empty, '.' or '..'"), "{id}: {said_no}");
+    }
+    for id in ["%2e%2e", "../..", "..;", "x/.."] {
+        let (code, said_no) = complaint(&here, &["revoke", "--openid", "oAlice", "--session", id]);
+        assert!(code == 1 && said_no.contains("(no_session"), "{id}: {said_no}");
+    }
+    assert_eq!(alice.get("/orders").status, 200);
+}
+
 #[test]
 fn where_several_apps_are_configured_one_has_to_be_named() {
     let gw = with_token();
