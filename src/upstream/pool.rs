@@ -199,3 +199,72 @@ where
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        runtime::{self, LocalOptions},
+    };
+
+    use super::*;
+
+    /// More than a kernel takes for a peer that reads nothing. It is sent in one piece, so hyper has all of it at once.
+    const TOO_MUCH: usize = 32 << 20;
+
+    /// Does it on one thread, as a worker would.
+    fn on_a_worker(story: impl Future<Output = ()>) {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(story);
+    }
+
+    /// A pool with one connection, on which the server has answered a request without reading its body; and the server's end.
+    async fn after_an_early_answer() -> (Rc<Pool<Full<Bytes>>>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = sections::Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let section = Rc::new(sections::Upstream::new("app", vec![server.clone()]));
+        let pool = Rc::new(Pool::new(&server, &section));
+        let mut lease = pool.lease(Reuse::Allowed).await.unwrap();
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        let request = Request::post("/").body(Full::new(Bytes::from(vec![b'.'; TOO_MUCH]))).unwrap();
+        let mut answer = pin!(lease.send(request));
+        let answer = std::future::poll_fn(|cx| lease.poll_with(cx, |cx| answer.as_mut().poll(cx))).await;
+        assert!(answer.is_ok_and(|answer| answer.body().is_end_stream()), "it is read whole");
+        assert!(!lease.is_ready());
+        // As whoever forgets to ask would do.
+        lease.give_back();
+        // Its backlog is where a next connection waits.
+        spawn_local(async move { listener.accept().await });
+        (pool, upstream)
+    }
+
+    #[test]
+    fn a_kept_connection_whose_last_request_is_not_written_is_not_used_again() {
+        on_a_worker(async {
+            let (pool, _upstream) = after_an_early_answer().await;
+            assert!(pool.kept_now(Instant::now()).is_none());
+            assert!(!pool.lease(Reuse::Allowed).await.unwrap().reused());
+        });
+    }
+
+    #[test]
+    fn once_that_request_is_written_the_connection_is_used_again() {
+        on_a_worker(async {
+            let (pool, mut upstream) = after_an_early_answer().await;
+            spawn_local(async move { while upstream.read(&mut [0; 1 << 16]).await.is_ok_and(|n| n > 0) {} });
+            let lease = loop {
+                match pool.kept_now(Instant::now()) {
+                    Some(lease) => break lease,
+                    None => yield_now().await,
+                }
+            };
+            assert!(lease.reused());
+        });
+    }
+}

@@ -361,20 +361,23 @@ fn an_early_answer_does_not_put_the_next_user_in_its_place() {
 ///
 /// How much the kernel takes is not fixed. Where it took the whole body, the gateway can't know that nobody reads it, and
 /// the next request waits in vain behind it, which is told as such; then the scene is played again.
+///
+/// Nor is the connection closed for the sake of the next request: the upstream may come to read the body after all.
 #[test]
 fn a_connection_with_an_unread_body_in_it_is_not_used_again() {
     for _ in 0..8 {
-        let next = after_an_unread_body();
+        let (next, missing) = after_an_unread_body();
         if next.text() == "ok" {
-            return;
+            return assert_eq!(missing, 0, "the rest of the body went on");
         }
         assert_eq!((next.status, next.code().as_str()), (504, "upstream_timeout"));
     }
     panic!("the next request was sent behind the unread body each time");
 }
 
-/// The answer to the request that comes behind one whose body the upstream did not read.
-fn after_an_unread_body() -> Reply {
+/// The answer to the request that comes behind one whose body the upstream did not read, and how much of that body is
+/// missing when the upstream reads it at last.
+fn after_an_unread_body() -> (Reply, usize) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -384,7 +387,7 @@ fn after_an_unread_body() -> Reply {
     let gw = TestGateway::with(|config| {
         config.server.workers = 1;
         config.upstreams[0].servers = vec![endpoint(addr)];
-        config.upstreams[0].response_timeout = Duration::from_secs(2);
+        config.upstreams[0].response_timeout = Duration::from_secs(4);
     });
     let size = room(addr) + 200_000;
     let (open, wait) = mpsc::channel::<()>();
@@ -400,6 +403,10 @@ fn after_an_unread_body() -> Reply {
             answer(&mut second, OK);
         }
         let _ = wait.recv();
+        let mut body = Vec::new();
+        // A connection that is cut gives an error, and too little.
+        let _ = first.take(size as u64).read_to_end(&mut body);
+        size - body.len()
     });
     let mut uploader = gw.client();
     uploader.send(head("POST", "/public/early", &[], size)).send(pattern(size));
@@ -410,8 +417,7 @@ fn after_an_unread_body() -> Reply {
     drop(open);
     // Lets the upstream go on where nobody came.
     drop(TcpStream::connect(addr));
-    upstream.join().unwrap();
-    next
+    (next, upstream.join().unwrap())
 }
 
 /// How much the kernel takes for a peer that reads nothing.
