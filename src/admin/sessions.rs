@@ -75,23 +75,16 @@ impl SessionApi {
                 json(&Count { sessions }, id)
             }
             ["v1", "users", app, openid, "sessions"] => match *method {
-                Method::GET | Method::HEAD => json(&self.list(&self.user(app, openid)?).await?, id),
-                Method::DELETE => json(&self.end_all(&self.user(app, openid)?, id).await?, id),
+                Method::GET | Method::HEAD => json(&self.list(&user_of(app, openid)?).await?, id),
+                Method::DELETE => json(&self.end_all(&user_of(app, openid)?, id).await?, id),
                 _ => Err(Refusal::Method("GET, HEAD, DELETE")),
             },
             ["v1", "users", app, openid, "sessions", session] => match *method {
-                Method::DELETE => json(&self.end_one(&self.user(app, openid)?, session, id).await?, id),
+                Method::DELETE => json(&self.end_one(&user_of(app, openid)?, session, id).await?, id),
                 _ => Err(Refusal::Method("DELETE")),
             },
             _ => Err(Refusal::NotFound),
         }
-    }
-
-    fn user(&self, app: &str, openid: &str) -> Result<UserKey, Refusal> {
-        let app = percent_decode_str(app).decode_utf8().map_err(|_| Refusal::UnknownApp)?;
-        let app = AppId::parse(&app).map_err(|_| Refusal::UnknownApp)?;
-        let openid = percent_decode_str(openid).decode_utf8().map_err(|_| Refusal::BadOpenId)?;
-        Ok(UserKey { app, openid: OpenId::parse(&openid).map_err(|_| Refusal::BadOpenId)? })
     }
 
     /// An app that is no longer configured may have sessions in the store. Where it has none, it is more likely a slip, and
@@ -102,9 +95,6 @@ impl SessionApi {
 
     async fn list(&self, user: &UserKey) -> Result<Listed, Refusal> {
         let (mut sessions, now) = (self.of(user).await?, self.clock.now());
-        if sessions.is_empty() {
-            self.found_nothing(user)?;
-        }
         sessions.reverse();
         let shown = sessions.iter().take(SHOWN).map(|session| show(session, now)).collect();
         Ok(Listed { sessions: shown, total: sessions.len() })
@@ -112,9 +102,6 @@ impl SessionApi {
 
     async fn end_one(&self, user: &UserKey, id: &str, request: &str) -> Result<Ended, Refusal> {
         let sessions = self.of(user).await?;
-        if sessions.is_empty() {
-            self.found_nothing(user)?;
-        }
         let session = sessions.iter().find(|session| session_id::of(session.digest()) == id);
         let session = session.ok_or(Refusal::NoSession)?;
         // Somebody else may have ended it since it was found.
@@ -136,13 +123,25 @@ impl SessionApi {
     }
 
     async fn of(&self, user: &UserKey) -> Result<Vec<Arc<Session>>, Refusal> {
-        self.sessions.sessions_of(user).await.map_err(away)
+        let sessions = self.sessions.sessions_of(user).await.map_err(away)?;
+        if sessions.is_empty() {
+            self.found_nothing(user)?;
+        }
+        Ok(sessions)
     }
 
     fn tell(&self, user: &UserKey, ended: usize, request: &str) {
         let (app, user) = (user.app.as_str(), self.sessions.tag(user));
         tracing::info!(request, app, %user, ended, "an operator ended sessions of a user");
     }
+}
+
+/// The user that a path names. The app need not be configured.
+fn user_of(app: &str, openid: &str) -> Result<UserKey, Refusal> {
+    let app = percent_decode_str(app).decode_utf8().map_err(|_| Refusal::UnknownApp)?;
+    let app = AppId::parse(&app).map_err(|_| Refusal::UnknownApp)?;
+    let openid = percent_decode_str(openid).decode_utf8().map_err(|_| Refusal::BadOpenId)?;
+    Ok(UserKey { app, openid: OpenId::parse(&openid).map_err(|_| Refusal::BadOpenId)? })
 }
 
 fn show(session: &Session, now: Timestamp) -> Shown {
