@@ -10,11 +10,13 @@ use wxgate::config::known_keys;
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 14] = [
+const WITHOUT_DEFAULT: [&str; 16] = [
     "admin.token",
     "log.user_key",
     "routes.apps",
     "routes.host",
+    "routes.limit_per_ip",
+    "routes.limit_per_user",
     "routes.methods",
     "sessions.redis.ca",
     "sessions.redis.cluster",
