@@ -7,12 +7,13 @@ mod counting;
 mod failure;
 mod handling;
 mod line;
+mod request_id;
 mod rescue;
 mod snapshot;
+mod stages;
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
     future::Future,
     net::SocketAddr,
     rc::Rc,
@@ -20,9 +21,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use bytes::{BufMut, Bytes};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header, uri::PathAndQuery};
-use rand::{Rng, SeedableRng, rngs::SmallRng};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header};
 use tokio::time::Instant;
 
 use crate::{
@@ -33,19 +33,21 @@ use crate::{
     routing::{self, AuthRule, BadTarget, Rule, Target},
     session::Sessions,
     telemetry::OpenConnection,
-    web::{HeaderWriter, Refusal, RequestBody, RequestTimer, headers::X_REQUEST_ID},
+    web::{Refusal, RequestBody, RequestTimer, headers::X_REQUEST_ID},
 };
 
 pub use access_log::{AccessLog, Entry, Ticket};
 pub use body::{Body, Content};
 pub use counting::traffic;
-use handling::{Handling, Head};
-
 pub use failure::Failure;
 pub use rescue::{Rescue, rescue};
 pub use snapshot::Snapshot;
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+use self::{
+    handling::{Handling, Head},
+    request_id::RequestIds,
+    stages::{Begun, Call, Late, Place, Sent, Way},
+};
 
 /// The gateway of one worker.
 #[derive(Debug)]
@@ -56,8 +58,7 @@ pub struct Gateway {
     proxy: Proxy,
     log: Rc<AccessLog>,
     clock: Arc<dyn Clock>,
-    ids: RefCell<SmallRng>,
-    writer: HeaderWriter,
+    ids: RequestIds,
 }
 
 /// What is kept per client connection.
@@ -78,8 +79,7 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         seed: [u8; 32],
     ) -> Self {
-        let ids = RefCell::new(SmallRng::from_seed(seed));
-        Self { snapshot, sessions, api, proxy, log, clock, ids, writer: HeaderWriter::default() }
+        Self { snapshot, sessions, api, proxy, log, clock, ids: RequestIds::new(seed) }
     }
 
     /// A connection has come in.
@@ -108,7 +108,7 @@ impl Gateway {
 
     /// Answers what never became a request.
     pub fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
-        let id = self.new_id();
+        let id = self.ids.fresh();
         let mut ticket = Ticket::new(Rc::clone(&self.log), Entry::new(id, conn.peer.ip()));
         let mut response = explain(&Failure::Refused(why), &mut ticket.entry);
         // hyper dates the answers that go through it; this one does not.
@@ -273,89 +273,12 @@ impl Gateway {
         let headers = request.headers();
         let (id, client) = if conn.peer.is_trusted() {
             let client = self.snapshot.proxies.client(conn.peer.ip(), headers).ip;
-            (told_id(headers).unwrap_or_else(|| self.new_id()), client)
+            (request_id::told(headers).unwrap_or_else(|| self.ids.fresh()), client)
         } else {
-            (self.new_id(), conn.peer.ip())
+            (self.ids.fresh(), conn.peer.ip())
         };
         Entry { method: Some(request.method().clone()), target: request.uri().clone(), ..Entry::new(id, client) }
     }
-
-    /// An id nobody else has: 128 random bits. Nothing rests on its being hard to guess.
-    fn new_id(&self) -> HeaderValue {
-        let (high, low) = {
-            let mut ids = self.ids.borrow_mut();
-            (ids.next_u64(), ids.next_u64())
-        };
-        let mut text = [0; 32];
-        let bytes = high.to_be_bytes().into_iter().chain(low.to_be_bytes());
-        for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
-            digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-        let value = self.writer.value(|out| out.put_slice(&text));
-        value.unwrap_or_else(|| HeaderValue::from_static("-"))
-    }
-}
-
-/// How far a request has come without waiting.
-enum Begun<'a, F> {
-    /// It is on its way to an upstream.
-    Sent(Sent<F>),
-    /// Somebody has to be waited for first.
-    Late(Box<Late<'a>>),
-}
-
-/// A request that waits for an endpoint of ours, or for the sessions.
-struct Late<'a> {
-    request: Request<RequestBody>,
-    place: Place<'a>,
-    credentials: Credentials,
-}
-
-impl<'a> Late<'a> {
-    fn begun<F>(request: Request<RequestBody>, place: Place<'a>, credentials: Credentials) -> Begun<'a, F> {
-        Begun::Late(Box::new(Self { request, place, credentials }))
-    }
-}
-
-/// Where a request goes.
-enum Place<'a> {
-    /// To an endpoint of ours.
-    Ours(Call<'a>),
-    /// To an upstream.
-    Route(Way<'a>),
-}
-
-/// What is asked of an endpoint of ours.
-struct Call<'a> {
-    endpoint: Endpoint,
-    /// The rule of the request that another proxy asks about.
-    asked: Option<&'a Rule>,
-}
-
-impl Call<'_> {
-    /// What is asked of the caller, and whose sessions may pass.
-    fn terms(&self) -> (AuthRule, Option<&[AppId]>) {
-        match self.asked {
-            Some(rule) => (rule.auth, rule.apps.as_deref()),
-            None if self.endpoint.needs_session() => (AuthRule::Required, None),
-            None => (AuthRule::None, None),
-        }
-    }
-}
-
-/// The way to an upstream.
-struct Way<'a> {
-    rule: &'a Rule,
-    /// Path and query to ask for.
-    target: PathAndQuery,
-    host: Option<HeaderValue>,
-    keep_authorization: bool,
-}
-
-/// A request on its way to an upstream.
-struct Sent<F> {
-    head: F,
-    asked_at: Instant,
 }
 
 /// Lets the caller pass as the one the decision says, if it does.
@@ -379,13 +302,6 @@ fn refuse_tunnels(method: &Method) -> Result<(), Failure> {
 fn host_line(request: &Request<RequestBody>, target: &Target<'_>) -> Option<HeaderValue> {
     let line = request.headers().get(header::HOST).cloned();
     line.or_else(|| HeaderValue::from_str(target.host.as_ref()?.received()).ok())
-}
-
-/// A trusted proxy's own request id, if it is one: 1 to 64 visible characters.
-fn told_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let id = headers.get(X_REQUEST_ID)?;
-    let fits = (1..=64).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    fits.then(|| id.clone())
 }
 
 /// The path to ask the upstream for, and the query, which goes along untouched.

@@ -1,0 +1,74 @@
+//! What one stage of the pipeline hands to the next.
+
+use http::{HeaderValue, Request, uri::PathAndQuery};
+use tokio::time::Instant;
+
+use crate::{
+    api::Endpoint,
+    auth::Credentials,
+    model::AppId,
+    routing::{AuthRule, Rule},
+    web::RequestBody,
+};
+
+/// How far a request has come without waiting.
+pub(super) enum Begun<'a, F> {
+    /// It is on its way to an upstream.
+    Sent(Sent<F>),
+    /// Somebody has to be waited for first.
+    Late(Box<Late<'a>>),
+}
+
+/// A request that waits for an endpoint of ours, or for the sessions.
+pub(super) struct Late<'a> {
+    pub(super) request: Request<RequestBody>,
+    pub(super) place: Place<'a>,
+    pub(super) credentials: Credentials,
+}
+
+impl<'a> Late<'a> {
+    pub(super) fn begun<F>(request: Request<RequestBody>, place: Place<'a>, credentials: Credentials) -> Begun<'a, F> {
+        Begun::Late(Box::new(Self { request, place, credentials }))
+    }
+}
+
+/// Where a request goes.
+pub(super) enum Place<'a> {
+    /// To an endpoint of ours.
+    Ours(Call<'a>),
+    /// To an upstream.
+    Route(Way<'a>),
+}
+
+/// What is asked of an endpoint of ours.
+pub(super) struct Call<'a> {
+    pub(super) endpoint: Endpoint,
+    /// The rule of the request that another proxy asks about.
+    pub(super) asked: Option<&'a Rule>,
+}
+
+impl Call<'_> {
+    /// What is asked of the caller, and whose sessions may pass.
+    pub(super) fn terms(&self) -> (AuthRule, Option<&[AppId]>) {
+        match self.asked {
+            Some(rule) => (rule.auth, rule.apps.as_deref()),
+            None if self.endpoint.needs_session() => (AuthRule::Required, None),
+            None => (AuthRule::None, None),
+        }
+    }
+}
+
+/// The way to an upstream.
+pub(super) struct Way<'a> {
+    pub(super) rule: &'a Rule,
+    /// Path and query to ask for.
+    pub(super) target: PathAndQuery,
+    pub(super) host: Option<HeaderValue>,
+    pub(super) keep_authorization: bool,
+}
+
+/// A request on its way to an upstream.
+pub(super) struct Sent<F> {
+    pub(super) head: F,
+    pub(super) asked_at: Instant,
+}
