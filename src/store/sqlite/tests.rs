@@ -67,34 +67,43 @@ impl World {
     /// Keeps the writer busy until the sender goes, so that whatever is asked of it meanwhile waits, and comes to it
     /// all at once.
     fn hold_up(&self) -> mpsc::Sender<()> {
-        let (release, held) = mpsc::channel();
-        let (begun, busy) = mpsc::channel();
-        let mut holding = Box::pin(self.store.writer.change(1, move |_| {
-            begun.send(()).unwrap();
-            held.recv().unwrap_err();
-            Ok(())
-        }));
-        assert!(is_waiting(&self.runtime, &mut holding));
-        busy.recv().unwrap();
+        let (release, work) = work_until_released();
+        self.occupy(work, |work| self.store.writer.change(1, move |_| work()));
         release
     }
 
     /// The same with all who read.
     fn hold_up_readers(&self) -> Vec<mpsc::Sender<()>> {
         let hold_one_up = |_| {
-            let (release, held) = mpsc::channel();
-            let (begun, busy) = mpsc::channel();
-            let mut holding = Box::pin(self.store.readers.ask(move |_| {
-                begun.send(()).unwrap();
-                held.recv().unwrap_err();
-                Ok(())
-            }));
-            assert!(is_waiting(&self.runtime, &mut holding));
-            busy.recv().unwrap();
+            let (release, work) = work_until_released();
+            self.occupy(work, |work| self.store.readers.ask(move |_| work()));
             release
         };
         (0..readers::THREADS).map(hold_one_up).collect()
     }
+
+    /// Returns when the work that is asked for has begun.
+    fn occupy<A: Future>(&self, work: Work, ask: impl FnOnce(Work) -> A) {
+        let (begun, busy) = mpsc::channel();
+        let mut asked = Box::pin(ask(Box::new(move || {
+            begun.send(()).unwrap();
+            work()
+        })));
+        assert!(is_waiting(&self.runtime, &mut asked));
+        busy.recv().unwrap();
+    }
+}
+
+type Work = Box<dyn FnOnce() -> Result<(), Error> + Send>;
+
+/// Work that goes on until the sender goes.
+fn work_until_released() -> (mpsc::Sender<()>, Work) {
+    let (release, held) = mpsc::channel();
+    let work = move || {
+        held.recv().unwrap_err();
+        Ok(())
+    };
+    (release, Box::new(work))
 }
 
 fn open(folder: &TempDir) -> Sqlite {
