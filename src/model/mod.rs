@@ -2,6 +2,8 @@
 //!
 //! This is the ground. It knows no other module of ours, no HTTP and no file.
 
+mod certificate;
+mod certificates;
 mod clock;
 mod entropy;
 mod identity;
@@ -10,6 +12,8 @@ mod seal_key;
 mod secret;
 mod session;
 
+pub use certificate::{Certificate, InvalidCertificate};
+pub use certificates::{CertificateShelf, Certificates, Secured};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use identity::{Identity, UserKey};
