@@ -36,7 +36,7 @@ use http::{Response, request::Parts};
 use self::{answer::Refusal, gate::Gate, health::Health, metrics::Metrics, report::Report, sessions::SessionApi};
 use crate::{
     config::sections,
-    model::{AppId, Clock, Entropy},
+    model::{AppId, CertificateShelf, Clock, Entropy},
     session::Sessions,
     telemetry::{Counters, Traffic},
     upstream::Upstreams,
@@ -60,6 +60,8 @@ pub struct Ingredients<'a> {
     pub upstreams: Arc<Upstreams>,
     /// The apps that are configured.
     pub apps: Vec<AppId>,
+    /// The certificates that clients are shown, where there are any.
+    pub certificates: Option<Arc<CertificateShelf>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// For the ids of requests.
@@ -94,6 +96,7 @@ impl Admin {
                     counters: from.counters,
                     traffic: from.traffic,
                     upstreams: Arc::clone(&from.upstreams),
+                    certificates: from.certificates,
                     live: Arc::default(),
                     started,
                 },

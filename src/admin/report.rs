@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    model::Timestamp,
+    model::{CertificateShelf, Timestamp},
     telemetry::{Counted, Counter, Counters, Place, Reading, Traffic},
     upstream::{ServerStatus, Standing, Status, Upstreams},
 };
@@ -29,6 +29,8 @@ pub(super) struct Report {
     /// How many sessions there are, where the store said so when it was last asked.
     pub(super) live: Arc<Mutex<Option<u64>>>,
     pub(super) started: Timestamp,
+    /// The certificates that clients are shown, where there are any.
+    pub(super) certificates: Option<Arc<CertificateShelf>>,
 }
 
 impl Collector for Report {
@@ -37,6 +39,7 @@ impl Collector for Report {
         self.process(&mut page)?;
         let counted = self.traffic.read();
         requests(&mut page, &counted)?;
+        self.tls(&mut page)?;
         upstreams(&mut page, &self.upstreams.status())?;
         self.logins(&mut page, &counted)?;
         self.sessions(&mut page)?;
@@ -53,6 +56,24 @@ impl Report {
         ConstGauge::new(started).encode(page.family("start_time", help, Some(&Unit::Seconds), MetricType::Gauge)?)?;
         let dropped = &self.counters.log_lines_dropped;
         page.counter("log_lines_dropped", "Access log lines the writer could not keep up with", dropped)
+    }
+
+    fn tls(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Some(certificates) = &self.certificates else { return Ok(()) };
+        let handshakes = self.counters.tls_handshakes.each();
+        page.counters("tls_handshakes", "Handshakes of clients, by what they came to", "outcome", &handshakes)?;
+        let reloads = &self.counters.certificate_reloads;
+        let reloads = [("swapped", reloads.swapped.get()), ("failed", reloads.failed.get())];
+        page.counters("tls_certificate_reloads", "Certificates that were read again", "outcome", &reloads)?;
+        let help = "When a certificate expires, in seconds since the Unix epoch";
+        let name = "tls_certificate_expiry_timestamp";
+        let mut family = page.family(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        // Two of the same name, say one with an RSA and one with an ECDSA key, have places of their own.
+        for (place, certificate) in certificates.current().iter().enumerate() {
+            let labels = [("name", certificate.name().to_owned()), ("place", place.to_string())];
+            ConstGauge::new(certificate.not_after().as_secs()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn logins(&self, page: &mut Page<'_>, counted: &Counted) -> fmt::Result {

@@ -1,5 +1,7 @@
 //! The only place that wires: a [`Config`] becomes a running gateway.
 
+mod certificates;
+mod listeners;
 mod services;
 mod stores;
 
@@ -16,21 +18,26 @@ use std::{
 
 use tokio::{runtime, task::JoinHandle, time::timeout};
 
+pub use self::certificates::CertificateKeeper;
 use self::{
+    listeners::PublicListeners,
     services::{Back, Front, Issuer},
     stores::open_store,
 };
 use crate::{
     admin::{Admin, Ingredients},
     api::Api,
-    config::{Config, sections::LogFormat},
+    config::{
+        Config,
+        sections::{ListenAt, LogFormat},
+    },
     gateway::{self, AccessLog, Gateway, Snapshot},
     limit::VerifyLimits,
     login::Login,
-    model::{AppId, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
+    model::{AppId, CertificateShelf, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     proxy::Proxy,
     routing::{Table, UnknownUpstream},
-    server::{self, Listener, Options, Running, Stop},
+    server::{self, Listener, Options, Place, Running, Stop, systemd},
     session::Sessions,
     store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, Traffic, UserTagger},
@@ -60,6 +67,8 @@ pub struct World {
     pub store: Option<Arc<dyn Store>>,
     /// Where the names of upstreams' servers lead.
     pub resolver: Arc<dyn Resolver>,
+    /// Sockets that systemd has bound.
+    pub sockets: systemd::PassedSockets,
 }
 
 impl fmt::Debug for World {
@@ -76,6 +85,7 @@ impl Default for World {
             access_log: Box::new(io::stdout()),
             store: None,
             resolver: Arc::new(SystemResolver),
+            sockets: systemd::PassedSockets::default(),
         }
     }
 }
@@ -84,10 +94,10 @@ impl Default for World {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address can't be listened on.
-    #[error("can't listen on {addr}")]
+    #[error("can't listen on {at}")]
     Listen {
         /// Which.
-        addr: SocketAddr,
+        at: ListenAt,
         /// What the system says.
         #[source]
         source: io::Error,
@@ -116,6 +126,9 @@ pub enum Error {
     /// The configuration has a place for sessions, but no key.
     #[error("no key to seal session_keys with; write [sessions.seal]")]
     NoSealKey,
+    /// TLS can't be spoken as the configuration asks for it.
+    #[error("no TLS")]
+    Tls(#[source] rustls::Error),
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -129,6 +142,7 @@ pub struct App {
     ready: Arc<AtomicBool>,
     housekeeping: JoinHandle<()>,
     watch: JoinHandle<()>,
+    certificates: CertificateKeeper,
     control: Control,
     lines: Arc<Mutex<LineWriter>>,
     parts: Arc<Parts>,
@@ -169,6 +183,7 @@ struct Parts {
     limits: Arc<VerifyLimits>,
     counters: Arc<Counters>,
     traffic: Arc<Traffic>,
+    shelf: Option<Arc<CertificateShelf>>,
     routes: Vec<String>,
     upstreams: Arc<Upstreams>,
     entropy: Arc<dyn Entropy>,
@@ -177,9 +192,10 @@ struct Parts {
 impl App {
     /// Starts to listen. Everything that can fail at start fails here, before the first connection is taken.
     pub fn start(config: Config, world: World) -> Result<Self, Error> {
-        let options = Options::from_section(&config.server);
-        let listeners = listen(&config.server.listen, options.workers)?;
-        let admin_listener = listen(&[config.admin.listen], 1)?;
+        let (tls, shelf) = listeners::tls(&config.server)?.unzip();
+        let options = Options { tls, ..Options::from_section(&config.server) };
+        let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, world.sockets)?;
+        let admin_listener = admin_listener(config.admin.listen)?;
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
@@ -190,24 +206,36 @@ impl App {
             None => open_store(&config.sessions, &world.entropy, &control.handle)?,
         };
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
-        let parts = Arc::new(parts(config, store, upstreams, world.clock, world.entropy, counters, &control.handle)?);
+        let outside = Outside { store, upstreams, shelf };
+        let parts = Arc::new(parts(config, outside, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
         let (shared, handles) = (Arc::clone(&parts), Arc::clone(&lines));
         let public = server::start(listeners, &options, move |worker| {
             let log = shared.config.log.access.then(|| handles.lock().unwrap_or_else(PoisonError::into_inner).handle());
-            Front(shared.gateway(log, seeds[worker]))
+            let gateway = shared.gateway(log, seeds[worker]);
+            let counters = Arc::clone(&shared.counters);
+            Front { gateway, redirects: Arc::clone(&redirects), shelf: shared.shelf.clone(), counters }
         })
         .map_err(Error::Workers)?;
         let sessions = Arc::clone(&parts.sessions);
         let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
         let upstreams = Arc::clone(&parts.upstreams);
         let watch = control.handle.spawn(async move { upstreams.watch().await });
-        Ok(Self { public, admin, ready, housekeeping, watch, control, lines, parts })
+        let (clock, counters) = (Arc::clone(&parts.clock), Arc::clone(&parts.counters));
+        let certificates =
+            CertificateKeeper::new(parts.config.server.tls.as_ref(), parts.shelf.clone(), clock, counters);
+        certificates.watch(&control.handle);
+        Ok(Self { public, admin, ready, housekeeping, watch, certificates, control, lines, parts })
     }
 
-    /// Where it listens, with real ports.
+    /// Where it listens.
+    pub fn places(&self) -> &[Place] {
+        self.public.places()
+    }
+
+    /// The addresses among them, with real ports.
     pub fn addrs(&self) -> &[SocketAddr] {
         self.public.addrs()
     }
@@ -222,6 +250,11 @@ impl App {
         &self.parts.upstreams
     }
 
+    /// Who keeps the certificates true to their files.
+    pub fn certificates(&self) -> CertificateKeeper {
+        self.certificates.clone()
+    }
+
     /// What it has counted.
     pub fn counters(&self) -> &Counters {
         &self.parts.counters
@@ -234,6 +267,7 @@ impl App {
             () = stop.next() => tracing::info!("stopping: no new connections, requests under way may finish"),
             () = self.public.any_ended() => tracing::error!("a worker has ended; stopping"),
         }
+        systemd::tell_stopping();
         self.stop(stop.next()).await
     }
 
@@ -270,10 +304,8 @@ impl App {
     }
 }
 
-fn listen(addrs: &[SocketAddr], workers: usize) -> Result<Vec<Listener>, Error> {
-    let bind =
-        |addr: &SocketAddr| Listener::bind(*addr, workers).map_err(|source| Error::Listen { addr: *addr, source });
-    addrs.iter().map(bind).collect()
+fn admin_listener(addr: SocketAddr) -> Result<Listener, Error> {
+    Listener::bind(addr, 1).map_err(|source| Error::Listen { at: ListenAt::Tcp(addr), source })
 }
 
 /// What makes the numbers that a worker draws unlike those of any other.
@@ -295,15 +327,22 @@ fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
     Ok(seed)
 }
 
-fn parts(
-    config: Config,
+/// What leads out of the process, or was read from outside.
+struct Outside {
     store: Arc<dyn Store>,
     upstreams: Arc<Upstreams>,
+    shelf: Option<Arc<CertificateShelf>>,
+}
+
+fn parts(
+    config: Config,
+    outside: Outside,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     counters: Arc<Counters>,
     control: &runtime::Handle,
 ) -> Result<Parts, Error> {
+    let Outside { store, upstreams, shelf } = outside;
     let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     let table = Table::new(&config.routes, &names).map_err(Error::Routes)?;
     let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
@@ -330,7 +369,7 @@ fn parts(
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
-    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, upstreams, entropy })
+    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, shelf, routes, upstreams, entropy })
 }
 
 impl Parts {
@@ -366,7 +405,7 @@ impl Parts {
     }
 }
 
-fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicBool>) -> Result<Running, Error> {
+fn start_admin(listener: Listener, parts: &Arc<Parts>, ready: &Arc<AtomicBool>) -> Result<Running, Error> {
     let options = Options {
         workers: 1,
         max_connections: ADMIN_CONNECTIONS,
@@ -376,15 +415,16 @@ fn start_admin(listeners: Vec<Listener>, parts: &Arc<Parts>, ready: &Arc<AtomicB
     let section = &parts.config.admin;
     let admin = Arc::new(Admin::new(Ingredients {
         section,
-        addr: listeners.first().map_or(section.listen, Listener::addr),
+        addr: listener.addr().unwrap_or(section.listen),
         ready: Arc::clone(ready),
         counters: Arc::clone(&parts.counters),
         traffic: Arc::clone(&parts.traffic),
         sessions: Arc::clone(&parts.sessions),
         upstreams: Arc::clone(&parts.upstreams),
         apps: parts.apps(),
+        certificates: parts.shelf.clone(),
         clock: Arc::clone(&parts.clock),
         entropy: Arc::clone(&parts.entropy),
     }));
-    server::start(listeners, &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
+    server::start(vec![listener], &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
 }

@@ -1,7 +1,7 @@
 //! The parts as each other see them: the gateway and the operators' answers as services of their listeners, and the
 //! sessions as what a login ends in.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,11 +9,12 @@ use http_body_util::Full;
 
 use crate::{
     admin::Admin,
-    gateway::{Body, Conn, Gateway},
+    gateway::{Body, Conn, Gateway, Redirect, WayIn},
     login::{Issued, Issuing, SessionIssuer},
-    model::{Clock, Identity, Secret, SessionKey},
-    server::Service,
+    model::{CertificateShelf, Clock, Identity, Secret, SessionKey},
+    server::{Arrival, Handshake, Service},
     session::Sessions,
+    telemetry::Counters,
     web::{Refusal, RequestBody, RequestTimer},
 };
 
@@ -37,14 +38,32 @@ impl SessionIssuer for Issuer {
 
 /// The gateway as the public listener's service.
 #[derive(Debug)]
-pub(super) struct Front(pub(super) Gateway);
+pub(super) struct Front {
+    pub(super) gateway: Gateway,
+    /// The ports of https that each listener sends to, where it does nothing else.
+    pub(super) redirects: Arc<[Option<u16>]>,
+    pub(super) shelf: Option<Arc<CertificateShelf>>,
+    pub(super) counters: Arc<Counters>,
+}
 
 impl Service for Front {
     type Conn = Conn;
     type Body = Body;
 
-    fn connected(&self, peer: SocketAddr) -> Conn {
-        self.0.connected(peer)
+    fn connected(&self, arrival: Arrival) -> Conn {
+        let redirect = || {
+            let port = (*self.redirects.get(arrival.listener)?)?;
+            Some(Redirect { port, certificates: self.shelf.as_ref()?.current() })
+        };
+        let way_in = match arrival.secured {
+            Some(secured) => WayIn::Secured(secured),
+            None => redirect().map_or(WayIn::Plain, WayIn::Redirected),
+        };
+        self.gateway.connected(arrival.peer, way_in)
+    }
+
+    fn shook_hands(&self, how: Handshake) {
+        self.counters.tls_handshakes.count(how.word());
     }
 
     fn call<'a>(
@@ -53,15 +72,15 @@ impl Service for Front {
         conn: &'a Rc<Conn>,
         timer: RequestTimer,
     ) -> impl Future<Output = Response<Body>> {
-        self.0.handle(request, conn, timer)
+        self.gateway.handle(request, conn, timer)
     }
 
     fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
-        self.0.refuse(why, conn)
+        self.gateway.refuse(why, conn)
     }
 
     fn tick(&self) {
-        self.0.tick();
+        self.gateway.tick();
     }
 }
 
@@ -72,7 +91,7 @@ impl Service for Back {
     type Conn = ();
     type Body = Full<Bytes>;
 
-    fn connected(&self, _peer: SocketAddr) {}
+    fn connected(&self, _arrival: Arrival) {}
 
     async fn call<'a>(
         &'a self,

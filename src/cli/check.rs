@@ -12,8 +12,11 @@ use clap::Args;
 
 use crate::config::{
     Config, Loaded, load,
-    sections::{AuthRule, HostPattern, NewestSealKey, Rate, Route, Sessions, Upstream},
+    sections::{
+        AuthRule, HostPattern, Listener, NewestSealKey, Rate, Route, Sessions, Speaks, Tls, TlsVersion, Upstream,
+    },
 };
+use crate::model::{Clock, SystemClock, Timestamp};
 
 /// `check` takes nothing but `--config`.
 #[derive(Debug, Args)]
@@ -22,15 +25,15 @@ pub struct CheckArgs {}
 /// Prints the configuration as understood; a wrong one is the error, with every fault on a line of its own.
 pub fn run(config: &Path, _args: &CheckArgs) -> anyhow::Result<()> {
     let loaded = load(config)?;
-    describe(&mut io::stdout().lock(), &config.display().to_string(), &loaded)?;
+    describe(&mut io::stdout().lock(), &config.display().to_string(), &loaded, SystemClock.now())?;
     Ok(())
 }
 
-/// Writes what a gateway with this configuration would do. No secret is part of it.
-pub fn describe(out: &mut dyn Write, file_name: &str, loaded: &Loaded) -> io::Result<()> {
+/// Writes what a gateway with this configuration would do at this moment. No secret is part of it.
+pub fn describe(out: &mut dyn Write, file_name: &str, loaded: &Loaded, now: Timestamp) -> io::Result<()> {
     let Loaded { config, warnings } = loaded;
     writeln!(out, "{file_name} is valid\n")?;
-    listeners(out, config)?;
+    listeners(out, config, now)?;
     apps(out, config)?;
     sessions_and_limits(out, config)?;
     identity(out, config)?;
@@ -44,20 +47,54 @@ pub fn describe(out: &mut dyn Write, file_name: &str, loaded: &Loaded) -> io::Re
     Ok(())
 }
 
-fn listeners(out: &mut dyn Write, config: &Config) -> io::Result<()> {
-    let listen: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
+fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result<()> {
+    let all = config.server.all_listeners();
+    let (listed, others) = all.split_at(config.server.listen.len());
+    let listed: Vec<String> = listed.iter().map(listener).collect();
+    let lines = Some(listed.join(", ")).filter(|line| !line.is_empty()).into_iter().chain(others.iter().map(listener));
     let prefix = &config.api.prefix;
     let operators = match config.admin.token {
         Some(_) => "with a token",
         None => "without a token: only /healthz, /readyz and /metrics",
     };
-    writeln!(out, "listens    {}", listen.join(", "))?;
+    writeln!(out, "listens    {}", lines.collect::<Vec<_>>().join("\n           "))?;
+    if let Some(tls) = &config.server.tls {
+        certificates(out, tls, now)?;
+    }
     writeln!(out, "answers    {prefix}/verify, {prefix}/session and {prefix}/logout itself")?;
     writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
     if config.admin.hosts.is_empty() {
         return Ok(());
     }
     writeln!(out, "           also under the name {}", config.admin.hosts.join(" or "))
+}
+
+fn listener(listener: &Listener) -> String {
+    match listener.speaks {
+        Speaks::Http => listener.listen.to_string(),
+        Speaks::Https => format!("{} with TLS", listener.listen),
+        Speaks::Redirect(port) => format!("{}, which sends everybody to https on port {port}", listener.listen),
+    }
+}
+
+fn certificates(out: &mut dyn Write, tls: &Tls, now: Timestamp) -> io::Result<()> {
+    let version = match tls.min_version {
+        TlsVersion::Tls12 => "1.2 and 1.3",
+        TlsVersion::Tls13 => "1.3",
+    };
+    let whom = if tls.strict_sni { "those who ask for a name that a certificate is for" } else { "everybody" };
+    writeln!(out, "speaks     TLS {version} with {whom}")?;
+    for files in &tls.certificates {
+        let certificate = &files.certificate;
+        let days = certificate.not_after().since(now).as_secs() / (24 * 60 * 60);
+        let until = match (certificate.is_valid_at(now), certificate.not_after() > now) {
+            (true, _) => format!("valid for {days} more days"),
+            (false, true) => "NOT VALID YET".to_owned(),
+            (false, false) => "EXPIRED".to_owned(),
+        };
+        writeln!(out, "           {} for {}; {until}", files.cert.display(), certificate.names().join(", "))?;
+    }
+    Ok(())
 }
 
 fn apps(out: &mut dyn Write, config: &Config) -> io::Result<()> {

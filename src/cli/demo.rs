@@ -77,7 +77,7 @@ fn demo_config(api_base: &str, echo: SocketAddr, folder: &Path) -> anyhow::Resul
 fn start(config: &Config, port: u16) -> Result<App, app::Error> {
     let on = |port: u16| {
         let mut config = config.clone();
-        config.server.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+        config.server.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()];
         config.admin.listen = free_port();
         App::start(config, World::default())
     };
@@ -119,7 +119,7 @@ mod tests {
         let config = demo_config("http://127.0.0.1:1", echo, Path::new("/a/folder")).unwrap();
         assert_eq!(config.sessions.snapshot.unwrap().path, Path::new("/a/folder/wxgate.db"));
         assert_eq!(config.apps.len(), 1);
-        assert!(config.server.listen.iter().all(|addr| addr.ip().is_loopback()));
+        assert!(config.server.listen.iter().all(|at| at.addr().is_some_and(|addr| addr.ip().is_loopback())));
     }
 
     #[test]

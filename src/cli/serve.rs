@@ -6,12 +6,19 @@ use anyhow::Context;
 use tokio::runtime;
 
 use crate::{
-    app::{App, World},
-    config, server, telemetry,
+    app::{App, CertificateKeeper, World},
+    config,
+    server::{
+        self, HangUps,
+        systemd::{self, PassedSockets},
+    },
+    telemetry,
 };
 
 /// Serves what the configuration at `path` says. A configuration that is wrong is the error, as `check` reports it.
 pub fn run(path: &Path) -> anyhow::Result<()> {
+    // Before anything else runs: it changes the environment.
+    let sockets = PassedSockets::of_this_process().context("systemd's sockets can't be used")?;
     let loaded = config::load(path)?;
     telemetry::init_logs(&loaded.config.log)?;
     let file = path.display().to_string();
@@ -26,15 +33,32 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let stop = server::stop_signals().context("can't listen for signals")?;
-        let app = App::start(loaded.config, World::default())?;
-        for addr in app.addrs() {
+        let hang_ups = server::hang_ups().context("can't listen for signals")?;
+        let app = App::start(loaded.config, World { sockets, ..World::default() })?;
+        for addr in app.places() {
             tracing::info!(%addr, "serving");
         }
         for addr in app.admin_addrs() {
             tracing::info!(%addr, "operators' listener");
         }
-        app.run(stop).await?;
+        systemd::tell_ready();
+        let certificates = app.certificates();
+        tokio::select! {
+            ended = app.run(stop) => ended?,
+            () = reread_at(hang_ups, &certificates) => {}
+        }
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+/// Reads the certificates again whenever somebody asks for it.
+async fn reread_at(mut hang_ups: HangUps, certificates: &CertificateKeeper) {
+    loop {
+        hang_ups.next().await;
+        systemd::tell_reloading();
+        tracing::info!("told to read the certificates again");
+        certificates.reread();
+        systemd::tell_ready();
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use crate::model::InvalidCertificate;
+
 /// One thing to mend, or to think about. Its text never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -36,6 +38,27 @@ pub enum ConfigError {
     /// It was read, and is wrong.
     #[error(transparent)]
     Invalid(#[from] ConfigErrors),
+}
+
+/// Why a certificate could not be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableFile {
+    /// A file could not be read at all.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It was read, and is of no use.
+    #[error("{} {why}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why it is not.
+        why: InvalidCertificate,
+    },
 }
 
 impl Finding {

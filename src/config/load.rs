@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -9,12 +10,13 @@ use toml::de::DeTable;
 
 use super::{
     Config,
-    error::{ConfigError, ConfigErrors, Finding},
+    error::{ConfigError, ConfigErrors, Finding, UnusableFile},
     fields::{Fields, Walk},
     outside::Outside,
     resolve,
+    sections::CertificateFiles,
 };
-use crate::model::Secret;
+use crate::model::{Certificate, Secret};
 
 /// A configuration that can be used, and what its author should still know.
 #[derive(Clone, Debug)]
@@ -49,10 +51,49 @@ pub fn secret_of(variable: &str) -> Option<Secret> {
     machine.variable(variable).filter(|value| !value.is_empty()).map(Secret::new)
 }
 
+/// Reads a certificate again, from the files that the configuration named.
+pub fn reread(files: &CertificateFiles) -> Result<Certificate, UnusableFile> {
+    let read = |path: &Path| {
+        fs::read_to_string(path).map_err(|source| UnusableFile::Unreadable { path: path.to_owned(), source })
+    };
+    let (chain, key) = (read(&files.cert)?, Secret::new(read(&files.key)?));
+    Certificate::parse(&chain, &key).map_err(|why| {
+        let path = if why.is_of_the_key() { &files.key } else { &files.cert };
+        UnusableFile::Unusable { path: path.clone(), why }
+    })
+}
+
+/// What is another when the content of a certificate's files is. Links are followed, so a whole folder may be swapped, as
+/// Kubernetes does.
+pub fn stamp(files: &CertificateFiles) -> Stamp {
+    let of = |path: &Path| {
+        let meta = fs::metadata(path).ok()?;
+        Some(FileStamp {
+            file: (meta.dev(), meta.ino()),
+            size: meta.size(),
+            changed: (meta.mtime(), meta.mtime_nsec()),
+        })
+    };
+    Stamp([of(&files.cert), of(&files.key)])
+}
+
+/// See [`stamp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp([Option<FileStamp>; 2]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileStamp {
+    /// Device and number.
+    file: (u64, u64),
+    size: u64,
+    /// In seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
 /// Every key a file may have, as `section.key`, in alphabetical order.
 pub fn known_keys() -> Vec<String> {
     // One of each list makes its keys be asked for; what the answers are does not matter here.
-    let text = "[[apps]]\n[[upstreams]]\n[[routes]]\n";
+    let text = "[[server.listeners]]\n[[server.tls.certificates]]\n[[apps]]\n[[upstreams]]\n[[routes]]\n";
     let nothing = Given { env: &|_| None, read_file: &|_| Err(io::ErrorKind::NotFound.into()) };
     let (document, _) = DeTable::parse_recoverable(text);
     let mut walk = Walk::new(text, &nothing);
@@ -110,15 +151,8 @@ impl Outside for Machine {
         self.folder.join(path)
     }
 
-    #[cfg(unix)]
     fn open_to_others(&self, path: &Path) -> bool {
-        use std::os::unix::fs::MetadataExt;
         fs::metadata(self.folder.join(path)).is_ok_and(|meta| meta.mode() & 0o044 != 0)
-    }
-
-    #[cfg(not(unix))]
-    fn open_to_others(&self, _path: &Path) -> bool {
-        false
     }
 }
 

@@ -10,8 +10,8 @@ pub mod sections;
 mod suggest;
 mod units;
 
-pub use error::{ConfigError, ConfigErrors, Finding};
-pub use load::{Loaded, known_keys, load, parse, secret_of};
+pub use error::{ConfigError, ConfigErrors, Finding, UnusableFile};
+pub use load::{Loaded, Stamp, known_keys, load, parse, reread, secret_of, stamp};
 
 use sections::{Admin, Api, App, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
 

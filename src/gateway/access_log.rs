@@ -35,6 +35,8 @@ pub struct Entry {
     pub id: HeaderValue,
     /// The client's address, as the trusted proxies tell it.
     pub client: IpAddr,
+    /// The version of TLS that the client speaks.
+    pub tls: Option<&'static str>,
     /// The method; `None` when there never was a request.
     pub method: Option<Method>,
     /// The target as received, or that of the request another proxy asks about. Only its path is written.
@@ -69,6 +71,7 @@ impl Entry {
         Self {
             id,
             client,
+            tls: None,
             method: None,
             target: Uri::default(),
             route: None,
@@ -145,6 +148,9 @@ impl AccessLog {
         line.text(key!("kind"), "access");
         line.text(key!("id"), entry.id.to_str().unwrap_or_default());
         line.address(key!("client"), entry.client);
+        if let Some(tls) = entry.tls {
+            line.text(key!("tls"), tls);
+        }
         line.text(key!("method"), entry.method.as_ref().map_or("-", Method::as_str));
         line.text(key!("path"), &path(entry));
         if let Some(route) = entry.route.and_then(|n| self.routes.get(n)) {
@@ -297,6 +303,7 @@ mod tests {
             let full = Entry {
                 route: Some(1),
                 endpoint: Some("verify"),
+                tls: Some("1.3"),
                 app: Some(AppId::parse("wx1").unwrap()),
                 status: Some(StatusCode::BAD_GATEWAY),
                 code: Some("wechat_unreachable"),
@@ -311,7 +318,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                r#"{"ts":"2026-09-21T14:13:20.007Z","kind":"access","id":"id1","client":"192.0.2.1","method":"GET","path":"/a/b","route":"a.example/b","endpoint":"verify","app":"wx1","status":502,"code":"wechat_unreachable","cause":"a: b","bytes":12,"ms":…,"upstream_ms":1.500,"complete":true}"#
+                r#"{"ts":"2026-09-21T14:13:20.007Z","kind":"access","id":"id1","client":"192.0.2.1","tls":"1.3","method":"GET","path":"/a/b","route":"a.example/b","endpoint":"verify","app":"wx1","status":502,"code":"wechat_unreachable","cause":"a: b","bytes":12,"ms":…,"upstream_ms":1.500,"complete":true}"#
             ]
         );
     }

@@ -27,6 +27,8 @@ pub enum Failure {
     Original(routing::BadOriginal),
     /// More than one `Authorization`.
     Credentials(auth::BadCredentials),
+    /// A host that this connection is not for.
+    Misdirected,
     /// A method that is never forwarded.
     Method,
     /// No route matches.
@@ -70,9 +72,12 @@ impl Failure {
             Failure::Sessions(error) => error,
             Failure::Api(error) => error,
             Failure::Proxy(error) => error,
-            Failure::Refused(_) | Failure::Method | Failure::NoRoute | Failure::WrongMethod(_) | Failure::Denied(_) => {
-                return None;
-            }
+            Failure::Refused(_)
+            | Failure::Misdirected
+            | Failure::Method
+            | Failure::NoRoute
+            | Failure::WrongMethod(_)
+            | Failure::Denied(_) => return None,
         };
         let mut text = first.to_string();
         let mut next = first.source();

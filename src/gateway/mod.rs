@@ -11,6 +11,7 @@ mod request_id;
 mod rescue;
 mod snapshot;
 mod stages;
+mod way_in;
 
 use std::{
     borrow::Cow,
@@ -42,6 +43,7 @@ pub use counting::traffic;
 pub use failure::Failure;
 pub use rescue::{Rescue, rescue};
 pub use snapshot::Snapshot;
+pub use way_in::{Redirect, WayIn};
 
 use self::{
     handling::{Handling, Head},
@@ -65,6 +67,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub struct Conn {
     peer: Peer,
+    way_in: WayIn,
     _open: OpenConnection,
 }
 
@@ -83,8 +86,9 @@ impl Gateway {
     }
 
     /// A connection has come in.
-    pub fn connected(&self, peer: SocketAddr) -> Conn {
-        Conn { peer: Peer::new(peer, &self.snapshot.proxies), _open: self.log.connection() }
+    pub fn connected(&self, peer: SocketAddr, way_in: WayIn) -> Conn {
+        let peer = Peer::new(peer, way_in.proto(), &self.snapshot.proxies);
+        Conn { peer, way_in, _open: self.log.connection() }
     }
 
     /// Answers a request, whatever becomes of it. As far as nobody has to be waited for, the way is gone before there is
@@ -109,7 +113,8 @@ impl Gateway {
     /// Answers what never became a request.
     pub fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
         let id = self.ids.fresh();
-        let mut ticket = Ticket::new(Rc::clone(&self.log), Entry::new(id, conn.peer.ip()));
+        let mut ticket =
+            Ticket::new(Rc::clone(&self.log), Entry { tls: conn.way_in.tls(), ..Entry::new(id, conn.peer.ip()) });
         let mut response = explain(&Failure::Refused(why), &mut ticket.entry);
         // hyper dates the answers that go through it; this one does not.
         let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis());
@@ -157,6 +162,7 @@ impl Gateway {
     ) -> Result<Response<Content>, Failure> {
         let Late { request, place, credentials } = late;
         match place {
+            Place::Elsewhere(location) => Ok(way_in::moved(location, &entry.id).map(Content::Whole)),
             Place::Ours(call) => self.call(call, request, &credentials, entry).await,
             Place::Route(way) => {
                 let access = self.authenticate(way.rule.auth, way.rule.apps.as_deref(), &credentials, entry).await?;
@@ -180,6 +186,9 @@ impl Gateway {
         let target =
             routing::target_of(request.version(), request.uri(), request.headers()).map_err(Failure::Target)?;
         let credentials = bearer::find(request.headers()).map_err(Failure::Credentials)?;
+        if let Some(location) = conn.way_in.elsewhere(&target, request.uri())? {
+            return Ok((Place::Elsewhere(location), credentials));
+        }
 
         // Our own endpoints first: no route can take their place.
         if let Some(endpoint) = self.api.endpoint(target.path.as_str()) {
@@ -277,7 +286,8 @@ impl Gateway {
         } else {
             (self.ids.fresh(), conn.peer.ip())
         };
-        Entry { method: Some(request.method().clone()), target: request.uri().clone(), ..Entry::new(id, client) }
+        let (method, target) = (Some(request.method().clone()), request.uri().clone());
+        Entry { method, target, tls: conn.way_in.tls(), ..Entry::new(id, client) }
     }
 }
 

@@ -116,6 +116,12 @@ pub fn rescue(failure: &Failure) -> Rescue {
             "The original request is not told, is told in two ways, or could be read in more than one way.",
         ),
         Failure::Credentials(_) => bad_request("There must be at most one Authorization header."),
+        Failure::Misdirected => Rescue::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            "This connection is not for the host that the request names.",
+        )
+        .close(),
         Failure::Method => {
             Rescue::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not forwarded.")
                 .allow(FORWARDED_METHODS)
@@ -160,6 +166,7 @@ fn refused(why: Refusal) -> Rescue {
             Rescue::new(StatusCode::URI_TOO_LONG, "uri_too_long", "The request target is longer than allowed.")
         }
         Refusal::HeadTimeout => request_timeout(),
+        Refusal::NotEncrypted => bad_request("This port speaks TLS; the address begins with https."),
         Refusal::Fragment => bad_request("A request target has no fragment."),
         Refusal::BareLineFeed | Refusal::Malformed => bad_request("The request is not well-formed."),
         Refusal::Framing => bad_request("Where the request's body ends could be read in more than one way."),
@@ -305,6 +312,7 @@ mod tests {
             Failure::Stranger => "Stranger".to_owned(),
             Failure::Original(_) => "Original".to_owned(),
             Failure::Credentials(_) => "Credentials".to_owned(),
+            Failure::Misdirected => "Misdirected".to_owned(),
             Failure::Method => "Method".to_owned(),
             Failure::NoRoute => "NoRoute".to_owned(),
             Failure::WrongMethod(_) => "WrongMethod".to_owned(),
@@ -371,6 +379,8 @@ mod tests {
             (Failure::Refused(Refusal::BareLineFeed), 400, "bad_request", CLOSE),
             (Failure::Refused(Refusal::Framing), 400, "bad_request", CLOSE),
             (Failure::Refused(Refusal::Malformed), 400, "bad_request", CLOSE),
+            (Failure::Refused(Refusal::NotEncrypted), 400, "bad_request", CLOSE),
+            (Failure::Misdirected, 421, "misdirected_request", CLOSE),
             (Failure::Target(BadTarget::TwoHosts), 400, "bad_request", CLOSE),
             (Failure::Stranger, 403, "proxy_not_trusted", ""),
             (Failure::Original(BadOriginal::NotCanonical), 400, "bad_request", ""),

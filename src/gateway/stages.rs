@@ -34,6 +34,8 @@ impl<'a> Late<'a> {
 
 /// Where a request goes.
 pub(super) enum Place<'a> {
+    /// Back, with the advice to come to this place.
+    Elsewhere(HeaderValue),
     /// To an endpoint of ours.
     Ours(Call<'a>),
     /// To an upstream.

@@ -22,6 +22,8 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 pub struct Peer {
     ip: IpAddr,
     trusted: bool,
+    /// The scheme of its connection to us.
+    proto: HeaderValue,
     /// `X-Forwarded-For` for a client that is not a proxy of ours: made once per connection.
     alone: Option<HeaderValue>,
     /// The beginning of our element of `Forwarded`, up to the host: made once per connection too.
@@ -29,8 +31,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The peer at `addr`, a proxy of ours if these networks hold it.
-    pub fn new(addr: SocketAddr, proxies: &TrustedProxies) -> Self {
+    /// The peer at `addr`, which speaks `proto` with us; a proxy of ours if these networks hold it.
+    pub fn new(addr: SocketAddr, proto: Proto, proxies: &TrustedProxies) -> Self {
         // An IPv4 client on a dual-stack socket is the IPv4 client it is.
         let ip = addr.ip().to_canonical();
         let trusted = proxies.trust(ip);
@@ -38,7 +40,8 @@ impl Peer {
             IpAddr::V4(ip) => format!("for={ip};host=\""),
             IpAddr::V6(ip) => format!("for=\"[{ip}]\";host=\""),
         };
-        Self { ip, trusted, alone: HeaderValue::from_maybe_shared(Bytes::from(ip.to_string())).ok(), element }
+        let alone = HeaderValue::from_maybe_shared(Bytes::from(ip.to_string())).ok();
+        Self { ip, trusted, proto: value(proto), alone, element }
     }
 
     /// Its address.
@@ -101,11 +104,15 @@ pub(super) fn take(headers: &HeaderMap, peer: &Peer, proxies: &TrustedProxies) -
     Told {
         chain: joined(headers, &X_FORWARDED_FOR).filter(|chain| chain.split(',').all(is_address)),
         elements: joined(headers, &header::FORWARDED).filter(|line| parse_forwarded(line).is_some()),
-        proto: client.proto.map(|proto| match proto {
-            Proto::Http => HTTP,
-            Proto::Https => HTTPS,
-        }),
+        proto: client.proto.map(value),
         host: client.host.and_then(|host| HeaderValue::from_str(host).ok()),
+    }
+}
+
+fn value(proto: Proto) -> HeaderValue {
+    match proto {
+        Proto::Http => HTTP,
+        Proto::Https => HTTPS,
     }
 }
 
@@ -125,7 +132,7 @@ fn is_address(text: &str) -> bool {
 impl Told {
     /// Tells the upstream. The names must have been removed before.
     pub(super) fn tell(self, headers: &mut HeaderMap, peer: &Peer, host: &HeaderValue, writer: &HeaderWriter) {
-        let proto = self.proto.unwrap_or(HTTP);
+        let proto = self.proto.unwrap_or_else(|| peer.proto.clone());
         let told_host = self.host.unwrap_or_else(|| host.clone());
         let chain = match self.chain {
             None => peer.alone.clone(),
@@ -163,8 +170,12 @@ mod tests {
     use super::*;
 
     fn told(peer: &str, trusted: &str, received: &[(&str, &str)]) -> Vec<(String, String)> {
+        told_over(Proto::Http, peer, trusted, received)
+    }
+
+    fn told_over(proto: Proto, peer: &str, trusted: &str, received: &[(&str, &str)]) -> Vec<(String, String)> {
         let proxies = TrustedProxies::new(&[trusted.parse().unwrap()]);
-        let peer = Peer::new(peer.parse().unwrap(), &proxies);
+        let peer = Peer::new(peer.parse().unwrap(), proto, &proxies);
         let mut headers = HeaderMap::new();
         for (name, value) in received {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
@@ -225,6 +236,18 @@ mod tests {
                 ("x-forwarded-proto", "https"),
             ])
         );
+    }
+
+    #[test]
+    fn over_tls_it_is_https_unless_a_trusted_proxy_knows_better() {
+        let proto = |trusted, sent: &[(&str, &str)]| {
+            let out = told_over(Proto::Https, "10.0.0.5:99", trusted, sent);
+            out.into_iter().find(|(name, _)| name == "x-forwarded-proto").unwrap().1
+        };
+        let http = [("X-Forwarded-Proto", "http")];
+        assert_eq!(proto("192.168.0.0/16", &http), "https");
+        assert_eq!(proto("10.0.0.0/8", &[]), "https");
+        assert_eq!(proto("10.0.0.0/8", &http), "http");
     }
 
     #[test]

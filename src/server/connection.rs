@@ -5,22 +5,16 @@ use std::{
     convert::Infallible,
     future::{Future, pending, poll_fn},
     io,
-    mem::MaybeUninit,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use bytes::BytesMut;
 use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
-use tokio::{
-    io::{Interest, ReadBuf},
-    net::TcpStream,
-    time::sleep,
-};
+use tokio::sync::Semaphore;
 
 use crate::web::{Refusal, RequestBody};
 
@@ -30,12 +24,11 @@ use super::{
     deadline::Tick,
     drain::Drain,
     refuse,
+    stream::Stream,
+    tls::Tls,
     traffic::{Due, Phase, Traffic},
     wire::Wire,
 };
-
-/// So many bytes behind a request are looked at: more blank lines than the screen lets pass before a head.
-const PEEKED: usize = 16;
 
 /// What all connections of a worker have in common.
 #[derive(Debug)]
@@ -44,6 +37,9 @@ pub(super) struct Shared<S> {
     pub(super) options: Rc<Options>,
     pub(super) http: http1::Builder,
     pub(super) drain: Rc<Drain>,
+    pub(super) tls: Option<Rc<Tls>>,
+    /// Turns at the handshakes of this worker.
+    pub(super) handshakes: Semaphore,
 }
 
 /// How the parser is set up. Its own timers stay off; the connection has better ones.
@@ -63,20 +59,19 @@ pub(super) fn http1(options: &Options) -> http1::Builder {
 
 /// A connection with nothing to parse: the socket, and bytes already read from it.
 struct Parked {
-    stream: TcpStream,
+    stream: Stream,
     held: BytesMut,
 }
 
 /// Serves a connection until it is closed.
-pub(super) async fn run<S: Service>(stream: TcpStream, conn: S::Conn, shared: &Shared<S>) {
-    let _counted = poll_fn(|cx| Poll::Ready(shared.drain.enter(cx.waker().clone()))).await;
+pub(super) async fn run<S: Service>(stream: Stream, conn: S::Conn, shared: &Shared<S>) {
     let conn = Rc::new(conn);
     let mut parked = Parked { stream, held: BytesMut::new() };
     // The first head may take no longer to begin than it may take to arrive.
     let mut patience = shared.options.header_timeout;
     loop {
-        if parked.held.is_empty() && !parked.has_bytes(patience, &shared.drain).await {
-            return;
+        if parked.held.is_empty() && !parked.stream.has_bytes(patience, &shared.drain).await {
+            return parked.stream.close();
         }
         // Boxed, so that an idle connection does not carry the room for a busy one.
         match Box::pin(serve(parked, &conn, shared)).await {
@@ -84,23 +79,6 @@ pub(super) async fn run<S: Service>(stream: TcpStream, conn: S::Conn, shared: &S
             None => return,
         }
         patience = shared.options.keepalive_timeout;
-    }
-}
-
-impl Parked {
-    /// Waits for bytes; false when the connection is to be closed without a word.
-    async fn has_bytes(&self, patience: std::time::Duration, drain: &Drain) -> bool {
-        let mut late = pin!(sleep(patience));
-        poll_fn(|cx| {
-            let mut one = [0; 1];
-            match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut one)) {
-                Poll::Ready(result) => return Poll::Ready(result.is_ok_and(|n| n > 0)),
-                Poll::Pending if drain.is_on() && !has_unseen(&self.stream) => return Poll::Ready(false),
-                Poll::Pending => {}
-            }
-            late.as_mut().poll(cx).map(|()| false)
-        })
-        .await
     }
 }
 
@@ -135,7 +113,7 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
                 Poll::Pending => {}
             }
             // Not between the bytes of a request and their reading: it would be lost.
-            let reads = || traffic.phase() == Phase::Head || has_unseen(&stream.borrow());
+            let reads = || traffic.phase() == Phase::Head || stream.borrow().has_unseen();
             if shared.drain.is_on() && !told && !reads() {
                 told = true;
                 Pin::new(&mut http).graceful_shutdown();
@@ -162,33 +140,12 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
             let _: io::Result<()> = refuse::answer(stream, answer, shared.options.write_timeout).await;
         }
         // Where the close is what ends a body, a clean one would pass it off as whole.
-        End::Broken if traffic.ends_by_close() => drop(stream.set_zero_linger()),
-        End::Done | End::Broken if whole && !has_unread(&stream) => {}
-        End::Done | End::Broken => refuse::linger(stream).await,
+        End::Broken if traffic.ends_by_close() => stream.break_off(),
+        End::Done | End::Broken if whole && !stream.has_unread() => {}
+        End::Done | End::Broken => refuse::linger(stream, shared.options.write_timeout).await,
         End::Cut => {}
     }
     None
-}
-
-/// Whether bytes have come that the runtime has not told of yet. The system is asked itself, which is worth it when the
-/// connection is to be closed for being idle.
-fn has_unseen(stream: &TcpStream) -> bool {
-    SockRef::from(stream).peek(&mut [MaybeUninit::uninit(); 1]).is_ok_and(|n| n > 0)
-}
-
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-}
-
-/// Whether the client has closed its side behind bytes that nobody has read. The runtime is told of that beside the bytes.
-fn has_said_all(stream: &TcpStream) -> bool {
-    let ready = pin!(stream.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
-    matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
-}
-
-/// Whether the client has sent more than was read. Closing on it would make the kernel send a reset.
-fn has_unread(stream: &TcpStream) -> bool {
-    stream.try_read(&mut [0; 1]).is_ok_and(|n| n > 0)
 }
 
 /// What the parser and the wire had read but not used, in order.
@@ -250,7 +207,7 @@ enum Look {
 /// Looks after one connection between the parser's polls.
 struct Driver<'a> {
     traffic: &'a Traffic,
-    stream: &'a RefCell<TcpStream>,
+    stream: &'a RefCell<Stream>,
     tick: Tick,
     watching: bool,
 }
@@ -281,13 +238,9 @@ impl Driver<'_> {
             self.watching = false;
             return false;
         }
-        let (mut bytes, stream) = ([0; PEEKED], self.stream.borrow());
-        let mut peeked = ReadBuf::new(&mut bytes);
-        match stream.poll_peek(cx, &mut peeked) {
-            Poll::Ready(Ok(0) | Err(_)) => true,
-            // Some clients send a line end behind a body, which is no request.
-            Poll::Ready(Ok(n)) if n < PEEKED && is_blank(peeked.filled()) && has_said_all(&stream) => true,
-            Poll::Ready(Ok(_)) => {
+        match self.stream.borrow_mut().poll_gone(cx) {
+            Poll::Ready(true) => true,
+            Poll::Ready(false) => {
                 // Bytes of a next request hide the end behind them. The next tick looks again.
                 self.watching = false;
                 false

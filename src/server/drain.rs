@@ -3,8 +3,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
     rc::Rc,
-    task::Waker,
+    task::{Poll, Waker},
 };
 
 use tokio::sync::Notify;
@@ -43,8 +44,12 @@ impl Drain {
         }
     }
 
-    /// Counts a connection in, for as long as the guard lives. `waker` is that of its task.
-    pub(super) fn enter(self: &Rc<Self>, waker: Waker) -> Guard {
+    /// Counts the connection of this task in, for as long as the guard lives.
+    pub(super) async fn enter_task(self: &Rc<Self>) -> Guard {
+        poll_fn(|cx| Poll::Ready(self.enter(cx.waker().clone()))).await
+    }
+
+    fn enter(self: &Rc<Self>, waker: Waker) -> Guard {
         let id = self.next.get();
         self.next.set(id + 1);
         self.open.borrow_mut().insert(id, waker);

@@ -1,22 +1,46 @@
-//! Listening sockets: one per worker on each address, so that the kernel spreads connections and no worker waits for
-//! another.
+//! Listening sockets: one per worker on each TCP address, so that the kernel spreads connections and no worker waits for
+//! another. A Unix socket, or one that systemd has bound, is a single one that the workers share.
 
 use std::{
-    io,
+    fmt, io,
     net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
 };
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connections the kernel may hold for a worker that is busy. The usual default of 128 overflows in a reconnect storm.
-const BACKLOG: i32 = 4096;
+use super::{systemd::Passed, unix_socket::SocketFile};
 
-/// One address, bound as often as there are workers.
+/// Connections the kernel may hold for a worker that is busy. The usual default of 128 overflows in a reconnect storm.
+pub(super) const BACKLOG: i32 = 4096;
+
+/// One address, with a socket for each worker.
 #[derive(Debug)]
 pub struct Listener {
-    addr: SocketAddr,
-    sockets: Vec<TcpListener>,
+    place: Place,
+    tls: bool,
+    doors: Vec<Door>,
+    /// Whether the sockets are bound by somebody else, who keeps them when we go.
+    passed: bool,
+    file: Option<SocketFile>,
+}
+
+/// Where somebody listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At an address, with its real port.
+    Tcp(SocketAddr),
+    /// At a path.
+    Unix(PathBuf),
+}
+
+/// A socket that connections come in at.
+#[derive(Debug)]
+pub(super) enum Door {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Listener {
@@ -29,18 +53,82 @@ impl Listener {
         probe.bind(&addr.into())?;
         let addr = probe.local_addr()?.as_socket().unwrap_or(addr);
         drop(probe);
-        let sockets = (0..workers.max(1)).map(|_| listen(addr)).collect::<io::Result<_>>()?;
-        Ok(Self { addr, sockets })
+        let doors = (0..workers.max(1)).map(|_| listen(addr).map(Door::Tcp)).collect::<io::Result<_>>()?;
+        Ok(Self { place: Place::Tcp(addr), tls: false, doors, passed: false, file: None })
     }
 
-    /// Where it listens, with the real port.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    /// Makes a Unix socket at `path` that those may connect to whom `mode` lets write. One that nobody listens at any
+    /// more gives way; one that somebody does is `AddrInUse`, and what is no socket is `AlreadyExists`.
+    pub fn bind_unix(path: &Path, mode: u32, workers: usize) -> io::Result<Self> {
+        let (file, socket) = SocketFile::bind(path, mode)?;
+        let doors = shared(&Door::Unix(socket), workers)?;
+        Ok(Self { place: Place::Unix(path.to_owned()), tls: false, doors, passed: false, file: Some(file) })
+    }
+
+    /// Takes over a socket that systemd has bound. The workers share it: it was bound without `SO_REUSEPORT`, so the kernel
+    /// can't spread its connections, and whichever worker is quicker takes the next.
+    pub fn take_over(passed: Passed, workers: usize) -> io::Result<Self> {
+        let (place, door) = match passed {
+            Passed::Tcp(socket) => (Place::Tcp(socket.local_addr()?), Door::Tcp(socket)),
+            Passed::Unix(socket) => {
+                let path = socket.local_addr()?.as_pathname().map_or_else(PathBuf::new, Path::to_owned);
+                (Place::Unix(path), Door::Unix(socket))
+            }
+        };
+        Ok(Self { place, tls: false, doors: shared(&door, workers)?, passed: true, file: None })
+    }
+
+    /// The same, with TLS spoken on it.
+    #[must_use]
+    pub fn with_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
+    /// Where it listens.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its address, where it has one.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.place.addr()
+    }
+
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.tls
+    }
+
+    pub(super) fn is_passed(&self) -> bool {
+        self.passed
     }
 
     /// The socket for the next worker; `None` when each has its own.
-    pub(super) fn take(&mut self) -> Option<TcpListener> {
-        self.sockets.pop()
+    pub(super) fn take(&mut self) -> Option<Door> {
+        self.doors.pop()
+    }
+
+    /// What is left of it when the workers have their sockets: where it listens, and the file that goes with it.
+    pub(super) fn into_rest(self) -> (Place, Option<SocketFile>) {
+        (self.place, self.file)
+    }
+}
+
+impl Place {
+    /// The address, where it is one.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(addr) => Some(*addr),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -76,6 +164,21 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// One socket under as many descriptors as there are workers.
+fn shared(door: &Door, workers: usize) -> io::Result<Vec<Door>> {
+    let again = || match door {
+        Door::Tcp(socket) => {
+            socket.set_nonblocking(true)?;
+            socket.try_clone().map(Door::Tcp)
+        }
+        Door::Unix(socket) => {
+            socket.set_nonblocking(true)?;
+            socket.try_clone().map(Door::Unix)
+        }
+    };
+    (0..workers.max(1)).map(|_| again()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,9 +186,9 @@ mod tests {
     #[test]
     fn workers_share_a_port_and_strangers_do_not() {
         let mine = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
-        assert_eq!(mine.sockets.len(), 2);
-        assert_ne!(mine.addr().port(), 0);
-        let error = Listener::bind(mine.addr(), 1).unwrap_err();
+        assert_eq!(mine.doors.len(), 2);
+        assert_ne!(mine.addr().unwrap().port(), 0);
+        let error = Listener::bind(mine.addr().unwrap(), 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }

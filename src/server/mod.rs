@@ -8,15 +8,21 @@
 //! read differently are repaired or cut off silently by a lenient one.
 
 mod answer;
+mod arrival;
 mod chunks;
 mod connection;
 mod deadline;
 mod drain;
+mod gate;
 mod listener;
 mod refuse;
 pub mod screen;
 mod signals;
+mod stream;
+pub mod systemd;
+mod tls;
 mod traffic;
+mod unix_socket;
 mod wire;
 mod worker;
 
@@ -27,11 +33,13 @@ use http::{Request, Response};
 
 use crate::{
     config::sections,
+    model::Secured,
     web::{Refusal, RequestBody, RequestTimer},
 };
 
-pub use listener::{Listener, raise_file_limit};
-pub use signals::{Stop, stop_signals};
+pub use listener::{Listener, Place, raise_file_limit};
+pub use signals::{HangUps, Stop, hang_ups, stop_signals};
+pub use tls::{Handshake, Tls};
 pub use worker::Running;
 
 /// What answers the requests of one worker.
@@ -44,7 +52,10 @@ pub trait Service: 'static {
         + 'static;
 
     /// A connection has come in.
-    fn connected(&self, peer: SocketAddr) -> Self::Conn;
+    fn connected(&self, arrival: Arrival) -> Self::Conn;
+
+    /// A client has tried to speak TLS. Only what has come to a connection is told by [`connected`](Self::connected) too.
+    fn shook_hands(&self, _how: Handshake) {}
 
     /// Answers a request. Dropped half-way when the client goes away or the process is told to stop at once.
     fn call<'a>(
@@ -59,6 +70,17 @@ pub trait Service: 'static {
 
     /// Called a few times per second, for what a worker does now and then.
     fn tick(&self) {}
+}
+
+/// A connection that has come in.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The other end. That of a Unix socket has no address, and counts as 127.0.0.1.
+    pub peer: SocketAddr,
+    /// Which of the listeners it came to, in their order at [`start`].
+    pub listener: usize,
+    /// What its handshake came to, where the listener speaks TLS.
+    pub secured: Option<Secured>,
 }
 
 /// What a listener puts up with. See [`sections::Server`], where the figures come from.
@@ -78,6 +100,8 @@ pub struct Options {
     pub write_timeout: Duration,
     /// What a request head may be.
     pub head: screen::HeadLimits,
+    /// How the listeners speak TLS that do.
+    pub tls: Option<Tls>,
 }
 
 impl Options {
@@ -99,6 +123,7 @@ impl Options {
                 lines: section.max_headers,
                 target: section.max_uri_bytes,
             },
+            tls: None,
         }
     }
 }

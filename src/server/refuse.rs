@@ -6,9 +6,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{Response, header};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
+
+use super::stream::Stream;
 
 /// How long, and for how many bytes, a connection is read on after its last answer: enough for a phone to notice that
 /// its upload of a large picture is not wanted.
@@ -19,24 +20,27 @@ const LINGER_BYTES: usize = 64 * 1024 * 1024;
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
 /// Writes the answer and closes, in a way that lets the client read it.
-pub(super) async fn answer(stream: TcpStream, response: Response<Bytes>, write_timeout: Duration) -> io::Result<()> {
+pub(super) async fn answer(stream: Stream, response: Response<Bytes>, write_timeout: Duration) -> io::Result<()> {
     let mut stream = stream;
     let bytes = serialise(&response);
     timeout(write_timeout, stream.write_all(&bytes)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    linger(stream).await;
+    linger(stream, write_timeout).await;
     Ok(())
 }
 
 /// Closes our half, then reads for a while what the client is still sending. Closing a socket with unread bytes makes
 /// the kernel send a reset, which may overtake and destroy the answer on its way (RFC 9112, 9.6).
-pub(super) async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
+pub(super) async fn linger(mut stream: Stream, write_timeout: Duration) {
+    // Under TLS the last bytes may still be waiting for a client that takes none.
+    if !matches!(timeout(write_timeout, stream.shutdown()).await, Ok(Ok(()))) {
         return;
     }
+    // What comes now is thrown away, so nobody has to decrypt it.
+    let mut socket = stream.into_socket();
     let drain = async {
         let mut scrap = [0; 16 * 1024];
         let mut left = LINGER_BYTES;
-        while let Ok(Ok(n @ 1..)) = timeout(LINGER_SILENCE, stream.read(&mut scrap)).await {
+        while let Ok(Ok(n @ 1..)) = timeout(LINGER_SILENCE, socket.read(&mut scrap)).await {
             left = left.saturating_sub(n);
             if left == 0 {
                 return;

@@ -1,4 +1,4 @@
-//! The signals that stop the process.
+//! The signals that stop the process, and the one that makes it read files again.
 
 use std::io;
 
@@ -14,6 +14,23 @@ pub struct Stop {
 /// Starts to listen. From here on these signals no longer end the process by themselves.
 pub fn stop_signals() -> io::Result<Stop> {
     Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+}
+
+/// SIGHUP, as often as it comes.
+#[derive(Debug)]
+pub struct HangUps(Signal);
+
+/// Starts to listen. From here on the signal no longer ends the process.
+pub fn hang_ups() -> io::Result<HangUps> {
+    Ok(HangUps(signal(SignalKind::hangup())?))
+}
+
+impl HangUps {
+    /// Returns at the next signal.
+    pub async fn next(&mut self) {
+        // Without a signal handler there would be no `HangUps`, so this does not end.
+        let _ = self.0.recv().await;
+    }
 }
 
 impl Stop {

@@ -213,6 +213,7 @@ impl Traffic {
 
     pub(super) fn flushed(&self) {
         self.unflushed.set(false);
+        self.write_stalled.set(None);
     }
 
     pub(super) fn unflushed(&self) -> bool {

@@ -10,16 +10,14 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::web::{Refusal, write_pieces};
 
 use super::{
     chunks::Chunks,
     screen::{HeadLimits, HeadScreen, Progress},
+    stream::Stream,
     traffic::{BodyLeft, Phase, Traffic},
 };
 
@@ -27,7 +25,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Wire {
     /// Shared with the connection's driver, which asks it whether the client is still there.
-    stream: Rc<RefCell<TcpStream>>,
+    stream: Rc<RefCell<Stream>>,
     /// Bytes read too far, in front of those still in the socket.
     held: BytesMut,
     screen: HeadScreen,
@@ -44,12 +42,7 @@ enum Expect {
 }
 
 impl Wire {
-    pub(super) fn new(
-        stream: Rc<RefCell<TcpStream>>,
-        held: BytesMut,
-        limits: HeadLimits,
-        traffic: Rc<Traffic>,
-    ) -> Self {
+    pub(super) fn new(stream: Rc<RefCell<Stream>>, held: BytesMut, limits: HeadLimits, traffic: Rc<Traffic>) -> Self {
         Self { stream, held, screen: HeadScreen::new(limits), chunks: Chunks::default(), traffic }
     }
 
@@ -174,9 +167,14 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx))?;
-        self.traffic.flushed();
-        Poll::Ready(Ok(()))
+        let result = Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx);
+        match &result {
+            Poll::Ready(Ok(())) => self.traffic.flushed(),
+            // TLS takes the end of an answer although the socket does not.
+            Poll::Pending => self.traffic.wrote(true),
+            Poll::Ready(Err(_)) => {}
+        }
+        result
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -10,7 +10,6 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, TcpStream},
     runtime,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::spawn_local,
@@ -18,9 +17,13 @@ use tokio::{
 };
 
 use super::{
-    Listener, Options, Service,
+    Listener, Options, Place, Service,
+    arrival::{self, Accepted},
     connection::{self, Shared},
     drain::Drain,
+    gate::Gate,
+    tls::Tls,
+    unix_socket::SocketFile,
 };
 
 /// How often a worker does what is not tied to a request.
@@ -40,14 +43,22 @@ enum Order {
 /// The workers of one [`start`](super::start).
 #[derive(Debug)]
 pub struct Running {
+    places: Vec<Place>,
     addrs: Vec<SocketAddr>,
+    /// Removed when nobody listens there any more.
+    files: Vec<SocketFile>,
     orders: watch::Sender<Order>,
     ended: mpsc::UnboundedReceiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Where it listens, one per listener, with real ports.
+    /// Where it listens, one per listener.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Its addresses, with real ports.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
@@ -78,6 +89,7 @@ impl Running {
 
     /// Waits for the threads. An error names a worker that died.
     pub fn join(self) -> io::Result<()> {
+        drop(self.files);
         for thread in self.threads {
             let name = thread.thread().name().unwrap_or("worker").to_owned();
             thread.join().map_err(|_| io::Error::other(format!("{name} died of a panic")))?;
@@ -94,10 +106,9 @@ where
     let (orders, _) = watch::channel(Order::Serve);
     let (alive, ended) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
-    let addrs = listeners.iter().map(Listener::addr).collect();
     let mut threads = Vec::new();
     for number in 0..options.workers.max(1) {
-        let sockets = listeners.iter_mut().filter_map(Listener::take).collect::<Vec<_>>();
+        let gates = listeners.iter_mut().enumerate().filter_map(|(number, l)| Gate::of(number, l)).collect::<Vec<_>>();
         let (make, options, permits) = (make.clone(), options.clone(), Arc::clone(&permits));
         let (orders, alive) = (orders.subscribe(), alive.clone());
         let (begun, has_begun) = sync_channel(1);
@@ -108,7 +119,7 @@ where
             match built {
                 Ok(runtime) => {
                     let _ = begun.send(Ok(()));
-                    runtime.block_on(work(sockets, options, permits, orders, || make(number)));
+                    runtime.block_on(work(gates, options, permits, orders, || make(number)));
                 }
                 Err(error) => drop(begun.send(Err(error))),
             }
@@ -116,7 +127,9 @@ where
         has_begun.recv().map_err(io::Error::other)??;
         threads.push(thread);
     }
-    Ok(Running { addrs, orders, ended, threads })
+    let (places, files): (Vec<_>, Vec<_>) = listeners.into_iter().map(Listener::into_rest).unzip();
+    let addrs = places.iter().filter_map(Place::addr).collect();
+    Ok(Running { places, addrs, files: files.into_iter().flatten().collect(), orders, ended, threads })
 }
 
 /// Says so when its thread ends, also by a panic.
@@ -130,20 +143,23 @@ impl Drop for Alive {
 }
 
 async fn work<S: Service>(
-    sockets: Vec<std::net::TcpListener>,
+    gates: Vec<Gate>,
     options: Options,
     permits: Arc<Semaphore>,
     orders: watch::Receiver<Order>,
     make: impl FnOnce() -> S,
 ) {
+    let tls = options.tls.clone().map(Rc::new);
     let shared = Rc::new(Shared {
         service: Rc::new(make()),
         http: connection::http1(&options),
         options: Rc::new(options),
         drain: Rc::new(Drain::default()),
+        handshakes: Semaphore::new(tls.as_deref().map_or(0, Tls::max_handshakes)),
+        tls,
     });
     let accepting =
-        sockets.into_iter().map(|s| spawn_local(accept(s, Rc::clone(&shared), Arc::clone(&permits), orders.clone())));
+        gates.into_iter().map(|g| spawn_local(accept(g, Rc::clone(&shared), Arc::clone(&permits), orders.clone())));
     let accepting = accepting.collect::<Vec<_>>();
     spawn_local(tick(Rc::clone(&shared)));
     until(orders.clone(), Order::Drain).await;
@@ -174,13 +190,13 @@ async fn tick<S: Service>(shared: Rc<Shared<S>>) {
 }
 
 async fn accept<S: Service>(
-    socket: std::net::TcpListener,
+    gate: Gate,
     shared: Rc<Shared<S>>,
     permits: Arc<Semaphore>,
     orders: watch::Receiver<Order>,
 ) {
-    let listener = match TcpListener::from_std(socket) {
-        Ok(listener) => listener,
+    let gate = match gate.open() {
+        Ok(gate) => gate,
         Err(error) => {
             tracing::error!(%error, "a listening socket could not be used");
             return;
@@ -191,8 +207,8 @@ async fn accept<S: Service>(
     loop {
         // The permit comes second. A worker that held one while it waited for somebody to come would keep it from the
         // worker that somebody came to.
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
+        let accepted = tokio::select! {
+            accepted = gate.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     pause(&error).await;
@@ -204,46 +220,26 @@ async fn accept<S: Service>(
         tokio::select! {
             biased;
             permit = Arc::clone(&permits).acquire_owned() => match permit {
-                Ok(permit) => spawn(stream, peer, &shared, permit),
+                Ok(permit) => spawn(accepted, &shared, permit),
                 Err(_) => return,
             },
             () = &mut stop => {
-                waiting = Some((stream, peer));
+                waiting = Some(accepted);
                 break;
             }
         }
     }
-    accept_rest(waiting, listener, &shared, &permits);
-}
-
-/// Closing a shared listening socket drops the connections in its queue, so they are taken in first, as far as there is
-/// room for them.
-fn accept_rest<S: Service>(
-    waiting: Option<(TcpStream, SocketAddr)>,
-    listener: TcpListener,
-    shared: &Rc<Shared<S>>,
-    permits: &Arc<Semaphore>,
-) {
-    // The system is asked, not the runtime, which hears of new connections only after its next wait.
-    let Ok(listener) = listener.into_std() else { return };
-    let queue = std::iter::from_fn(|| {
-        let (stream, peer) = listener.accept().ok()?;
-        stream.set_nonblocking(true).ok()?;
-        Some((TcpStream::from_std(stream).ok()?, peer))
-    });
-    for (stream, peer) in waiting.into_iter().chain(queue) {
-        let Ok(permit) = Arc::clone(permits).try_acquire_owned() else { return };
-        spawn(stream, peer, shared, permit);
+    // Those who wait in the queue are taken in, as far as there is room for them.
+    for accepted in waiting.into_iter().chain(gate.close()) {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { return };
+        spawn(accepted, &shared, permit);
     }
 }
 
-fn spawn<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Rc<Shared<S>>, permit: OwnedSemaphorePermit) {
-    // Without this a small write may wait 40 ms for the acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
+fn spawn<S: Service>(accepted: Accepted, shared: &Rc<Shared<S>>, permit: OwnedSemaphorePermit) {
     let shared = Rc::clone(shared);
     spawn_local(async move {
-        let conn = shared.service.connected(peer);
-        connection::run(stream, conn, &shared).await;
+        arrival::serve(accepted, &shared).await;
         drop(permit);
     });
 }

@@ -6,7 +6,10 @@ use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use super::calls::{StoreCalls, WeChatCalls};
+use super::{
+    calls::{StoreCalls, WeChatCalls},
+    tls::{CertificateReloads, TlsHandshakes},
+};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -96,6 +99,10 @@ pub struct Counters {
     pub logins_limited: Counter,
     /// Access log lines that were thrown away because the writer could not keep up.
     pub log_lines_dropped: Counter,
+    /// Handshakes with clients over TLS.
+    pub tls_handshakes: TlsHandshakes,
+    /// Certificates read again.
+    pub certificate_reloads: CertificateReloads,
 }
 
 #[cfg(test)]

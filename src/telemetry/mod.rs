@@ -6,6 +6,7 @@ mod histogram;
 mod line_writer;
 mod logs;
 mod redact;
+mod tls;
 mod traffic;
 
 pub use calls::{Operation, StoreCalls, WeChatCalls};
@@ -14,4 +15,5 @@ pub use histogram::{Histogram, Reading};
 pub use line_writer::{LineBuffer, LineWriter};
 pub use logs::{AlreadyInitialised, init as init_logs};
 pub use redact::UserTagger;
+pub use tls::{CertificateReloads, HANDSHAKES, TlsHandshakes};
 pub use traffic::{Counted, OpenConnection, Place, Traffic, WorkerTraffic};

@@ -91,7 +91,7 @@ fn what_a_client_writes_in_front_of_the_proxys_word_does_not_count() {
 fn a_peer_on_ipv6_is_limited_too() {
     let gw = TestGateway::with(|config| {
         three_per_minute(config);
-        config.server.listen = vec![SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0))];
+        config.server.listen = vec![SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)).into()];
         config.server.trusted_proxies.clear();
     });
     exhaust(&gw, &["192.0.2.1"]);

@@ -24,7 +24,8 @@ pub(super) fn listeners(walk: &mut Walk<'_>, server: &At<Server>, admin: &At<Adm
         let ip = public.ip() == operators.ip() || public.ip().is_unspecified() || operators.ip().is_unspecified();
         public.port() != 0 && public.port() == operators.port() && ip
     };
-    if let Some(public) = server.value.listen.iter().find(|public| same(public)) {
+    let listeners = server.value.all_listeners();
+    if let Some(public) = listeners.iter().filter_map(|listener| listener.listen.addr()).find(same) {
         // The section that the file has is the one to point to; a default has no line.
         let line = if admin.line > 1 { admin.line } else { server.line };
         let message = format!("{operators} is where the public listens too ({public}); give it a port of its own");

@@ -6,6 +6,7 @@ mod api;
 mod apps;
 mod identity;
 mod limits;
+mod listeners;
 mod log;
 mod redis;
 mod rest;
@@ -13,6 +14,7 @@ mod routes;
 mod server;
 mod servers;
 mod sessions;
+mod tls;
 mod upstreams;
 
 use super::{Config, fields::Fields};

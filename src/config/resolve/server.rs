@@ -1,12 +1,13 @@
 //! `[server]` and `[admin]`: listeners and what they put up with.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::{listeners, tls};
 use crate::config::{
     fields::{At, Fields, quoted},
-    sections::{Admin, Server, UnderscoreHeaders},
+    sections::{Admin, ListenAt, Listener, Server, UnderscoreHeaders},
 };
 
 const KIB: u64 = 1024;
@@ -19,10 +20,15 @@ pub(super) const LEAST_KEY_BYTES: usize = 16;
 /// The section, with the line of its `listen`.
 pub(super) fn server(mut fields: Fields<'_, '_>) -> At<Server> {
     let default = Server::default();
-    let (line, listen) = listen(&mut fields, default.listen);
+    let At { line, value: listen } = listeners::listen(&mut fields, default.listen);
+    let others = listeners::listeners(&mut fields);
+    none_twice(&mut fields, &listen, &others);
     let (max_header_bytes, max_uri_bytes) = head_sizes(&mut fields, default.max_header_bytes, default.max_uri_bytes);
     let value = Server {
-        listen,
+        listen: listen.into_iter().map(|at| at.value).collect(),
+        listeners: others.into_iter().map(|at| at.value).collect(),
+        socket_mode: socket_mode(&mut fields, default.socket_mode),
+        tls: tls::tls(fields.section("tls")),
         workers: fields.whole("workers", default.workers, 0..=1024),
         max_connections: fields.whole("max_connections", default.max_connections, 1..=10_000_000),
         header_timeout: fields.duration("header_timeout", default.header_timeout),
@@ -38,7 +44,7 @@ pub(super) fn server(mut fields: Fields<'_, '_>) -> At<Server> {
         underscore_headers: fields.choice("underscore_headers", default.underscore_headers, &UNDERSCORES),
     };
     proxy_protocol(&mut fields);
-    fields.later("tls", "wxgate speaks plain HTTP; end TLS in front of it");
+    who_is_local(&mut fields, line, &value);
     fields.finish();
     At { line, value }
 }
@@ -81,21 +87,33 @@ fn admin_hosts(fields: &mut Fields<'_, '_>) -> Vec<String> {
     hosts
 }
 
-fn listen(fields: &mut Fields<'_, '_>, default: Vec<SocketAddr>) -> (usize, Vec<SocketAddr>) {
-    let Some(At { line, value: texts }) = fields.list("listen") else { return (fields.line, default) };
-    if texts.is_empty() {
-        fields.error(line, "listen", "names no address; leave the key out for 0.0.0.0:8080");
+/// No place is listened at twice, whichever list it stands in.
+fn none_twice(fields: &mut Fields<'_, '_>, listen: &[At<ListenAt>], others: &[At<Listener>]) {
+    let others: Vec<_> = others.iter().map(|at| At { line: at.line, value: at.value.listen.clone() }).collect();
+    let places = listen.iter().map(|at| ("server.listen", at));
+    let places: Vec<_> = places.chain(others.iter().map(|at| ("server.listeners.listen", at))).collect();
+    listeners::none_twice(fields.walk, &places);
+}
+
+/// Whoever comes by a Unix socket has the address of this machine, and so all of its clients do, unless it is believed
+/// what it says of them.
+fn who_is_local(fields: &mut Fields<'_, '_>, line: usize, server: &Server) {
+    let unix = server.all_listeners().iter().any(|listener| matches!(listener.listen, ListenAt::Unix(_)));
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    if unix && !server.trusted_proxies.iter().any(|net| net.contains(&here)) {
+        let advice = "all that come by a Unix socket count as 127.0.0.1; with \"127.0.0.1\" in server.trusted_proxies, what \
+                      stands in front may tell them apart";
+        fields.warn(line, "listen", advice);
     }
-    let mut addresses = Vec::new();
-    for text in texts {
-        let Some(at) = address(fields, &text) else { continue };
-        // Port 0 is a free port, another one each time.
-        if at.port() != 0 && addresses.contains(&at) {
-            fields.error(text.line, "listen", format!("{} is listed twice", quoted(text.value)));
-        }
-        addresses.push(at);
-    }
-    (line, addresses)
+}
+
+/// Three or four octal digits, as chmod takes them.
+fn socket_mode(fields: &mut Fields<'_, '_>, default: u32) -> u32 {
+    fields.parsed("socket_mode", default, |text| {
+        let digits = text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
+        mode.ok_or_else(|| "is not the mode of a file (write 0660)".to_owned())
+    })
 }
 
 fn address(fields: &mut Fields<'_, '_>, text: &At<&str>) -> Option<SocketAddr> {

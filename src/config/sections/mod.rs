@@ -6,11 +6,13 @@ mod api;
 mod apps;
 mod identity;
 mod limits;
+mod listen;
 mod log;
 mod redis;
 mod routes;
 mod server;
 mod sessions;
+mod tls;
 mod upstreams;
 mod wechat;
 
@@ -19,11 +21,13 @@ pub use api::Api;
 pub use apps::App;
 pub use identity::IdentityHeaders;
 pub use limits::{Limits, Rate};
+pub use listen::{ListenAt, Listener, Speaks};
 pub use log::{Log, LogFormat, LogLevel};
 pub use redis::{Redis, RedisLogin, RedisSentinels, RedisServers};
 pub use routes::{AuthRule, HostPattern, Route};
 pub use server::{Server, UnderscoreHeaders};
 pub use sessions::{NewestSealKey, Seal, Sessions, Snapshot};
+pub use tls::{CertificateFiles, Tls, TlsVersion};
 pub use upstreams::{
     Balance, ClientCertificate, Ejection, Endpoint, HealthChecks, Retry, ServerAddress, StatusPattern, Upstream,
     UpstreamServer, UpstreamTls,

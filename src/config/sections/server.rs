@@ -4,11 +4,19 @@ use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
+use super::{ListenAt, Listener, Speaks, Tls};
+
 /// The public listener and what it puts up with.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Server {
-    /// Addresses to listen on.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen: with TLS where there is `tls`, and otherwise without.
+    pub listen: Vec<ListenAt>,
+    /// Where else, and what is spoken there.
+    pub listeners: Vec<Listener>,
+    /// Who may connect to the Unix sockets among them, as the mode of a file.
+    pub socket_mode: u32,
+    /// TLS towards clients.
+    pub tls: Option<Tls>,
     /// Worker threads; 0 stands for one per core.
     pub workers: usize,
     /// Connections held at once; the next ones wait in the kernel's queue.
@@ -50,10 +58,22 @@ pub enum UnderscoreHeaders {
     Keep,
 }
 
+impl Server {
+    /// Every listener there is, those of `listen` first.
+    pub fn all_listeners(&self) -> Vec<Listener> {
+        let speaks = if self.tls.is_some() { Speaks::Https } else { Speaks::Http };
+        let first = self.listen.iter().map(|listen| Listener { listen: listen.clone(), speaks });
+        first.chain(self.listeners.iter().cloned()).collect()
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from(([0, 0, 0, 0], 8080))],
+            listen: vec![ListenAt::Tcp(SocketAddr::from(([0, 0, 0, 0], 8080)))],
+            listeners: Vec::new(),
+            socket_mode: 0o660,
+            tls: None,
             workers: 0,
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),

@@ -37,6 +37,13 @@ impl Binary {
         Self::start(command, name, config, &[])
     }
 
+    /// The same, started by a program in Python whose last argument is the binary.
+    pub fn serve_under(python: &str, name: &str, config: &str, env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("python3");
+        command.args(["-c", python, env!("CARGO_BIN_EXE_wxgate")]);
+        Self::start(command, name, config, env)
+    }
+
     fn start(mut command: Command, name: &str, config: &str, env: &[(&str, &str)]) -> Self {
         let folder = folder(name);
         fs::create_dir_all(&folder).expect("a folder");
@@ -66,6 +73,11 @@ impl Binary {
         Client::connect(self.addrs[0])
     }
 
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
     /// The same to the operators' listener.
     pub fn admin(&self) -> Client {
         Client::connect(self.admin_addr()).calling(&self.admin_addr().to_string())
@@ -81,9 +93,14 @@ impl Binary {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process")
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("a signal");
+    }
+
     /// Sends SIGTERM, waits for a clean end, and gives all that was written to standard output and standard error.
     pub fn stop(mut self) -> (String, String) {
-        kill_process(self.pid(), Signal::TERM).expect("a signal");
+        self.signal(Signal::TERM);
         let status = self.child.wait().expect("an end");
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader");

@@ -3,17 +3,22 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
     time::Duration,
 };
 
+use rustls::ClientConnection;
 use serde_json::Value;
+
+use super::link::Link;
 
 /// What the other side is called, where a story does not care.
 const HOST: &str = "api.example.com";
 
 /// One connection.
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Link>,
     /// What it calls the other side.
     host: String,
 }
@@ -39,10 +44,29 @@ pub enum Framing {
 
 impl Client {
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).expect("a connection");
+        Self::over(Link::Tcp(tcp(addr)))
+    }
+
+    /// The same, to a Unix socket.
+    pub fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
-        stream.set_nodelay(true).expect("a socket");
-        Self { stream: BufReader::new(stream), host: HOST.to_owned() }
+        Self::over(Link::Unix(stream))
+    }
+
+    pub fn over(link: Link) -> Self {
+        Self { stream: BufReader::new(link), host: HOST.to_owned() }
+    }
+
+    /// What TLS knows of the connection.
+    pub fn tls(&self) -> &ClientConnection {
+        self.stream.get_ref().tls()
+    }
+
+    /// Says goodbye, as TLS has it, and leaves the socket open.
+    pub fn say_goodbye(&mut self) -> &mut Self {
+        self.stream.get_mut().say_goodbye();
+        self
     }
 
     /// From now on the other side is called by this name.
@@ -98,7 +122,7 @@ impl Client {
 
     /// Whether the other side has closed, cleanly or not. Waits for it.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.stream.fill_buf(), Ok([])) || self.stream.get_ref().peer_addr().is_err() || self.reset()
+        matches!(self.stream.fill_buf(), Ok([])) || self.stream.get_ref().tcp().peer_addr().is_err() || self.reset()
     }
 
     fn reset(&mut self) -> bool {
@@ -112,6 +136,16 @@ impl Client {
         all
     }
 
+    /// The same, and how it ended.
+    pub fn try_rest(&mut self, all: &mut Vec<u8>) -> io::Result<usize> {
+        self.stream.read_to_end(all)
+    }
+
+    /// Whatever comes next, or how it ended.
+    pub fn try_some(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(bytes)
+    }
+
     /// Some bytes of whatever comes next.
     pub fn some(&mut self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
@@ -121,31 +155,34 @@ impl Client {
 
     /// Closes our writing half.
     pub fn finish(&mut self) -> &mut Self {
-        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+        let _ = self.stream.get_ref().tcp().shutdown(Shutdown::Write);
         self
     }
 
     /// Another hand on the same connection, to send while this one reads.
     pub fn again(&self) -> Self {
-        Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a socket")), host: self.host.clone() }
+        Self {
+            stream: BufReader::new(Link::Tcp(self.stream.get_ref().tcp().try_clone().expect("a socket"))),
+            host: self.host.clone(),
+        }
     }
 
     /// From now on bytes that the other side takes too long to take are not sent.
     pub fn give_up_sending_after(&mut self, time: Duration) -> &mut Self {
-        self.stream.get_ref().set_write_timeout(Some(time)).expect("a socket");
+        self.stream.get_ref().tcp().set_write_timeout(Some(time)).expect("a socket");
         self
     }
 
     /// Waits so long, and says whether nothing came meanwhile, not even the end.
     pub fn stays_silent(&mut self, time: Duration) -> bool {
-        self.stream.get_ref().set_read_timeout(Some(time)).expect("a socket");
+        self.stream.get_ref().set_read_timeout(time);
         let silent = self.stream.fill_buf().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
-        self.stream.get_ref().set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+        self.stream.get_ref().set_read_timeout(Duration::from_secs(30));
         silent
     }
 
     pub fn local_port(&self) -> u16 {
-        self.stream.get_ref().local_addr().expect("a socket").port()
+        self.stream.get_ref().tcp().local_addr().expect("a socket").port()
     }
 
     fn line(&mut self) -> io::Result<String> {
@@ -206,6 +243,14 @@ impl Client {
             }
         }
     }
+}
+
+/// A connection whose other end is not waited for for ever.
+pub fn tcp(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    stream.set_nodelay(true).expect("a socket");
+    stream
 }
 
 /// A well-formed request head.

@@ -5,10 +5,12 @@ pub mod attack;
 pub mod binary;
 pub mod cable;
 pub mod client;
+pub mod link;
 pub mod messages;
 pub mod redis_server;
 pub mod refusal;
 pub mod scripted;
+pub mod tls;
 pub mod upstream;
 
 use std::{
@@ -20,7 +22,7 @@ use std::{
 
 use serde_json::Value;
 use wxgate::{
-    app::{App, World},
+    app::{self, App, World},
     config::{
         Config,
         sections::{
@@ -31,7 +33,7 @@ use wxgate::{
     model::{AppId, AppSecret, ManualClock, Timestamp},
     simulator::{Options, Simulator},
     store::Store,
-    upstream::{Resolver, SystemResolver},
+    upstream::Resolver,
 };
 
 pub use client::{Client, Reply};
@@ -67,15 +69,16 @@ impl TestGateway {
 
     /// The same on a store of the story's own.
     pub fn on(store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Config)) -> Self {
-        Self::among(store, Arc::new(SystemResolver), change)
+        Self::try_in(World { store, ..World::default() }, change).expect("the gateway starts")
     }
 
     /// The same where names lead where the story says.
     pub fn where_names_lead(resolver: Arc<dyn Resolver>, change: impl FnOnce(&mut Config)) -> Self {
-        Self::among(None, resolver, change)
+        Self::try_in(World { resolver, ..World::default() }, change).expect("the gateway starts")
     }
 
-    fn among(store: Option<Arc<dyn Store>>, resolver: Arc<dyn Resolver>, change: impl FnOnce(&mut Config)) -> Self {
+    /// The same in a world of the story's own, as far as the harness has nothing to put in its place.
+    pub fn try_in(world: World, change: impl FnOnce(&mut Config)) -> Result<Self, app::Error> {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_790_000_000_000)));
         let wechat = Simulator::start(Options {
             clock: clock.clone(),
@@ -86,10 +89,9 @@ impl TestGateway {
         let mut config = config(&wechat.api_base(), &upstream);
         change(&mut config);
         let log = LogSink::default();
-        let world =
-            World { clock: clock.clone(), access_log: Box::new(log.clone()), store, resolver, ..World::default() };
-        let app = App::start(config, world).expect("the gateway starts");
-        Self { wechat, upstream, clock, log, app: Some(app) }
+        let world = World { clock: clock.clone(), access_log: Box::new(log.clone()), ..world };
+        let app = App::start(config, world)?;
+        Ok(Self { wechat, upstream, clock, log, app: Some(app) })
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -220,7 +222,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
     let optional = Route { auth: wxgate::config::sections::AuthRule::Optional, ..Route::new("/maybe/", "app") };
     let open = Route { auth: wxgate::config::sections::AuthRule::None, ..Route::new("/public/", "app") };
     Config {
-        server: Server { listen: vec![free], workers: 2, ..Server::default() },
+        server: Server { listen: vec![free.into()], workers: 2, ..Server::default() },
         admin: Admin { listen: free, ..Admin::default() },
         api: Api::default(),
         apps: vec![app(APP, SECRET), app(OTHER_APP, OTHER_SECRET)],

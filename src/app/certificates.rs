@@ -1,0 +1,188 @@
+//! Keeps the certificates that are shown true to their files. The files are looked at every few seconds: that sees whatever
+//! way they are swapped in, a renamed link or a mounted folder too, where a watch on single files would sit on the old ones.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    runtime,
+    task::spawn_blocking,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use crate::{
+    config::{
+        self, Stamp, UnusableFile,
+        sections::{CertificateFiles, Tls},
+    },
+    model::{Certificate, CertificateShelf, Clock, Timestamp},
+    telemetry::Counters,
+};
+
+/// From so long before its end on, a certificate is warned about.
+const SOON: Duration = Duration::from_hours(14 * 24);
+
+/// How often.
+const DAY: Duration = Duration::from_hours(24);
+
+/// Who keeps the certificates true to their files. Where no TLS is spoken there is nothing to keep.
+#[derive(Clone, Debug)]
+pub struct CertificateKeeper(Option<Arc<Keeper>>);
+
+#[derive(Debug)]
+struct Keeper {
+    every: Duration,
+    files: Vec<CertificateFiles>,
+    shelf: Arc<CertificateShelf>,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+    seen: Mutex<Vec<Seen>>,
+    warned: Mutex<Option<Timestamp>>,
+}
+
+/// What is known of the files of one certificate.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// How they were when they were last read.
+    stamp: Option<Stamp>,
+    /// Whether they could not be used then, and nobody has been told.
+    untold: bool,
+}
+
+impl CertificateKeeper {
+    pub(super) fn new(
+        section: Option<&Tls>,
+        shelf: Option<Arc<CertificateShelf>>,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self(section.zip(shelf).map(|(section, shelf)| {
+            let files = section.certificates.clone();
+            // Nothing counts as read: the files may have changed since the configuration was.
+            let seen = Mutex::new(vec![Seen::default(); files.len()]);
+            Arc::new(Keeper { every: section.watch, files, shelf, clock, counters, seen, warned: Mutex::default() })
+        }))
+    }
+
+    /// Says which certificates end soon, and looks at the files from now on.
+    pub(super) fn watch(&self, control: &runtime::Handle) {
+        let Some(keeper) = &self.0 else { return };
+        keeper.warn_of_the_end();
+        if !keeper.every.is_zero() {
+            control.spawn(watch(Arc::clone(keeper)));
+        }
+    }
+
+    /// Reads all files now. Those that can't be used change nothing, which is told in the log.
+    pub fn reread(&self) {
+        if let Some(keeper) = &self.0 {
+            keeper.look(true);
+        }
+    }
+}
+
+/// Looks again and again. The files' disk may be slow, so a thread of its own waits for it.
+async fn watch(keeper: Arc<Keeper>) {
+    let mut ticks = interval_at(Instant::now() + keeper.every, keeper.every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let looking = Arc::clone(&keeper);
+        if spawn_blocking(move || looking.look(false)).await.is_err() {
+            tracing::error!("the certificates' files can't be looked at");
+        }
+    }
+}
+
+impl Keeper {
+    /// Reads what has changed since it was last read. A pair of files that don't fit may be one that is just being written,
+    /// so it gets until the next look; `at_once` does not wait for that, and reads what has not changed, too.
+    fn look(&self, at_once: bool) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, (files, seen)) in self.files.iter().zip(seen.iter_mut()).enumerate() {
+            let stamp = config::stamp(files);
+            let changed = seen.stamp != Some(stamp);
+            if !changed && !seen.untold && !at_once {
+                continue;
+            }
+            let usable = config::reread(files).map_err(Refused::File).and_then(|new| self.take(place, new));
+            seen.stamp = Some(stamp);
+            seen.untold = false;
+            if let Err(refused) = usable {
+                if changed && !at_once {
+                    seen.untold = true;
+                } else {
+                    self.tell(files, &refused);
+                }
+            }
+        }
+        drop(seen);
+        self.warn_of_the_end();
+    }
+
+    /// Puts a certificate in its place, unless it is the one there.
+    fn take(&self, place: usize, new: Certificate) -> Result<(), Refused> {
+        let now = self.clock.now();
+        let current = self.shelf.current();
+        let Some(old) = current.iter().nth(place) else { return Ok(()) };
+        if new.is_same(old) {
+            return Ok(());
+        }
+        if !new.is_valid_at(now) && old.is_valid_at(now) {
+            return Err(Refused::NotValid);
+        }
+        tracing::info!(
+            certificate = new.name(),
+            days = days_left(&new, now),
+            "a new certificate is shown from here on"
+        );
+        self.shelf.replace(place, new);
+        self.counters.certificate_reloads.swapped.inc();
+        Ok(())
+    }
+
+    fn tell(&self, files: &CertificateFiles, why: &Refused) {
+        self.counters.certificate_reloads.failed.inc();
+        let file = files.cert.display();
+        tracing::error!(%file, error = %why, "a changed certificate can't be used; the one before it stays");
+    }
+
+    /// Once a day it is said which certificates end soon, or have ended.
+    fn warn_of_the_end(&self) {
+        let now = self.clock.now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_some_and(|last| now.since(last) < DAY) {
+            return;
+        }
+        *warned = Some(now);
+        for certificate in self.shelf.current().iter() {
+            let (certificate, days) = (certificate, days_left(certificate, now));
+            let name = certificate.name();
+            if !certificate.is_valid_at(now) {
+                tracing::error!(
+                    certificate = name,
+                    days,
+                    "a certificate is not valid: it has expired, or its time is yet to come"
+                );
+            } else if certificate.not_after() <= now + SOON {
+                tracing::warn!(certificate = name, days, "a certificate expires soon");
+            }
+        }
+    }
+}
+
+/// Why a certificate does not take the place of the one before.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    File(#[from] UnusableFile),
+    #[error("it has expired, or its time is yet to come, and the one before is valid")]
+    NotValid,
+}
+
+/// Whole days to the end.
+fn days_left(certificate: &Certificate, now: Timestamp) -> u64 {
+    certificate.not_after().since(now).as_secs() / DAY.as_secs()
+}

@@ -1,0 +1,67 @@
+//! From the listeners of the configuration to sockets that are bound, before anything runs.
+
+use std::{io, sync::Arc};
+
+use super::Error;
+use crate::{
+    config::sections::{self, ListenAt, Speaks},
+    model::{CertificateShelf, Certificates},
+    server::{Listener, Tls, systemd::PassedSockets},
+};
+
+/// The public's listeners.
+pub(super) struct PublicListeners {
+    pub(super) listeners: Vec<Listener>,
+    /// For each of them the port that it sends everybody to, where it does nothing else.
+    pub(super) redirects: Arc<[Option<u16>]>,
+}
+
+/// Binds all of them, for so many workers.
+pub(super) fn bind(
+    server: &sections::Server,
+    workers: usize,
+    mut passed: PassedSockets,
+) -> Result<PublicListeners, Error> {
+    let (mut listeners, mut redirects) = (Vec::new(), Vec::new());
+    for sections::Listener { listen, speaks } in server.all_listeners() {
+        for listener in one(&listen, server.socket_mode, workers, &mut passed)? {
+            let (listener, redirect) = match speaks {
+                Speaks::Http => (listener, None),
+                Speaks::Https => (listener.with_tls(), None),
+                Speaks::Redirect(port) => (listener, Some(port)),
+            };
+            listeners.push(listener);
+            redirects.push(redirect);
+        }
+    }
+    for name in passed.names() {
+        tracing::warn!(name, "systemd has bound a socket that no listener of the configuration is for");
+    }
+    Ok(PublicListeners { listeners, redirects: redirects.into() })
+}
+
+/// One place. Under one name systemd may have bound several.
+fn one(at: &ListenAt, mode: u32, workers: usize, passed: &mut PassedSockets) -> Result<Vec<Listener>, Error> {
+    let listeners = match at {
+        ListenAt::Tcp(addr) => Listener::bind(*addr, workers).map(|listener| vec![listener]),
+        ListenAt::Unix(path) => Listener::bind_unix(path, mode, workers).map(|listener| vec![listener]),
+        ListenAt::Systemd(name) => {
+            let sockets = passed.take(name).into_iter();
+            let taken = sockets.map(|socket| Listener::take_over(socket, workers)).collect::<io::Result<Vec<_>>>();
+            taken.and_then(|taken| {
+                let none = || io::Error::new(io::ErrorKind::NotFound, "systemd has bound no socket of this name");
+                if taken.is_empty() { Err(none()) } else { Ok(taken) }
+            })
+        }
+    };
+    listeners.map_err(|source| Error::Listen { at: at.clone(), source })
+}
+
+/// How TLS is spoken, where it is, and the certificates it is spoken with.
+pub(super) fn tls(server: &sections::Server) -> Result<Option<(Tls, Arc<CertificateShelf>)>, Error> {
+    let Some(section) = &server.tls else { return Ok(None) };
+    let all = section.certificates.iter().map(|files| Arc::new(files.certificate.clone())).collect();
+    let shelf = Arc::new(CertificateShelf::new(Certificates::new(all, section.strict_sni)));
+    let tls = Tls::new(section, Arc::clone(&shelf)).map_err(Error::Tls)?;
+    Ok(Some((tls, shelf)))
+}

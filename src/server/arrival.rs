@@ -1,0 +1,127 @@
+//! From an accepted socket to a connection that requests can be read from: with TLS where the listener speaks it.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+};
+
+use rustls::server::Acceptor;
+use tokio::{
+    sync::Semaphore,
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::{
+    Arrival, Service,
+    connection::{self, Shared},
+    refuse,
+    stream::{Socket, Stream},
+    tls::{Handshake, Tls, failed},
+};
+use crate::{model::Secured, web::Refusal};
+
+/// A socket that has come in.
+pub(super) struct Accepted {
+    pub(super) socket: Socket,
+    pub(super) peer: SocketAddr,
+    /// The place of its listener.
+    pub(super) listener: usize,
+    pub(super) tls: bool,
+}
+
+/// Serves a connection from accept to close.
+pub(super) async fn serve<S: Service>(accepted: Accepted, shared: &Shared<S>) {
+    let _counted = shared.drain.enter_task().await;
+    // Whatever a load balancer may say of its client comes here: before TLS, and nothing of it is encrypted.
+    let Accepted { socket, peer, listener, tls } = accepted;
+    let (stream, secured) = match &shared.tls {
+        // Boxed, so that a connection does not carry the room for a handshake for all its life.
+        Some(tls_here) if tls => match Box::pin(secure(socket, peer, listener, tls_here, shared)).await {
+            Some((stream, secured)) => (stream, Some(secured)),
+            None => return,
+        },
+        _ => (Stream::Bare(socket), None),
+    };
+    let conn = shared.service.connected(Arrival { peer, listener, secured });
+    connection::run(stream, conn, shared).await;
+}
+
+/// Puts TLS over a socket, within the time there is for it. `None` when there is nothing more to be done for the client.
+async fn secure<S: Service>(
+    socket: Socket,
+    peer: SocketAddr,
+    listener: usize,
+    tls: &Rc<Tls>,
+    shared: &Shared<S>,
+) -> Option<(Stream, Secured)> {
+    let deadline = Instant::now() + tls.handshake_timeout();
+    let mut stream = Stream::Bare(socket);
+    if !stream.has_bytes(tls.handshake_timeout(), &shared.drain).await {
+        // Probes of load balancers look like this too.
+        shared.service.shook_hands(Handshake::Silent);
+        return None;
+    }
+    let mut first = [0; 1];
+    let socket = stream.into_socket();
+    let peeked = poll_fn(|cx| socket.poll_peek(cx, &mut first)).await;
+    if peeked.is_ok() && first[0].is_ascii_uppercase() {
+        shared.service.shook_hands(Handshake::PlainHttp);
+        let conn = shared.service.connected(Arrival { peer, listener, secured: None });
+        let answer = shared.service.refuse(Refusal::NotEncrypted, &conn);
+        // The client may be gone already; then there is nobody to tell.
+        let _: io::Result<()> = refuse::answer(Stream::Bare(socket), answer, shared.options.write_timeout).await;
+        return None;
+    }
+    let shaken = timeout_at(deadline, shake_hands(socket, tls, shared)).await;
+    match shaken.unwrap_or(Err(Handshake::TimedOut)) {
+        Ok((stream, secured, how)) => {
+            shared.service.shook_hands(how);
+            Some((stream, secured))
+        }
+        Err(how) => {
+            tracing::debug!(client = %peer.ip(), outcome = how.word(), "a TLS handshake came to nothing");
+            shared.service.shook_hands(how);
+            None
+        }
+    }
+}
+
+async fn shake_hands<S>(
+    socket: Socket,
+    tls: &Tls,
+    shared: &Shared<S>,
+) -> Result<(Stream, Secured, Handshake), Handshake> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(|error| failed(&error))?;
+    let offer = tls.offer(&hello.client_hello());
+    let Some(offer) = offer else {
+        // The library looks for a certificate once more, finds none either, and tells the client so.
+        let _: io::Result<_> = hello.into_stream(tls.config()).await;
+        return Err(Handshake::UnknownName);
+    };
+    let mut handshake = pin!(hello.into_stream(tls.config()));
+    let shaken = match begin(handshake.as_mut(), &shared.handshakes).await {
+        Poll::Ready(shaken) => shaken,
+        Poll::Pending => handshake.await,
+    };
+    let mut stream = shaken.map_err(|error| failed(&error))?;
+    let (_, session) = stream.get_mut();
+    let (secured, how) = offer.settle(session);
+    Ok((Stream::Tls(Box::new(stream)), secured, how))
+}
+
+/// Answers the hello, which is what a handshake costs: so many of a crowd that comes at once have a turn, and then it is
+/// those who are there already. Nobody has a turn while the client thinks, or pretends to.
+async fn begin<F: Future>(handshake: Pin<&mut F>, turns: &Semaphore) -> Poll<F::Output> {
+    let turn = turns.acquire().await;
+    let mut handshake = handshake;
+    let begun = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
+    yield_now().await;
+    drop(turn);
+    begun
+}

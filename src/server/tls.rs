@@ -1,0 +1,192 @@
+//! TLS towards clients: how a listener speaks it, and what a handshake can come to.
+
+use std::{io, sync::Arc, time::Duration};
+
+use rustls::{
+    HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection,
+    crypto::aws_lc_rs::{Ticketer, default_provider},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+
+use crate::{
+    config::sections::{self, TlsVersion},
+    model::{Certificate, CertificateShelf, Certificates, Secured},
+};
+
+/// What TLS may hold of an answer that the client has not taken. A record is as long as this; without a limit it would be
+/// four of them for each slow client.
+const HELD_BACK: usize = 16 * 1024;
+
+/// The protocols that may be spoken behind a handshake, the best first.
+const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+
+/// How listeners speak TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    shelf: Arc<CertificateShelf>,
+    handshake_timeout: Duration,
+    max_handshakes: usize,
+}
+
+/// What a handshake came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A connection.
+    Full,
+    /// A connection that goes on with the session of an earlier one.
+    Resumed,
+    /// Nothing was sent before the client hung up or the time was over.
+    Silent,
+    /// Not whole in time.
+    TimedOut,
+    /// The client speaks HTTP without TLS.
+    PlainHttp,
+    /// What the client speaks is no TLS, or bad TLS.
+    Garbage,
+    /// The client wants a version, a cipher or a protocol that is not spoken here.
+    Incompatible,
+    /// No certificate is for the name that the client asks for, and strictness leaves it without.
+    UnknownName,
+    /// The client does not want to go on: most often it does not trust the certificate.
+    Refused,
+    /// The client hung up in the middle.
+    Broken,
+    /// Something of ours.
+    Failed,
+}
+
+impl Handshake {
+    /// All there are.
+    pub const ALL: [Self; 11] = [
+        Self::Full,
+        Self::Resumed,
+        Self::Silent,
+        Self::TimedOut,
+        Self::PlainHttp,
+        Self::Garbage,
+        Self::Incompatible,
+        Self::UnknownName,
+        Self::Refused,
+        Self::Broken,
+        Self::Failed,
+    ];
+
+    /// The word for it in logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::Silent => "silent",
+            Self::TimedOut => "timeout",
+            Self::PlainHttp => "plain_http",
+            Self::Garbage => "garbage",
+            Self::Incompatible => "incompatible",
+            Self::UnknownName => "unknown_name",
+            Self::Refused => "refused",
+            Self::Broken => "broken",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Tls {
+    /// TLS as the section asks for it, with the certificates of this shelf.
+    pub fn new(section: &sections::Tls, shelf: Arc<CertificateShelf>) -> Result<Self, rustls::Error> {
+        let versions: &[_] = match section.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_protocol_versions(versions)?.with_no_client_auth();
+        let mut config = builder.with_cert_resolver(Arc::new(Shown(Arc::clone(&shelf))));
+        // A memory of sessions would be shared between the workers, or useless. A ticket is the client's to keep. Its key is
+        // made here, changes every few hours, and is not kept when the process ends.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = section.tickets;
+        if section.tickets > 0 {
+            config.ticketer = Ticketer::new()?;
+        }
+        config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+        let (handshake_timeout, max_handshakes) = (section.handshake_timeout, section.max_handshakes);
+        Ok(Self { config: Arc::new(config), shelf, handshake_timeout, max_handshakes })
+    }
+
+    /// For a handshake, from the first byte to the last.
+    pub(super) fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
+
+    /// Hellos that a worker answers before it looks after those who are there already.
+    pub(super) fn max_handshakes(&self) -> usize {
+        self.max_handshakes
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// What this client is going to be shown; `None` where there is nothing for it.
+    pub(super) fn offer(&self, hello: &ClientHello<'_>) -> Option<Offer> {
+        let offered = self.shelf.current();
+        let shown = Arc::clone(choose(&offered, hello)?);
+        Some(Offer { offered, shown })
+    }
+}
+
+/// What a client is shown, before it has agreed.
+pub(super) struct Offer {
+    offered: Arc<Certificates>,
+    shown: Arc<Certificate>,
+}
+
+impl Offer {
+    /// The handshake is over, and well.
+    pub(super) fn settle(self, session: &mut ServerConnection) -> (Secured, Handshake) {
+        session.set_buffer_limit(Some(HELD_BACK));
+        let version = match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        };
+        let how = match session.handshake_kind() {
+            Some(HandshakeKind::Resumed) => Handshake::Resumed,
+            _ => Handshake::Full,
+        };
+        (Secured { version, shown: self.shown, offered: self.offered }, how)
+    }
+}
+
+/// The shelf as rustls asks it.
+#[derive(Debug)]
+struct Shown(Arc<CertificateShelf>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        choose(&self.0.current(), &hello).map(|certificate| certificate.certified_key())
+    }
+}
+
+fn choose<'c>(certificates: &'c Certificates, hello: &ClientHello<'_>) -> Option<&'c Arc<Certificate>> {
+    let name = hello.server_name().map(str::to_ascii_lowercase);
+    certificates.choose(name.as_deref(), hello.signature_schemes())
+}
+
+/// What an error of a handshake says of the client.
+pub(super) fn failed(error: &io::Error) -> Handshake {
+    let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
+        return Handshake::Broken;
+    };
+    match error {
+        rustls::Error::AlertReceived(_) => Handshake::Refused,
+        rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => Handshake::Incompatible,
+        rustls::Error::InvalidMessage(_)
+        | rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. }
+        | rustls::Error::PeerMisbehaved(_)
+        | rustls::Error::PeerSentOversizedRecord
+        | rustls::Error::DecryptError => Handshake::Garbage,
+        _ => Handshake::Failed,
+    }
+}
