@@ -1,13 +1,13 @@
 //! `valid/*.toml` load; `invalid/*.toml` are refused in exactly the words of the `.txt` beside each.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use wxgate::{
     config::{
         Config,
         sections::{
-            AuthRule, Balance, Ejection, Endpoint, HostPattern, LogFormat, LogLevel, NewestSealKey, Redis,
-            RedisServers, Retry, Seal, StatusPattern, UnderscoreHeaders,
+            AuthRule, Balance, Ejection, Endpoint, HostPattern, ListenAt, Listener, LogFormat, LogLevel, NewestSealKey,
+            Redis, RedisServers, Retry, Seal, Speaks, StatusPattern, TlsVersion, UnderscoreHeaders,
         },
     },
     model::{SealKey, Secret},
@@ -76,23 +76,47 @@ fn every_key_has_an_invalid_example() {
 }
 
 #[test]
+fn every_listener_arrives_with_what_is_spoken_there() {
+    let server = read(include_str!("valid/everything.toml")).unwrap().config.server;
+    let at = |text: &str| ListenAt::Tcp(text.parse().unwrap());
+    let systemd = ListenAt::Systemd("wxgate.socket".to_owned());
+    assert_eq!(server.listen, [at("127.0.0.1:8443"), at("[::1]:8443"), systemd.clone()]);
+    let others = [
+        Listener { listen: at("127.0.0.1:8080"), speaks: Speaks::Redirect(8443) },
+        Listener { listen: ListenAt::Unix("wxgate.sock".into()), speaks: Speaks::Http },
+        Listener { listen: at("127.0.0.1:9443"), speaks: Speaks::Https },
+    ];
+    assert_eq!(server.listeners, others);
+    assert_eq!(server.all_listeners()[2], Listener { listen: systemd, speaks: Speaks::Https });
+    assert_eq!(server.socket_mode, 0o600);
+    let tls = server.tls.unwrap();
+    let files: Vec<_> =
+        tls.certificates.iter().map(|c| (c.cert.as_path(), c.key.as_path(), c.certificate.name())).collect();
+    let first = (Path::new("tls/fullchain.pem"), Path::new("tls/key.pem"), "api.example.com");
+    assert_eq!(files, [first, (Path::new("tls/other.pem"), Path::new("tls/other.key"), "other.example")]);
+    assert_eq!((tls.min_version, tls.strict_sni, tls.tickets), (TlsVersion::Tls13, true, 2));
+    assert_eq!(
+        (tls.handshake_timeout, tls.max_handshakes, tls.watch),
+        (Duration::from_secs(5), 50, Duration::from_mins(1))
+    );
+}
+
+#[test]
 fn every_key_arrives_where_it_belongs() {
     let Config { server, admin, api, apps, wechat, sessions, identity, limits, log, upstreams: _, routes } =
         read(include_str!("valid/everything.toml")).unwrap().config;
     let secs = Duration::from_secs;
 
-    let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
-    assert_eq!(server.listen, addresses(&["127.0.0.1:8080", "[::1]:8080"]));
     assert_eq!((server.workers, server.max_connections, server.max_headers), (2, 500, 50));
     assert_eq!((server.header_timeout, server.body_timeout), (secs(5), secs(60)));
     assert_eq!((server.keepalive_timeout, server.write_timeout), (secs(90), secs(20)));
     assert_eq!((server.max_header_bytes, server.max_uri_bytes, server.max_body), (65_536, 4096, 1 << 30));
     assert_eq!(server.drain_timeout, secs(90));
     let nets: Vec<String> = server.trusted_proxies.iter().map(ToString::to_string).collect();
-    assert_eq!(nets, ["10.0.0.0/8", "fd00::1/128"]);
+    assert_eq!(nets, ["10.0.0.0/8", "fd00::1/128", "127.0.0.1/32"]);
     assert_eq!(server.underscore_headers, UnderscoreHeaders::Keep);
 
-    assert_eq!(vec![admin.listen], addresses(&["127.0.0.1:9000"]));
+    assert_eq!(admin.listen, "127.0.0.1:9000".parse().unwrap());
     assert_eq!(admin.hosts, ["wxgate.internal", "ops.example.com"]);
     assert_eq!(admin.token.unwrap().expose(), "hunter2-admin-token");
     assert_eq!(api.prefix, "/wx/v1");

@@ -10,7 +10,7 @@ use wxgate::config::known_keys;
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 21] = [
+const WITHOUT_DEFAULT: [&str; 26] = [
     "admin.token",
     "log.user_key",
     "routes.apps",
@@ -18,6 +18,11 @@ const WITHOUT_DEFAULT: [&str; 21] = [
     "routes.host",
     "routes.methods",
     "routes.response_timeout",
+    "server.listeners.listen",
+    "server.tls.cert",
+    "server.tls.certificates.cert",
+    "server.tls.certificates.key",
+    "server.tls.key",
     "sessions.redis.ca",
     "sessions.redis.cluster",
     "sessions.redis.password",
@@ -36,6 +41,9 @@ const WITHOUT_DEFAULT: [&str; 21] = [
 
 /// The section that can't be there beside the others: the reference has all of it behind a `#`.
 const INSTEAD: &str = "sessions.redis";
+
+/// Sections that most leave out, and that have keys with a default: the reference has all of them behind a `#`.
+const LEFT_OUT: [&str; 3] = ["server.listeners", "server.tls", "server.tls.certificates"];
 
 /// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
 const CHOSEN: [(&str, &str); 2] = [("sessions.seal", "key"), ("sessions.snapshot", "path")];
@@ -76,7 +84,9 @@ fn the_reference_loads_with_every_hash_taken_away() {
     let (mut instead, mut all) = (false, String::new());
     for line in text.lines() {
         instead = title(line).map_or(instead, |name| name == INSTEAD);
-        all += without_hash(line).filter(|_| !instead).unwrap_or(line);
+        let left_out = title(line).is_some_and(|name| LEFT_OUT.contains(&name));
+        let bare = if left_out { line.strip_prefix('#') } else { without_hash(line) };
+        all += bare.filter(|_| !instead).unwrap_or(line);
         all.push('\n');
     }
     let config = read(&all).unwrap().config;
@@ -90,8 +100,8 @@ fn the_reference_loads_with_every_hash_taken_away() {
 fn only_keys_without_a_default_stand_behind_a_hash() {
     let hidden = reference().into_iter().filter(|(_, shown)| !shown.active).map(|(key, _)| key);
     // Those with a default are there too, where their section is.
-    let hidden: Vec<String> =
-        hidden.filter(|key| !key.starts_with(INSTEAD) || WITHOUT_DEFAULT.contains(&key.as_str())).collect();
+    let whole = |key: &str| LEFT_OUT.iter().chain([&INSTEAD]).any(|section| key.starts_with(section));
+    let hidden: Vec<String> = hidden.filter(|key| !whole(key) || WITHOUT_DEFAULT.contains(&key.as_str())).collect();
     assert_eq!(hidden, WITHOUT_DEFAULT);
 }
 
@@ -115,6 +125,27 @@ fn the_section_that_stands_instead_of_others_shows_its_defaults_too() {
     config(&keys(&|key| ["url", "username", "password"].contains(&key)));
     config(&keys(&|key| key.starts_with("sentinel") || has_default(key)));
     config(&keys(&|key| key == "cluster" || has_default(key)));
+}
+
+#[test]
+fn the_sections_that_most_leave_out_show_their_defaults_too() {
+    let shown = reference();
+    let keys = |section: &str, wanted: &dyn Fn(&str) -> bool| -> String {
+        let of_section =
+            |key: &str| key.rsplit_once('.').filter(|(path, _)| *path == section).map(|(_, key)| key.to_owned());
+        let mine = shown.iter().filter_map(|(key, shown)| Some((of_section(key)?, shown)));
+        mine.filter(|(key, _)| wanted(key))
+            .fold(String::new(), |text, (key, shown)| text + &format!("{key} = {}\n", shown.value))
+    };
+    let config = |text: String| format!("{:#?}", read(&format!("{text}{MINIMAL}")).unwrap().config);
+    let tls = |wanted: &dyn Fn(&str) -> bool| format!("[server.tls]\n{}", keys("server.tls", wanted));
+    let pair = tls(&|key| ["cert", "key"].contains(&key));
+    assert_eq!(config(tls(&|_| true)), config(pair.clone()));
+    assert_eq!(tls(&|_| true).lines().count(), 9);
+    let listener =
+        |wanted: &dyn Fn(&str) -> bool| format!("{pair}[[server.listeners]]\n{}", keys("server.listeners", wanted));
+    assert_eq!(config(listener(&|_| true)), config(listener(&|key| key == "listen")));
+    assert_eq!(listener(&|_| true).lines().count(), 8);
 }
 
 #[test]

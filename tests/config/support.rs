@@ -3,8 +3,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use wxgate::config::{ConfigErrors, Loaded, parse};
 
 /// Every secret of these tests has this in it, so that its showing up anywhere is a leak.
@@ -40,10 +42,27 @@ pub(crate) fn file(path: &Path) -> io::Result<String> {
             Ok("-----BEGIN CERTIFICATE-----\n".to_owned())
         }
         Some("tls/wxgate.key") => Ok("-----BEGIN PRIVATE KEY-----\nhunter2\n".to_owned()),
+        Some("tls/fullchain.pem") => Ok(pair(0).0.clone()),
+        Some("tls/key.pem") => Ok(pair(0).1.clone()),
+        Some("tls/other.pem") => Ok(pair(1).0.clone()),
+        Some("tls/other.key") => Ok(pair(1).1.clone()),
         Some("secrets/two_newlines") => Ok("hunter2\n\n".to_owned()),
         Some("secrets/empty") => Ok("\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
+}
+
+/// Two certificates with their keys, made once for all tests.
+pub(crate) fn pair(which: usize) -> &'static (String, String) {
+    static PAIRS: OnceLock<[(String, String); 2]> = OnceLock::new();
+    let make = |names: &[&str]| {
+        let key = KeyPair::generate().unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.not_after = date_time_ymd(2096, 1, 1);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    &PAIRS.get_or_init(|| [make(&["api.example.com", "*.example.com"]), make(&["other.example"])])[which]
 }
 
 pub(crate) fn read(text: &str) -> Result<Loaded, ConfigErrors> {

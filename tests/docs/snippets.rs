@@ -1,5 +1,8 @@
 //! What a reader would copy into a file: configuration that loads, JSON that is JSON.
 
+use std::{path::Path, sync::OnceLock};
+
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use wxgate::config::{ConfigErrors, Loaded, parse};
 
 use super::page::pages;
@@ -8,7 +11,19 @@ use super::page::pages;
 pub(crate) fn load(text: &str) -> Result<Loaded, ConfigErrors> {
     let secret = "a-secret-of-the-documentation";
     let named = |name: &str| if name.to_lowercase().contains("seal") { "5e".repeat(32) } else { secret.to_owned() };
-    parse(text, "gateway.toml", &|name| Some(named(name)), &|path| Ok(named(&path.to_string_lossy())))
+    let file = |path: &Path| pem(path).unwrap_or_else(|| named(&path.to_string_lossy()));
+    parse(text, "gateway.toml", &|name| Some(named(name)), &|path| Ok(file(path)))
+}
+
+/// A certificate or its key, where a path seems to be that of one.
+fn pem(path: &Path) -> Option<String> {
+    static PAIR: OnceLock<CertifiedKey<KeyPair>> = OnceLock::new();
+    let pair = PAIR.get_or_init(|| generate_simple_self_signed(["api.example.com".to_owned()]).unwrap());
+    match path.file_name()?.to_str()? {
+        "fullchain.pem" => Some(pair.cert.pem()),
+        "key.pem" => Some(pair.signing_key.serialize_pem()),
+        _ => None,
+    }
 }
 
 #[test]

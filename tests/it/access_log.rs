@@ -9,13 +9,14 @@ use std::{
 
 use serde_json::{Value, json};
 use wxgate::{
-    config::sections::{HostPattern, LogFormat, Route},
+    config::sections::{HostPattern, Listener, LogFormat, Route, Speaks},
     model::Secret,
     simulator::Fault,
 };
 
 use crate::support::{
     APP, OTHER_APP, Reply, TestGateway, messages,
+    tls::{Authority, speak_tls},
     upstream::{Then, answer},
 };
 
@@ -76,8 +77,17 @@ fn busy(gw: &TestGateway) {
 #[test]
 fn every_field_is_documented_and_every_documented_field_is_written() {
     for format in [LogFormat::Json, LogFormat::Text] {
-        let gw = TestGateway::with(|config| config.log.format = format);
+        let ca = Authority::new();
+        let gw = TestGateway::with(|config| {
+            config.log.format = format;
+            let listen = config.server.listen[0].clone();
+            config.server.listeners = vec![Listener { listen: listen.clone(), speaks: Speaks::Http }];
+            speak_tls(config, vec![ca.files("api", &["api.example.com"])]);
+            config.server.listen.clear();
+            config.server.listeners.push(Listener { listen, speaks: Speaks::Https });
+        });
         busy(&gw);
+        ca.dialler().dial(gw.app().addrs()[1], "api.example.com").get("/orders");
         let lines: Vec<Fields> = lines(gw)
             .iter()
             .map(|line| match format {
@@ -85,7 +95,7 @@ fn every_field_is_documented_and_every_documented_field_is_written() {
                 LogFormat::Text => pairs(line),
             })
             .collect();
-        assert_eq!(lines.len(), 7, "{lines:?}");
+        assert_eq!(lines.len(), 8, "{lines:?}");
         let written: BTreeSet<String> = lines.iter().flat_map(|line| line.keys().cloned()).collect();
         assert_eq!(written, documented("## Access lines", false), "{format:?}");
         let always = documented("## Access lines", true);

@@ -11,6 +11,7 @@ use wxgate::{simulator::Fault, store::Store};
 use crate::support::{
     Client, TestGateway, refusing,
     scripted::{Point, Scripted},
+    tls::{Authority, speak_tls},
     until,
     upstream::{Then, answer},
 };
@@ -52,16 +53,24 @@ fn busy() -> TestGateway {
     gw
 }
 
+/// A gateway that speaks TLS, of which there are metrics too.
+fn with_certificate() -> TestGateway {
+    let ca = Authority::new();
+    TestGateway::with(|config| _ = speak_tls(config, vec![ca.files("api", &["api.example.com"])]))
+}
+
 #[test]
 fn the_page_is_strict_open_metrics() {
     page(&busy());
     page(&TestGateway::start());
+    page(&with_certificate());
 }
 
 #[test]
 fn every_metric_is_documented_with_its_labels_and_no_other() {
     let mut shown = BTreeMap::<String, BTreeSet<String>>::new();
-    for family in page(&busy()).families.into_values() {
+    let families = [page(&busy()), page(&with_certificate())].map(|page| page.families);
+    for family in families.into_iter().flat_map(BTreeMap::into_values) {
         for (name, labels, _) in family.samples {
             let name = if family.kind == "histogram" { name.rsplit_once('_').unwrap().0.to_owned() } else { name };
             let entry = shown.entry(name).or_default();
@@ -79,7 +88,7 @@ fn every_metric_is_documented_with_its_labels_and_no_other() {
 
 #[test]
 fn every_value_of_a_label_of_outcomes_is_documented() {
-    for (_, family) in page(&TestGateway::start()).families {
+    for (_, family) in page(&with_certificate()).families {
         for (name, labels, _) in &family.samples {
             for (label, value) in
                 labels.iter().filter(|(label, _)| ["outcome", "operation", "status"].contains(&label.as_str()))
