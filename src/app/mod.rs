@@ -25,7 +25,7 @@ use crate::{
     api::Api,
     config::{Config, sections::LogFormat},
     gateway::{self, AccessLog, Gateway, Snapshot},
-    limit::VerifyLimits,
+    limit::{RouteLimits, VerifyLimits},
     login::Login,
     model::{AppId, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     proxy::Proxy,
@@ -200,8 +200,10 @@ impl App {
             Front(shared.gateway(log, seeds[worker]))
         })
         .map_err(Error::Workers)?;
-        let sessions = Arc::clone(&parts.sessions);
-        let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
+        let (sessions, snapshot) = (Arc::clone(&parts.sessions), Arc::clone(&parts.snapshot));
+        let housekeeping = control.handle.spawn(async move {
+            tokio::join!(sessions.keep_house(), snapshot.limits.keep_house());
+        });
         let upstreams = Arc::clone(&parts.upstreams);
         let watch = control.handle.spawn(async move { upstreams.watch().await });
         Ok(Self { public, admin, ready, housekeeping, watch, control, lines, parts })
@@ -329,7 +331,9 @@ fn parts(
         Arc::clone(&counters),
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
-    let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
+    let proxies = TrustedProxies::new(&config.server.trusted_proxies);
+    let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
+    let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
     Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, upstreams, entropy })
 }
 
