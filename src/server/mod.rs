@@ -13,6 +13,7 @@ mod connection;
 mod deadline;
 mod drain;
 mod listener;
+pub mod proxy_header;
 mod refuse;
 pub mod screen;
 mod signals;
