@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("simulator", "model"),
     ("api", "model auth login session wechat limit web telemetry"),
     // `session`, to hand the sessions to `authenticate` and to name what can go wrong there.
-    ("gateway", "model routing session auth api proxy telemetry web"),
+    ("gateway", "model routing limit session auth api proxy telemetry web"),
     (
         "app",
         "model web config telemetry routing limit server wechat store session upstream login proxy admin api gateway",

@@ -129,6 +129,11 @@ fn requests(page: &mut Page<'_>, counted: &Counted) -> fmt::Result {
             Place::Nowhere => count(&mut family, &[status], *n)?,
         }
     }
+    let help = "Requests that a limit of their route refused";
+    let mut family = page.family("requests_limited", help, None, MetricType::Counter)?;
+    for (label, limit, n) in &counted.limited {
+        count(&mut family, &[("route", label.as_str()), ("limit", *limit)], *n)?;
+    }
     let help = "How long requests took to the head of their answer, without the wait for an upstream";
     page.histogram("own_duration", help, &counted.own)?;
     page.histogram("upstream_duration", "How long upstreams took to the head of their answer", &counted.upstream)?;

@@ -32,7 +32,7 @@ use crate::{
         sections::{ListenAt, LogFormat},
     },
     gateway::{self, AccessLog, Gateway, Snapshot},
-    limit::VerifyLimits,
+    limit::{RouteLimits, VerifyLimits},
     login::Login,
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     proxy::Proxy,
@@ -219,8 +219,10 @@ impl App {
             Front { gateway, redirects: Arc::clone(&redirects), shelf: shared.shelf.clone(), counters }
         })
         .map_err(Error::Workers)?;
-        let sessions = Arc::clone(&parts.sessions);
-        let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
+        let (sessions, snapshot) = (Arc::clone(&parts.sessions), Arc::clone(&parts.snapshot));
+        let housekeeping = control.handle.spawn(async move {
+            tokio::join!(sessions.keep_house(), snapshot.limits.keep_house());
+        });
         let upstreams = Arc::clone(&parts.upstreams);
         let watch = control.handle.spawn(async move { upstreams.watch().await });
         let (clock, counters) = (Arc::clone(&parts.clock), Arc::clone(&parts.counters));
@@ -368,7 +370,9 @@ fn parts(
         Arc::clone(&counters),
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
-    let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
+    let proxies = TrustedProxies::new(&config.server.trusted_proxies);
+    let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
+    let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
     Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, shelf, routes, upstreams, entropy })
 }
 

@@ -13,7 +13,7 @@ use clap::Args;
 use crate::config::{
     Config, Loaded, load,
     sections::{
-        AuthRule, HostPattern, Listener, NewestSealKey, Rate, Route, Sessions, Speaks, Tls, TlsVersion, Upstream,
+        AuthRule, HostPattern, Limits, Listener, NewestSealKey, Route, Sessions, Speaks, Tls, TlsVersion, Upstream,
     },
 };
 use crate::model::{Clock, SystemClock, Timestamp};
@@ -115,8 +115,8 @@ fn sessions_and_limits(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let (idle, lifetime) = (time(sessions.idle), time(sessions.lifetime));
     writeln!(out, "\nsessions   end {idle} after their last use, {lifetime} after login; {per_user}")?;
     writeln!(out, "           {} of them in memory; {}", sessions.capacity, rest(sessions))?;
-    let rate = rate(limits.verify_per_ip);
-    writeln!(out, "logins     {rate} from one address, {} at once", limits.verify_in_flight)?;
+    writeln!(out, "logins     {} from one address, {} at once", limits.verify_per_ip, limits.verify_in_flight)?;
+    writeln!(out, "limits     {}", whose(limits))?;
     let connections = server.max_connections;
     let (head, target) = (bytes(server.max_header_bytes), bytes(server.max_uri_bytes));
     let body = ByteSize::b(server.max_body).display().iec();
@@ -125,6 +125,11 @@ fn sessions_and_limits(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let proxies: Vec<String> = server.trusted_proxies.iter().map(ToString::to_string).collect();
     let believed = if proxies.is_empty() { "nobody".to_owned() } else { proxies.join(", ") };
     writeln!(out, "believes   the X-Forwarded-For of {believed}")
+}
+
+/// What is one address to a limit.
+fn whose(limits: &Limits) -> String {
+    format!("take a /{} of IPv6 for one address", limits.ipv6_prefix)
 }
 
 /// Where sessions are kept beyond memory.
@@ -158,6 +163,9 @@ fn routes(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         };
         writeln!(out, "  {}{}  {methods}", host(route.host.as_ref()), route.path)?;
         writeln!(out, "      {}", policy(route))?;
+        if let Some(limits) = limits(route) {
+            writeln!(out, "      at most {limits}")?;
+        }
         writeln!(out, "      to {}", target(route, &config.upstreams))?;
     }
     Ok(())
@@ -203,6 +211,13 @@ fn policy(route: &Route) -> String {
     policy
 }
 
+fn limits(route: &Route) -> Option<String> {
+    let address = route.limit_per_ip.map(|rate| format!("{rate} from one address"));
+    let user = route.limit_per_user.map(|rate| format!("{rate} of one user"));
+    let limits: Vec<String> = address.into_iter().chain(user).collect();
+    (!limits.is_empty()).then(|| limits.join(", "))
+}
+
 fn target(route: &Route, upstreams: &[Upstream]) -> String {
     let servers = upstreams.iter().filter(|upstream| upstream.name == route.upstream).flat_map(|up| &up.servers);
     let servers: Vec<String> = servers
@@ -221,8 +236,4 @@ fn time(duration: Duration) -> String {
 
 fn bytes(size: usize) -> String {
     ByteSize::b(u64::try_from(size).unwrap_or(u64::MAX)).display().iec().to_string()
-}
-
-fn rate(rate: Rate) -> String {
-    format!("{} per {}", rate.count, time(rate.per))
 }

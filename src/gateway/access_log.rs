@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     auth::{Access, bearer::TOKEN_PREFIX},
+    limit::Whose,
     model::{AppId, Clock},
     telemetry::{LineBuffer, OpenConnection, WorkerTraffic},
 };
@@ -125,6 +126,11 @@ impl AccessLog {
     /// Counts a connection, open for as long as the guard lives.
     pub fn connection(&self) -> OpenConnection {
         self.traffic.connection()
+    }
+
+    /// Counts a request that a limit of its route refused.
+    pub fn limited(&self, route: usize, limit: Whose) {
+        counting::count_limited(&self.traffic, route, limit);
     }
 
     fn write(&self, entry: &Entry) {

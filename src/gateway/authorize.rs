@@ -33,6 +33,8 @@ impl Gateway {
         let rule = self.rule(&target, &original.method, entry)?;
         // What would not be forwarded by us does not pass here either.
         upstream_path(&target, rule).map_err(|why| Failure::Original(why.into()))?;
+        // The address is the one that the proxy tells; the proxy's own would be one budget for everybody.
+        self.within_limits(self.snapshot.limits.enter_from(rule.id, entry.client), rule)?;
         Ok(rule)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     api::Endpoint,
+    limit::Whose,
     telemetry::{Traffic, WorkerTraffic},
 };
 
@@ -36,12 +37,15 @@ pub(super) const LOGINS: &[&str] = &[
 const SUCCESS: &str = "success";
 const CLIENT_GONE: &str = "gone";
 
+/// What a limit of a route counts by.
+const LIMITS: &[&str] = &["ip", "user"];
+
 /// A request that asks for a login with the wrong method asks for none.
 const NO_LOGIN: &str = "method_not_allowed";
 
 /// The cells for requests to these routes, whose labels stand in match order.
 pub fn traffic(routes: &[String]) -> Traffic {
-    Traffic::new(routes, &Endpoint::labels(), CLASSES, LOGINS)
+    Traffic::new(routes, &Endpoint::labels(), CLASSES, LOGINS, LIMITS)
 }
 
 /// Counts a request that is over.
@@ -59,6 +63,17 @@ pub(super) fn count(traffic: &WorkerTraffic, entry: &Entry) {
     if entry.endpoint == Some(Endpoint::Verify.label()) && entry.code != Some(NO_LOGIN) {
         traffic.login(entry.code.unwrap_or(if entry.status.is_some() { SUCCESS } else { CLIENT_GONE }));
     }
+}
+
+/// Counts a request that a limit of its route refused.
+pub(super) fn count_limited(traffic: &WorkerTraffic, route: usize, limit: Whose) {
+    traffic.limited(
+        route,
+        match limit {
+            Whose::Address => "ip",
+            Whose::User => "user",
+        },
+    );
 }
 
 #[cfg(test)]

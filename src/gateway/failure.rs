@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use crate::{
     api::{self, LoginFailure},
     auth,
+    limit::RouteLimited,
     model::AppId,
     proxy, routing, session,
     web::Refusal,
@@ -35,6 +36,8 @@ pub enum Failure {
     NoRoute,
     /// An endpoint of ours, asked with a method it does not have.
     WrongMethod(&'static str),
+    /// The caller has sent too many requests of this route.
+    Limited(RouteLimited),
     /// The caller may not pass.
     Denied(auth::Denial),
     /// It could not be found out whether the caller may pass.
@@ -69,6 +72,7 @@ impl Failure {
             Failure::Target(error) => error,
             Failure::Original(error) => error,
             Failure::Credentials(error) => error,
+            Failure::Limited(error) => error,
             Failure::Sessions(error) => error,
             Failure::Api(error) => error,
             Failure::Proxy(error) => error,

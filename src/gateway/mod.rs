@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use crate::{
     api::{Api, Caller, Endpoint},
     auth::{self, Access, Credentials, Decision, bearer},
+    limit::RouteLimited,
     model::{AppId, Clock},
     proxy::{self, Forward, Peer, Proxy},
     routing::{self, AuthRule, BadTarget, Rule, Target},
@@ -144,11 +145,13 @@ impl Gateway {
     ) -> Result<Begun<'a, impl Future<Output = Head> + use<'a>>, Failure> {
         let (place, credentials) = self.place(&request, conn, entry)?;
         let Place::Route(way) = place else { return Ok(Late::begun(request, place, credentials)) };
+        // Before the session is looked up, so that who guesses tokens is slowed down, and costs no store a question.
+        self.within_limits(self.snapshot.limits.enter_from(way.rule.id, entry.client), way.rule)?;
         // Who calls is asked before a byte of the body is read: a stranger's upload costs us nothing.
         let decision =
             auth::authenticate_at_once(way.rule.auth, way.rule.apps.as_deref(), &credentials, &self.sessions);
         let Some(decision) = decision else { return Ok(Late::begun(request, Place::Route(way), credentials)) };
-        let access = admit(decision, entry)?;
+        let access = self.admit_to(way.rule, decision, entry)?;
         self.forward(request, way, &access, conn, timer, entry).map(Begun::Sent)
     }
 
@@ -165,7 +168,9 @@ impl Gateway {
             Place::Elsewhere(location) => Ok(way_in::moved(location, &entry.id).map(Content::Whole)),
             Place::Ours(call) => self.call(call, request, &credentials, entry).await,
             Place::Route(way) => {
-                let access = self.authenticate(way.rule.auth, way.rule.apps.as_deref(), &credentials, entry).await?;
+                let (rule, apps) = (way.rule, way.rule.apps.as_deref());
+                let decision = self.authenticate(rule.auth, apps, &credentials).await?;
+                let access = self.admit_to(rule, decision, entry)?;
                 let sent = self.forward(request, way, &access, conn, timer, entry)?;
                 let head = sent.head.await;
                 entry.upstream = Some(sent.asked_at.elapsed());
@@ -258,7 +263,11 @@ impl Gateway {
         entry: &mut Entry,
     ) -> Result<Response<Content>, Failure> {
         let (rule, apps) = call.terms();
-        let access = self.authenticate(rule, apps, credentials, entry).await?;
+        let decision = self.authenticate(rule, apps, credentials).await?;
+        let access = match call.asked {
+            Some(rule) => self.admit_to(rule, decision, entry)?,
+            None => admit(decision, entry)?,
+        };
         let caller = Caller { access: &access, ip: entry.client };
         let mut response = self.api.answer(call.endpoint, request, caller).await.map_err(Failure::Api)?;
         if call.asked.is_some() {
@@ -273,9 +282,24 @@ impl Gateway {
         rule: AuthRule,
         apps: Option<&[AppId]>,
         credentials: &Credentials,
-        entry: &mut Entry,
-    ) -> Result<Access, Failure> {
-        admit(auth::authenticate(rule, apps, credentials, &self.sessions).await.map_err(Failure::Sessions)?, entry)
+    ) -> Result<Decision, Failure> {
+        auth::authenticate(rule, apps, credentials, &self.sessions).await.map_err(Failure::Sessions)
+    }
+
+    /// Lets the caller pass to this route as the one the decision says, if it does, and not too often.
+    fn admit_to(&self, rule: &Rule, decision: Decision, entry: &mut Entry) -> Result<Access, Failure> {
+        let access = admit(decision, entry)?;
+        if let Some(identity) = access.identity() {
+            self.within_limits(self.snapshot.limits.enter_as(rule.id, &identity.user), rule)?;
+        }
+        Ok(access)
+    }
+
+    fn within_limits(&self, entered: Result<(), RouteLimited>, rule: &Rule) -> Result<(), Failure> {
+        entered.map_err(|limited| {
+            self.log.limited(rule.id, limited.whose);
+            Failure::Limited(limited)
+        })
     }
 
     fn entry(&self, request: &Request<RequestBody>, conn: &Conn) -> Entry {

@@ -129,6 +129,7 @@ pub fn rescue(failure: &Failure) -> Rescue {
         }
         Failure::NoRoute => Rescue::new(StatusCode::NOT_FOUND, "no_route", "There is nothing at this path."),
         Failure::WrongMethod(allowed) => wrong_method(allowed),
+        Failure::Limited(limited) => too_many("Too many requests. Try again a little later.", limited.retry_after),
         Failure::Denied(why) => denied(*why),
         Failure::Sessions(_) => store_unavailable(),
         Failure::Api(error) => endpoint(error),
@@ -248,8 +249,11 @@ fn failed_login(why: LoginFailure) -> Rescue {
 }
 
 fn rate_limited(retry_after: Duration) -> Rescue {
-    Rescue::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many logins. Try again a little later.")
-        .retry_after(retry_after)
+    too_many("Too many logins. Try again a little later.", retry_after)
+}
+
+fn too_many(message: &'static str, retry_after: Duration) -> Rescue {
+    Rescue::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(retry_after)
 }
 
 fn forwarding(error: &proxy::Error) -> Rescue {
@@ -292,6 +296,7 @@ mod tests {
     use crate::{
         auth,
         gateway::counting::LOGINS,
+        limit::{RouteLimited, Whose},
         login,
         model::AppId,
         routing::{BadOriginal, BadTarget},
@@ -316,6 +321,7 @@ mod tests {
             Failure::Method => "Method".to_owned(),
             Failure::NoRoute => "NoRoute".to_owned(),
             Failure::WrongMethod(_) => "WrongMethod".to_owned(),
+            Failure::Limited(limited) => format!("Limited {:?}", limited.whose),
             Failure::Denied(why) => format!("Denied {why:?}"),
             Failure::Sessions(_) => "Sessions".to_owned(),
             Failure::Api(error) => match error {
@@ -358,6 +364,10 @@ mod tests {
         answer.unwrap_err()
     }
 
+    fn limited(whose: Whose) -> Failure {
+        Failure::Limited(RouteLimited { whose, retry_after: Duration::from_millis(2_001) })
+    }
+
     fn away() -> store::Error {
         store::Error::Unreadable("on trial")
     }
@@ -388,6 +398,8 @@ mod tests {
             (Failure::Method, 405, "method_not_allowed", "close allow GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
             (Failure::NoRoute, 404, "no_route", ""),
             (Failure::WrongMethod("POST"), 405, "method_not_allowed", "allow POST"),
+            (limited(Whose::Address), 429, "rate_limited", "retry 3"),
+            (limited(Whose::User), 429, "rate_limited", "retry 3"),
             (Failure::Denied(Denial::TokenMissing), 401, "token_missing", BEARER),
             (Failure::Denied(Denial::TokenInvalid), 401, "token_invalid", BEARER),
             (Failure::Denied(Denial::AppNotAllowed), 403, "app_not_allowed", ""),

@@ -101,6 +101,12 @@ impl fmt::Display for Routed {
             let apps: Vec<_> = apps.iter().map(ToString::to_string).collect();
             writeln!(f, "apps      {}", apps.join(", "))?;
         }
+        if let Some(rate) = self.rule.limit_per_ip {
+            writeln!(f, "limit     {rate} from one address, else 429")?;
+        }
+        if let Some(rate) = self.rule.limit_per_user {
+            writeln!(f, "limit     {rate} of one user, else 429")?;
+        }
         writeln!(f, "path      {}", self.path)?;
         write!(f, "upstream  {}, which sees {}", self.upstream, self.forwarded_path)?;
         if self.rule.forward_token {
@@ -150,9 +156,11 @@ fn host_header(uri: &Uri) -> HeaderMap {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
-        config::sections::{self, Route, Upstream},
+        config::sections::{self, Rate, Route, Upstream},
         model::AppId,
     };
 
@@ -160,7 +168,14 @@ mod tests {
         let app = AppId::parse("wx4f4bc4dec97d474b").unwrap();
         let routes = vec![
             Route { auth: AuthRule::Optional, methods: Some(vec![Method::GET]), ..Route::new("/public/", "files") },
-            Route { strip_prefix: true, apps: Some(vec![app]), forward_token: true, ..Route::new("/api", "app") },
+            Route {
+                strip_prefix: true,
+                apps: Some(vec![app]),
+                limit_per_ip: Some(Rate { count: 600.try_into().unwrap(), per: Duration::from_mins(1) }),
+                limit_per_user: Some(Rate { count: 20.try_into().unwrap(), per: Duration::from_secs(1) }),
+                forward_token: true,
+                ..Route::new("/api", "app")
+            },
             Route { auth: AuthRule::None, allow_encoded_slash: true, ..Route::new("/raw", "app") },
         ];
         Config {
@@ -194,6 +209,8 @@ mod tests {
         let expected = "route     /api (number 2 in the file)\n\
                         session   required: without a live session 401\n\
                         apps      wx4f4bc4dec97d474b\n\
+                        limit     600 per 1m from one address, else 429\n\
+                        limit     20 per 1s of one user, else 429\n\
                         path      /api/x\n\
                         upstream  app, which sees /x and the session token";
         assert_eq!(said("POST", "/api/x"), expected);

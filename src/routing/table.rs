@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::{
-    config::sections::{AuthRule, HostPattern, Route},
+    config::sections::{AuthRule, HostPattern, Rate, Route},
     model::AppId,
 };
 
@@ -24,6 +24,10 @@ pub struct Rule {
     pub auth: AuthRule,
     /// Whose sessions may pass; those of every app when absent.
     pub apps: Option<Vec<AppId>>,
+    /// How many requests one client address may send.
+    pub limit_per_ip: Option<Rate>,
+    /// How many requests one user of one app may send.
+    pub limit_per_user: Option<Rate>,
     /// The place of its upstream among those of the config.
     pub upstream: usize,
     /// What is cut off the path before forwarding. Ends in no slash.
@@ -138,6 +142,8 @@ impl Rule {
             label,
             auth: route.auth,
             apps: route.apps.clone(),
+            limit_per_ip: route.limit_per_ip,
+            limit_per_user: route.limit_per_user,
             upstream,
             strip_prefix: (route.strip_prefix && !prefix.is_empty()).then(|| prefix.to_owned()),
             forward_token: route.forward_token,

@@ -15,6 +15,7 @@ mod deadline;
 mod drain;
 mod gate;
 mod listener;
+pub mod proxy_header;
 mod refuse;
 pub mod screen;
 mod signals;

@@ -34,6 +34,7 @@ struct Names {
     routes: Vec<usize>,
     classes: &'static [&'static str],
     logins: &'static [&'static str],
+    limits: &'static [&'static str],
 }
 
 impl Names {
@@ -54,13 +55,14 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Counts the requests of these routes and endpoints by these classes of answers, and logins by these outcomes. What
-    /// is none of the words of a list counts as its last one.
+    /// Counts the requests of these routes and endpoints by these classes of answers, logins by these outcomes, and
+    /// requests that a route's limit refused by these limits. What is none of the words of a list counts as its last one.
     pub fn new(
         routes: &[String],
         endpoints: &[&'static str],
         classes: &'static [&'static str],
         logins: &'static [&'static str],
+        limits: &'static [&'static str],
     ) -> Self {
         let mut places = Vec::new();
         let mut place_of = |label: &String| {
@@ -73,7 +75,7 @@ impl Traffic {
         let routes = routes.iter().map(&mut place_of).collect();
         places.extend(endpoints.iter().map(|name| Place::Endpoint(name)));
         places.push(Place::Nowhere);
-        Self { names: Arc::new(Names { places, routes, classes, logins }), workers: Mutex::default() }
+        Self { names: Arc::new(Names { places, routes, classes, logins, limits }), workers: Mutex::default() }
     }
 
     /// Cells for the worker whose thread this is.
@@ -89,9 +91,11 @@ impl Traffic {
         let mut counted = Counted::default();
         let mut requests = vec![0; names.places.len() * names.classes.len()];
         let mut logins = vec![0; names.logins.len()];
+        let mut limited = vec![0; names.places.len() * names.limits.len()];
         for cells in self.workers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             cells.requests.add_to(&mut requests);
             cells.logins.add_to(&mut logins);
+            cells.limited.add_to(&mut limited);
             counted.own.add(&cells.own.read());
             counted.upstream.add(&cells.upstream.read());
             // The closed first: read the other way round, there could be more of them than were accepted.
@@ -102,6 +106,12 @@ impl Traffic {
         }
         let by_place = names.places.iter().flat_map(|place| names.classes.iter().map(move |class| (place, *class)));
         counted.requests = by_place.zip(requests).map(|((place, class), n)| (place.clone(), class, n)).collect();
+        let routes = names.places.iter().filter_map(|place| match place {
+            Place::Route(label) => Some(label),
+            Place::Endpoint(_) | Place::Nowhere => None,
+        });
+        let by_limit = routes.flat_map(|label| names.limits.iter().map(move |limit| (label.clone(), *limit)));
+        counted.limited = by_limit.zip(limited).map(|((label, limit), n)| (label, limit, n)).collect();
         counted.logins = names.logins.iter().copied().zip(logins).collect();
         counted
     }
@@ -114,6 +124,8 @@ pub struct Counted {
     pub requests: Vec<(Place, &'static str, u64)>,
     /// Logins by what came of them.
     pub logins: Vec<(&'static str, u64)>,
+    /// Requests that a limit of their route refused, by the route's label and the limit.
+    pub limited: Vec<(String, &'static str, u64)>,
     /// How long requests took until the head of their answer, the wait for an upstream left out.
     pub own: Reading,
     /// How long upstreams took to the head of their answer.
@@ -131,6 +143,8 @@ struct Cells {
     /// By place, and there by class.
     requests: Row,
     logins: Row,
+    /// By place, and there by limit. Routes come first among the places.
+    limited: Row,
     own: Histogram,
     upstream: Histogram,
     accepted: AtomicU64,
@@ -142,6 +156,7 @@ impl Cells {
         Self {
             requests: Row::new(names.places.len() * names.classes.len()),
             logins: Row::new(names.logins.len()),
+            limited: Row::new(names.places.len() * names.limits.len()),
             own: Histogram::default(),
             upstream: Histogram::default(),
             accepted: AtomicU64::new(0),
@@ -205,6 +220,14 @@ impl WorkerTraffic {
         self.cells.logins.raise(at);
     }
 
+    /// A request of this route, by its place in match order, was refused by this limit.
+    pub fn limited(&self, route: usize, limit: &str) {
+        let Some(place) = self.names.routes.get(route) else { return };
+        let limits = self.names.limits;
+        let at = limits.iter().position(|known| *known == limit).unwrap_or(limits.len().saturating_sub(1));
+        self.cells.limited.raise(place * limits.len() + at);
+    }
+
     /// The head of an answer is there: after so long with us, and, where an upstream was asked, so long with it.
     pub fn answered(&self, own: Duration, upstream: Option<Duration>) {
         self.cells.own.observe_alone(own);
@@ -236,7 +259,7 @@ mod tests {
 
     fn traffic(routes: &[&str]) -> Traffic {
         let routes: Vec<String> = routes.iter().map(|label| (*label).to_owned()).collect();
-        Traffic::new(&routes, &["verify"], &["2xx", "other"], &["success", "other"])
+        Traffic::new(&routes, &["verify"], &["2xx", "other"], &["success", "other"], &["ip", "user"])
     }
 
     fn requests(traffic: &Traffic) -> Vec<(Place, &'static str, u64)> {
@@ -292,6 +315,20 @@ mod tests {
         }
         let place = |label: &str| Place::Route(label.to_owned());
         assert_eq!(requests(&traffic), [(place("/a"), "2xx", 2), (place("/b"), "2xx", 1)]);
+    }
+
+    #[test]
+    fn what_limits_refuse_is_counted_by_route_and_limit() {
+        let traffic = traffic(&["/a", "/b", "/a"]);
+        let (one, other) = (traffic.worker(), traffic.worker());
+        for (route, limit) in [(0, "ip"), (2, "ip"), (1, "user"), (7, "user")] {
+            one.limited(route, limit);
+        }
+        other.limited(0, "user");
+        let counted: Vec<_> =
+            traffic.read().limited.into_iter().map(|(label, limit, n)| (label + " " + limit, n)).collect();
+        let expected = [("/a ip", 2), ("/a user", 1), ("/b ip", 0), ("/b user", 1)];
+        assert_eq!(counted, expected.map(|(name, n)| (name.to_owned(), n)));
     }
 
     #[test]

@@ -10,12 +10,14 @@ use wxgate::config::known_keys;
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 26] = [
+const WITHOUT_DEFAULT: [&str; 28] = [
     "admin.token",
     "log.user_key",
     "routes.apps",
     "routes.connect_timeout",
     "routes.host",
+    "routes.limit_per_ip",
+    "routes.limit_per_user",
     "routes.methods",
     "routes.response_timeout",
     "server.listeners.listen",

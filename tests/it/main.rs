@@ -27,6 +27,7 @@ mod login;
 mod near_cache;
 mod paths;
 mod redis;
+mod route_limits;
 mod sessions;
 mod smoke;
 mod sqlite_file;

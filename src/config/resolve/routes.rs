@@ -6,7 +6,8 @@ use crate::{
     config::{
         fields::{At, Fields, quoted},
         paths::canonical,
-        sections::{AuthRule, HostPattern, Route},
+        sections::{AuthRule, HostPattern, Rate, Route},
+        units,
     },
     model::AppId,
 };
@@ -45,6 +46,11 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
     if let (Some(apps), AuthRule::None) = (&apps, auth) {
         fields.error(apps.line, "apps", "is never asked for where auth = \"none\"; take one of the two out");
     }
+    let limit_per_user = rate(&mut fields, "limit_per_user");
+    if let (Some(limit), AuthRule::None) = (&limit_per_user, auth) {
+        let message = "counts nobody where auth = \"none\"; take one of the two out";
+        fields.error(limit.line, "limit_per_user", message);
+    }
     let upstream =
         fields.required("upstream", "\"app\"").map(|At { line, value }| At { line, value: value.to_owned() });
     let default = Route::new(path.unwrap_or_default(), upstream.as_ref().map(|u| u.value.clone()).unwrap_or_default());
@@ -54,6 +60,8 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         auth,
         strip_prefix: fields.boolean("strip_prefix", default.strip_prefix),
         apps: apps.as_ref().map(|apps| apps.value.iter().map(|app| app.value.clone()).collect()),
+        limit_per_ip: rate(&mut fields, "limit_per_ip").map(|limit| limit.value),
+        limit_per_user: limit_per_user.map(|limit| limit.value),
         forward_token: fields.boolean("forward_token", default.forward_token),
         allow_encoded_slash: fields.boolean("allow_encoded_slash", default.allow_encoded_slash),
         allow_semicolon: fields.boolean("allow_semicolon", default.allow_semicolon),
@@ -145,6 +153,12 @@ fn method(text: &str) -> Result<Method, String> {
         return Err("is refused before any route is looked for".to_owned());
     }
     Ok(method)
+}
+
+fn rate(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<At<Rate>> {
+    let line = fields.line_of(key);
+    let value = fields.parsed(key, None, |text| units::rate(text).map(Some))?;
+    Some(At { line: line?, value })
 }
 
 fn apps(fields: &mut Fields<'_, '_>) -> Option<At<Vec<At<AppId>>>> {

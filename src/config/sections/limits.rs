@@ -1,6 +1,6 @@
-//! `[limits]`: how much login traffic is let through to WeChat.
+//! `[limits]`: how much login traffic is let through to WeChat, and whose addresses count as one.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 /// So many per so long, written `"30/min"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,18 +11,27 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// How much login traffic is let through to WeChat.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} per {}", self.count, humantime::format_duration(self.per))
+    }
+}
+
+/// How much login traffic is let through to WeChat, and whose addresses count as one, here and for routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Logins from one client address.
     pub verify_per_ip: Rate,
     /// Logins waiting for WeChat at once.
     pub verify_in_flight: usize,
+    /// IPv6 addresses that have so many bits in common are one client.
+    pub ipv6_prefix: u8,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let thirty = NonZeroU32::MIN.saturating_add(29);
-        Self { verify_per_ip: Rate { count: thirty, per: Duration::from_mins(1) }, verify_in_flight: 1000 }
+        let verify_per_ip = Rate { count: thirty, per: Duration::from_mins(1) };
+        Self { verify_per_ip, verify_in_flight: 1000, ipv6_prefix: 64 }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::Rate;
 use crate::model::AppId;
 
 /// One rule: what it matches, who may pass, where it leads.
@@ -24,6 +25,10 @@ pub struct Route {
     pub strip_prefix: bool,
     /// Whose sessions may pass; those of every app when left out.
     pub apps: Option<Vec<AppId>>,
+    /// How many requests one client address may send.
+    pub limit_per_ip: Option<Rate>,
+    /// How many requests one user of one app may send.
+    pub limit_per_user: Option<Rate>,
     /// Whether the upstream sees the session token. It is the user's key to everything, so: hardly ever.
     pub forward_token: bool,
     /// Whether `%2f` in a path is let through.
@@ -47,6 +52,8 @@ impl Route {
             upstream: upstream.into(),
             strip_prefix: false,
             apps: None,
+            limit_per_ip: None,
+            limit_per_user: None,
             forward_token: false,
             allow_encoded_slash: false,
             allow_semicolon: false,

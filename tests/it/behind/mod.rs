@@ -2,13 +2,13 @@
 
 mod process;
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::Method;
 use wxgate::{
     config::{
         Config,
-        sections::{AuthRule, HostPattern, Route},
+        sections::{AuthRule, HostPattern, Rate, Route},
     },
     store::Store,
 };
@@ -78,11 +78,13 @@ impl Front {
 fn rules(config: &mut Config) {
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     let (route, app) = (|path| Route::new(path, "app"), config.apps[0].app_id.clone());
+    let once = Rate { count: NonZeroU32::MIN, per: Duration::from_mins(1) };
     config.routes[0].methods = Some(["GET", "POST", "DELETE"].map(|method| method.parse().unwrap()).into());
     config.routes.extend([
         Route { apps: Some(vec![app]), ..route("/shop/") },
         Route { methods: Some(vec![Method::PUT]), auth: AuthRule::None, ..route("/orders") },
         Route { host: Some(HostPattern::Exact("open.example.com".to_owned())), auth: AuthRule::None, ..route("/") },
+        Route { limit_per_ip: Some(once), auth: AuthRule::None, ..route("/once/") },
     ]);
 }
 
@@ -429,4 +431,15 @@ fn a_script_that_breaks_lets_nobody_pass() {
         }
     }
     assert_eq!(app.seen().len(), 0);
+}
+
+#[test]
+fn who_asks_too_often_hears_when_to_come_back() {
+    behind_each(|front| {
+        assert_eq!(front.client().get("/once/").status, 200, "{:?}", front.kind);
+        let reply = front.client().get("/once/");
+        assert_eq!(reply.verdict(), front.heard(429, "rate_limited"), "{:?}", front.kind);
+        assert_eq!(reply.header("retry-after"), Some("60"), "{:?}: {reply:?}", front.kind);
+        assert_eq!(front.app.seen().len(), 1, "{:?}", front.kind);
+    });
 }

@@ -1,0 +1,17 @@
+//! How much one client may ask for: logins, and requests of a route.
+//!
+//! A limit is a budget per address or per user: its whole count at once, and one more each time a `count`-th of the
+//! period has gone by. Whoever is refused is told when to come back; the answer is made elsewhere.
+//!
+//! The budgets are the process's, not a worker's. A client that opens several connections is served by several workers,
+//! and would have as many budgets; and a client with one connection would have only a worker's part of one that was
+//! divided. The price is a short lock of one of many parts of a table, on requests of routes that have a limit.
+
+mod budgets;
+mod forward;
+mod logins;
+mod network;
+mod routes;
+
+pub use logins::{Limited, Permit, VerifyLimits};
+pub use routes::{RouteLimited, RouteLimits, Whose};

@@ -1,0 +1,204 @@
+//! How many requests of a route one address may send, and how many one user.
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    budgets::Budgets,
+    forward::Forward,
+    network::{Network, Prefix},
+};
+use crate::{
+    config::sections::{Limits, Rate, Route},
+    model::{Clock, UserKey},
+};
+
+/// Addresses or users that one limit remembers at once: those whose budget is not whole. Some 10 MB for addresses and
+/// 20 MB for users, where so many come.
+const ROOM: usize = 200_000;
+
+/// Between two sweeps.
+const SWEEP_REST: Duration = Duration::from_secs(5);
+
+/// The request may not go on now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a limit of the route was reached: {whose}")]
+pub struct RouteLimited {
+    /// Which limit it was.
+    pub whose: Whose,
+    /// When the next one may. Exact; whoever sends whole seconds rounds up.
+    pub retry_after: Duration,
+}
+
+/// By what a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// By the client's address.
+    Address,
+    /// By the user, which is the app and the openid.
+    User,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Address => "limit_per_ip",
+            Self::User => "limit_per_user",
+        })
+    }
+}
+
+/// The limits of all routes. One for the process.
+#[derive(Debug)]
+pub struct RouteLimits {
+    /// By the route's place in the configuration. Most have none, and pay for a look at that.
+    routes: Vec<Option<Box<Pair>>>,
+    prefix: Prefix,
+}
+
+#[derive(Debug)]
+struct Pair {
+    addresses: Option<Budgets<Network>>,
+    users: Option<Budgets<UserKey>>,
+}
+
+impl RouteLimits {
+    /// Whole budgets for everybody.
+    pub fn new(routes: &[Route], section: &Limits, clock: Arc<dyn Clock>) -> Self {
+        let clock = Forward::new(clock);
+        let pair = |route: &Route| {
+            let limited = route.limit_per_ip.is_some() || route.limit_per_user.is_some();
+            limited.then(|| Box::new(Pair::new(route.limit_per_ip, route.limit_per_user, &clock)))
+        };
+        Self { routes: routes.iter().map(pair).collect(), prefix: Prefix::of_bits(section.ipv6_prefix) }
+    }
+
+    /// Lets one request of this route from `ip` through, or says when to come back. `ip` is the client's, as the trusted
+    /// proxies tell it.
+    pub fn enter_from(&self, route: usize, ip: IpAddr) -> Result<(), RouteLimited> {
+        let Some(addresses) = self.of(route).and_then(|pair| pair.addresses.as_ref()) else { return Ok(()) };
+        let taken = addresses.take(&Network::of(ip, self.prefix));
+        taken.map_err(|retry_after| RouteLimited { whose: Whose::Address, retry_after })
+    }
+
+    /// Lets one request of this route by `user` through, or says when to come back.
+    pub fn enter_as(&self, route: usize, user: &UserKey) -> Result<(), RouteLimited> {
+        let Some(users) = self.of(route).and_then(|pair| pair.users.as_ref()) else { return Ok(()) };
+        users.take(user).map_err(|retry_after| RouteLimited { whose: Whose::User, retry_after })
+    }
+
+    /// Forgets budgets that are whole again, for as long as it is polled. Never ends by itself.
+    pub async fn keep_house(&self) {
+        loop {
+            sleep(SWEEP_REST).await;
+            self.sweep();
+        }
+    }
+
+    fn sweep(&self) {
+        for pair in self.routes.iter().flatten() {
+            pair.addresses.iter().for_each(Budgets::sweep);
+            pair.users.iter().for_each(Budgets::sweep);
+        }
+    }
+
+    fn of(&self, route: usize) -> Option<&Pair> {
+        self.routes.get(route)?.as_deref()
+    }
+}
+
+impl Pair {
+    fn new(per_ip: Option<Rate>, per_user: Option<Rate>, clock: &Forward) -> Self {
+        Self {
+            addresses: per_ip.map(|rate| Budgets::new(rate, clock.clone(), ROOM)),
+            users: per_user.map(|rate| Budgets::new(rate, clock.clone(), ROOM)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppId, ManualClock, OpenId, Timestamp};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn rate(count: u32) -> Rate {
+        Rate { count: count.try_into().unwrap(), per: SECOND }
+    }
+
+    fn user(app: &str, openid: &str) -> UserKey {
+        UserKey { app: AppId::parse(app).unwrap(), openid: OpenId::parse(openid).unwrap() }
+    }
+
+    /// Three per address on the first route, two per user on the second, nothing on the third.
+    fn limits() -> (RouteLimits, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000)));
+        let routes = [
+            Route { limit_per_ip: Some(rate(3)), ..Route::new("/a", "app") },
+            Route { limit_per_user: Some(rate(2)), ..Route::new("/b", "app") },
+            Route::new("/c", "app"),
+        ];
+        (RouteLimits::new(&routes, &Limits::default(), clock.clone()), clock)
+    }
+
+    fn from(limits: &RouteLimits, route: usize, ip: &str) -> usize {
+        (0..9).filter(|_| limits.enter_from(route, ip.parse().unwrap()).is_ok()).count()
+    }
+
+    fn by(limits: &RouteLimits, route: usize, user: &UserKey) -> usize {
+        (0..9).filter(|_| limits.enter_as(route, user).is_ok()).count()
+    }
+
+    #[test]
+    fn each_limit_holds_for_its_route_and_for_what_it_counts_by() {
+        let (limits, _) = limits();
+        let alice = user("wx1", "oAlice");
+        assert_eq!([0, 1, 2, 7].map(|route| from(&limits, route, "192.0.2.1")), [3, 9, 9, 9]);
+        assert_eq!([0, 1, 2, 7].map(|route| by(&limits, route, &alice)), [9, 2, 9, 9]);
+        assert_eq!(from(&limits, 0, "192.0.2.2"), 3);
+    }
+
+    #[test]
+    fn one_openid_in_two_apps_is_two_users() {
+        let (limits, _) = limits();
+        assert_eq!(by(&limits, 1, &user("wx1", "oAlice")), 2);
+        assert_eq!(by(&limits, 1, &user("wx2", "oAlice")), 2);
+        assert_eq!(by(&limits, 1, &user("wx", "1oAlice")), 2);
+        assert_eq!(by(&limits, 1, &user("wx1", "oAlice")), 0);
+    }
+
+    #[test]
+    fn who_is_refused_hears_which_limit_it_was_and_when_to_come_back() {
+        let (limits, clock) = limits();
+        from(&limits, 0, "192.0.2.1");
+        by(&limits, 1, &user("wx1", "oAlice"));
+        let refused = limits.enter_from(0, "192.0.2.1".parse().unwrap()).unwrap_err();
+        assert_eq!((refused.whose, refused.retry_after.as_millis()), (Whose::Address, 333));
+        let refused = limits.enter_as(1, &user("wx1", "oAlice")).unwrap_err();
+        assert_eq!(refused, RouteLimited { whose: Whose::User, retry_after: Duration::from_millis(500) });
+        clock.advance(Duration::from_millis(500));
+        assert_eq!(by(&limits, 1, &user("wx1", "oAlice")), 1);
+    }
+
+    #[test]
+    fn a_sweep_forgets_what_is_whole_again() {
+        let (limits, clock) = limits();
+        from(&limits, 0, "192.0.2.1");
+        by(&limits, 1, &user("wx1", "oAlice"));
+        let remembered = |limits: &RouteLimits| {
+            let pairs = limits.routes.iter().flatten();
+            pairs
+                .map(|pair| {
+                    pair.addresses.as_ref().map_or(0, Budgets::len) + pair.users.as_ref().map_or(0, Budgets::len)
+                })
+                .sum::<usize>()
+        };
+        limits.sweep();
+        assert_eq!(remembered(&limits), 2);
+        clock.advance(2 * SECOND);
+        limits.sweep();
+        assert_eq!(remembered(&limits), 0);
+    }
+}
