@@ -9,6 +9,7 @@ mod ids;
 mod seal_key;
 mod secret;
 mod session;
+mod signing_key;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
@@ -17,3 +18,4 @@ pub use ids::{AppId, InvalidId, OpenId, UnionId};
 pub use seal_key::{InvalidSealKey, SealKey};
 pub use secret::{AppSecret, LoginCode, Secret, SessionKey};
 pub use session::{Session, Terms, TokenDigest, UserTag};
+pub use signing_key::{InvalidSigningKey, PublicKey, SigningFailed, SigningKey};
