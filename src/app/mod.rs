@@ -23,6 +23,7 @@ use self::{
 use crate::{
     admin::{Admin, Ingredients},
     api::Api,
+    assertion::{self, Assertions, Signer},
     config::{Config, sections::LogFormat},
     gateway::{self, AccessLog, Gateway, Snapshot},
     limit::VerifyLimits,
@@ -116,6 +117,9 @@ pub enum Error {
     /// The configuration has a place for sessions, but no key.
     #[error("no key to seal session_keys with; write [sessions.seal]")]
     NoSealKey,
+    /// Identity can't be signed.
+    #[error("identity can't be signed")]
+    Assertion(#[from] assertion::Error),
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -172,6 +176,7 @@ struct Parts {
     routes: Vec<String>,
     upstreams: Arc<Upstreams>,
     entropy: Arc<dyn Entropy>,
+    signer: Option<Arc<Signer>>,
 }
 
 impl App {
@@ -330,7 +335,21 @@ fn parts(
     ));
     let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
     let snapshot = Arc::new(Snapshot { table, proxies: TrustedProxies::new(&config.server.trusted_proxies) });
-    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, routes, upstreams, entropy })
+    let signer = Signer::of(&config)?.map(Arc::new);
+    Ok(Parts {
+        config,
+        clock,
+        snapshot,
+        sessions,
+        login,
+        limits,
+        counters,
+        traffic,
+        routes,
+        upstreams,
+        entropy,
+        signer,
+    })
 }
 
 impl Parts {
@@ -349,8 +368,12 @@ impl Parts {
             Arc::clone(&self.limits),
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
-        );
-        let proxy = Proxy::new(&self.upstreams, &config.identity, &config.apps, &config.server, seeds.balance);
+        )
+        .publishing(self.signer.as_ref().map(|signer| signer.jwks().clone()));
+        let assertions =
+            self.signer.as_ref().map(|signer| Assertions::new(Arc::clone(signer), Arc::clone(&self.clock)));
+        let (names, server) = (&config.identity, &config.server);
+        let proxy = Proxy::new(&self.upstreams, names, &config.apps, server, assertions, seeds.balance);
         let json = config.log.format == LogFormat::Json;
         let traffic = Rc::new(self.traffic.worker());
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);

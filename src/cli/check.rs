@@ -10,9 +10,12 @@ use std::{
 use bytesize::ByteSize;
 use clap::Args;
 
-use crate::config::{
-    Config, Loaded, load,
-    sections::{AuthRule, HostPattern, NewestSealKey, Rate, Route, Sessions, Upstream},
+use crate::{
+    config::{
+        Config, Loaded, load,
+        sections::{AuthRule, HostPattern, NewestSealKey, Rate, Route, Sessions, Upstream},
+    },
+    model::SigningKey,
 };
 
 /// `check` takes nothing but `--config`.
@@ -52,7 +55,8 @@ fn listeners(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         None => "without a token: only /healthz, /readyz and /metrics",
     };
     writeln!(out, "listens    {}", listen.join(", "))?;
-    writeln!(out, "answers    {prefix}/verify, {prefix}/session and {prefix}/logout itself")?;
+    let jwks = if config.assertion.is_some() { ", and /.well-known/jwks.json" } else { "" };
+    writeln!(out, "answers    {prefix}/verify, {prefix}/session and {prefix}/logout itself{jwks}")?;
     writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
     if config.admin.hosts.is_empty() {
         return Ok(());
@@ -107,7 +111,23 @@ fn rest(sessions: &Sessions) -> String {
 
 fn identity(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let names = &config.identity;
-    writeln!(out, "upstreams  see {}, {} and {}", names.openid, names.app_id, names.unionid)
+    writeln!(out, "upstreams  see {}, {} and {}", names.openid, names.app_id, names.unionid)?;
+    let Some(assertion) = &config.assertion else { return Ok(()) };
+    let (header, issuer, ttl) = (&assertion.header, &assertion.issuer, time(assertion.ttl));
+    writeln!(out, "signs      who calls, in {header} as {issuer}, for {ttl} at most")?;
+    for upstream in &config.upstreams {
+        writeln!(out, "           meant for {} where {} is the upstream", upstream.audience(), upstream.name)?;
+    }
+    writeln!(out, "           with the key {}", key(&assertion.key))?;
+    for other in &assertion.other_keys {
+        writeln!(out, "           and publishes {} too", key(other))?;
+    }
+    Ok(())
+}
+
+/// A key by its public name.
+fn key(key: &SigningKey) -> String {
+    format!("{} ({})", key.kid(), key.algorithm())
 }
 
 fn routes(out: &mut dyn Write, config: &Config) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use super::support::{MARK, MINIMAL, SEAL_KEY, root};
+use super::support::{ASSERTION_KEY, MARK, MINIMAL, NEXT_ASSERTION_KEY, SEAL_KEY, root};
 
 #[test]
 fn check_says_what_the_gateway_would_do() {
@@ -17,6 +17,8 @@ fn check_says_what_the_gateway_would_do() {
     fs::write(folder.join("secrets/ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
     fs::create_dir(folder.join("tls")).unwrap();
     fs::write(folder.join("tls/wxgate.key"), "-----BEGIN PRIVATE KEY-----\nhunter2\n").unwrap();
+    fs::write(folder.join("secrets/assertion.pem"), ASSERTION_KEY).unwrap();
+    fs::write(folder.join("secrets/next_assertion.pem"), NEXT_ASSERTION_KEY).unwrap();
     let config = folder.join("gateway.toml");
     fs::copy(root().join("tests/config/valid/everything.toml"), &config).unwrap();
 

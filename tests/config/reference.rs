@@ -5,13 +5,15 @@ use std::{
     fs,
 };
 
-use wxgate::config::known_keys;
+use wxgate::config::{known_keys, sections::Assertion};
 
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 21] = [
+const WITHOUT_DEFAULT: [&str; 24] = [
     "admin.token",
+    "identity.assertion.issuer",
+    "identity.assertion.key",
     "log.user_key",
     "routes.apps",
     "routes.connect_timeout",
@@ -27,6 +29,7 @@ const WITHOUT_DEFAULT: [&str; 21] = [
     "sessions.redis.sentinels",
     "sessions.redis.url",
     "sessions.redis.username",
+    "upstreams.audience",
     "upstreams.health.path",
     "upstreams.tls.ca",
     "upstreams.tls.cert",
@@ -36,6 +39,9 @@ const WITHOUT_DEFAULT: [&str; 21] = [
 
 /// The section that can't be there beside the others: the reference has all of it behind a `#`.
 const INSTEAD: &str = "sessions.redis";
+
+/// The section that few want: the reference has all of it behind a `#`.
+const OFF: &str = "identity.assertion";
 
 /// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
 const CHOSEN: [(&str, &str); 2] = [("sessions.seal", "key"), ("sessions.snapshot", "path")];
@@ -76,11 +82,14 @@ fn the_reference_loads_with_every_hash_taken_away() {
     let (mut instead, mut all) = (false, String::new());
     for line in text.lines() {
         instead = title(line).map_or(instead, |name| name == INSTEAD);
-        all += without_hash(line).filter(|_| !instead).unwrap_or(line);
+        let off = line.strip_prefix('#').filter(|line| title(line) == Some(OFF));
+        all += without_hash(line).filter(|_| !instead).or(off).unwrap_or(line);
         all.push('\n');
     }
     let config = read(&all).unwrap().config;
     assert!(config.admin.token.is_some() && config.log.user_key.is_some());
+    let shown = config.assertion.unwrap();
+    assert_eq!(shown, Assertion::new(shown.issuer.clone(), shown.key.clone()), "its defaults");
     assert!(config.upstreams[0].health.path.is_some() && config.upstreams[0].tls.client.is_some());
     let route = &config.routes[0];
     assert!(route.host.is_some() && route.methods.is_some() && route.apps.is_some());
@@ -90,8 +99,11 @@ fn the_reference_loads_with_every_hash_taken_away() {
 fn only_keys_without_a_default_stand_behind_a_hash() {
     let hidden = reference().into_iter().filter(|(_, shown)| !shown.active).map(|(key, _)| key);
     // Those with a default are there too, where their section is.
-    let hidden: Vec<String> =
-        hidden.filter(|key| !key.starts_with(INSTEAD) || WITHOUT_DEFAULT.contains(&key.as_str())).collect();
+    let hidden: Vec<String> = hidden
+        .filter(|key| {
+            ![INSTEAD, OFF].iter().any(|section| key.starts_with(section)) || WITHOUT_DEFAULT.contains(&key.as_str())
+        })
+        .collect();
     assert_eq!(hidden, WITHOUT_DEFAULT);
 }
 
