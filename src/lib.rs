@@ -28,6 +28,7 @@ pub mod proxy;
 pub mod routing;
 
 pub mod admin;
+pub mod assertion;
 pub mod limit;
 pub mod server;
 pub mod session;

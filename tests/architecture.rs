@@ -23,10 +23,11 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("store", "model config"),
     ("session", "model config telemetry store"),
     ("upstream", "model config telemetry web"),
+    ("assertion", "model config"),
     ("login", "model wechat telemetry"),
     ("auth", "model routing session"),
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
-    ("proxy", "model config upstream web auth"),
+    ("proxy", "model config upstream assertion web auth"),
     ("admin", "model config session upstream telemetry web"),
     // Not `wechat`: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
@@ -35,7 +36,8 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("gateway", "model routing limit session auth api proxy telemetry web"),
     (
         "app",
-        "model web config telemetry routing limit server wechat store session upstream login proxy admin api gateway",
+        "model web config telemetry routing limit server wechat store session upstream login assertion proxy admin api \
+         gateway",
     ),
     // `routing`, to print what `wxgate explain` finds; `server`, for the signals and file limits of the process; `model`,
     // for the type that keeps the admin token from being printed.
@@ -186,6 +188,7 @@ fn secrets_are_read_only_where_they_are_needed() {
         "model/certificate.rs",     // the key of a certificate, to read it from its text
         "model/seal_key.rs",        // reads a key from its text
         "model/secret.rs",          // defines it
+        "model/signing_key.rs",     // reads a key from its text
         "session/token.rs",         // defines it
         "store/key_file.rs",        // the key, to write it down
         "store/memory/kept_key.rs", // the session_key, to hold it in less room

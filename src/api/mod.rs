@@ -6,10 +6,13 @@
 //! | `/session` | GET, HEAD | how the caller's session stands |
 //! | `/logout` | POST | ends this session, or all of the user's |
 //! | `/authorize` | GET, POST, HEAD | whether a request may pass that another proxy holds |
+//!
+//! And `/.well-known/jwks.json`, GET and HEAD, where identity is signed: the public keys.
 
 mod authorize;
 mod error;
 mod input;
+mod jwks;
 mod logout;
 mod session;
 mod verify;
@@ -42,6 +45,8 @@ pub enum Endpoint {
     Logout,
     /// `GET /v1/authorize`, POST and HEAD
     Authorize,
+    /// `GET /.well-known/jwks.json`, and HEAD
+    Jwks,
 }
 
 impl Endpoint {
@@ -55,14 +60,14 @@ impl Endpoint {
     /// Whether a live session is asked for by the endpoint itself.
     pub fn needs_session(self) -> bool {
         match self {
-            Endpoint::Verify | Endpoint::Authorize => false,
+            Endpoint::Verify | Endpoint::Authorize | Endpoint::Jwks => false,
             Endpoint::Session | Endpoint::Logout => true,
         }
     }
 
     /// What all of them are called in the log.
-    pub fn labels() -> [&'static str; 4] {
-        Self::ALL.map(|(_, endpoint)| endpoint.label())
+    pub fn labels() -> [&'static str; 5] {
+        [Self::Verify, Self::Session, Self::Logout, Self::Authorize, Self::Jwks].map(Self::label)
     }
 
     /// What it is called in the log.
@@ -72,6 +77,7 @@ impl Endpoint {
             Endpoint::Session => "session",
             Endpoint::Logout => "logout",
             Endpoint::Authorize => "authorize",
+            Endpoint::Jwks => "jwks",
         }
     }
 }
@@ -95,6 +101,7 @@ pub struct Api {
     limits: Arc<VerifyLimits>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    jwks: Option<Bytes>,
 }
 
 impl Api {
@@ -108,18 +115,29 @@ impl Api {
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { prefix: prefix.to_owned(), apps, login, sessions, limits, clock, counters }
+        Self { prefix: prefix.to_owned(), apps, login, sessions, limits, clock, counters, jwks: None }
+    }
+
+    /// The same with these public keys to publish.
+    #[must_use]
+    pub fn publishing(self, jwks: Option<Bytes>) -> Self {
+        Self { jwks, ..self }
     }
 
     /// Which endpoint a canonical path names. Only exact paths are ours.
     pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
-        let rest = path.strip_prefix(self.prefix.as_str())?;
-        Endpoint::ALL.iter().find(|(path, _)| *path == rest).map(|(_, endpoint)| *endpoint)
+        if let Some(rest) = path.strip_prefix(self.prefix.as_str())
+            && let Some((_, endpoint)) = Endpoint::ALL.iter().find(|(path, _)| *path == rest)
+        {
+            return Some(*endpoint);
+        }
+        (self.jwks.is_some() && path == endpoints::JWKS).then_some(Endpoint::Jwks)
     }
 
     /// The methods of the endpoint at this path, as `Allow` lists them.
     pub fn methods(&self, path: &str) -> &'static str {
-        endpoints::methods_of(&self.prefix, path).unwrap_or_default()
+        // There is but one that is not under the prefix.
+        endpoints::methods_of(&self.prefix, path).unwrap_or(endpoints::JWKS_METHODS)
     }
 
     /// Answers.
@@ -134,6 +152,7 @@ impl Api {
             Endpoint::Session => session::answer(self, caller.access),
             Endpoint::Logout => logout::answer(self, request.into_body(), caller.access).await,
             Endpoint::Authorize => Ok(authorize::answer()),
+            Endpoint::Jwks => Ok(jwks::answer(self)),
         }
     }
 }

@@ -27,6 +27,7 @@ use self::{
 use crate::{
     admin::{Admin, Ingredients},
     api::Api,
+    assertion::{self, Assertions, Signer},
     config::{
         Config,
         sections::{ListenAt, LogFormat},
@@ -129,6 +130,9 @@ pub enum Error {
     /// TLS can't be spoken as the configuration asks for it.
     #[error("no TLS")]
     Tls(#[source] rustls::Error),
+    /// Identity can't be signed.
+    #[error("identity can't be signed")]
+    Assertion(#[from] assertion::Error),
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -187,6 +191,7 @@ struct Parts {
     routes: Vec<String>,
     upstreams: Arc<Upstreams>,
     entropy: Arc<dyn Entropy>,
+    signer: Option<Arc<Signer>>,
 }
 
 impl App {
@@ -373,7 +378,22 @@ fn parts(
     let proxies = TrustedProxies::new(&config.server.trusted_proxies);
     let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
     let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
-    Ok(Parts { config, clock, snapshot, sessions, login, limits, counters, traffic, shelf, routes, upstreams, entropy })
+    let signer = Signer::of(&config)?.map(Arc::new);
+    Ok(Parts {
+        config,
+        clock,
+        snapshot,
+        sessions,
+        login,
+        limits,
+        counters,
+        traffic,
+        shelf,
+        routes,
+        upstreams,
+        entropy,
+        signer,
+    })
 }
 
 impl Parts {
@@ -392,8 +412,12 @@ impl Parts {
             Arc::clone(&self.limits),
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
-        );
-        let proxy = Proxy::new(&self.upstreams, &config.identity, &config.apps, &config.server, seeds.balance);
+        )
+        .publishing(self.signer.as_ref().map(|signer| signer.jwks().clone()));
+        let assertions =
+            self.signer.as_ref().map(|signer| Assertions::new(Arc::clone(signer), Arc::clone(&self.clock)));
+        let (names, server) = (&config.identity, &config.server);
+        let proxy = Proxy::new(&self.upstreams, names, &config.apps, server, assertions, seeds.balance);
         let json = config.log.format == LogFormat::Json;
         let traffic = Rc::new(self.traffic.worker());
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);

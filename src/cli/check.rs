@@ -10,13 +10,15 @@ use std::{
 use bytesize::ByteSize;
 use clap::Args;
 
-use crate::config::{
-    Config, Loaded, load,
-    sections::{
-        AuthRule, HostPattern, Limits, Listener, NewestSealKey, Route, Sessions, Speaks, Tls, TlsVersion, Upstream,
+use crate::{
+    config::{
+        Config, Loaded, load,
+        sections::{
+            AuthRule, HostPattern, Limits, Listener, NewestSealKey, Route, Sessions, Speaks, Tls, TlsVersion, Upstream,
+        },
     },
+    model::{Clock, SigningKey, SystemClock, Timestamp},
 };
-use crate::model::{Clock, SystemClock, Timestamp};
 
 /// `check` takes nothing but `--config`.
 #[derive(Debug, Args)]
@@ -61,7 +63,8 @@ fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result
     if let Some(tls) = &config.server.tls {
         certificates(out, tls, now)?;
     }
-    writeln!(out, "answers    {prefix}/verify, {prefix}/session and {prefix}/logout itself")?;
+    let jwks = if config.assertion.is_some() { ", and /.well-known/jwks.json" } else { "" };
+    writeln!(out, "answers    {prefix}/verify, {prefix}/session and {prefix}/logout itself{jwks}")?;
     writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
     if config.admin.hosts.is_empty() {
         return Ok(());
@@ -149,7 +152,23 @@ fn rest(sessions: &Sessions) -> String {
 
 fn identity(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let names = &config.identity;
-    writeln!(out, "upstreams  see {}, {} and {}", names.openid, names.app_id, names.unionid)
+    writeln!(out, "upstreams  see {}, {} and {}", names.openid, names.app_id, names.unionid)?;
+    let Some(assertion) = &config.assertion else { return Ok(()) };
+    let (header, issuer, ttl) = (&assertion.header, &assertion.issuer, time(assertion.ttl));
+    writeln!(out, "signs      who calls, in {header} as {issuer}, for {ttl} at most")?;
+    for upstream in &config.upstreams {
+        writeln!(out, "           meant for {} where {} is the upstream", upstream.audience(), upstream.name)?;
+    }
+    writeln!(out, "           with the key {}", key(&assertion.key))?;
+    for other in &assertion.other_keys {
+        writeln!(out, "           and publishes {} too", key(other))?;
+    }
+    Ok(())
+}
+
+/// A key by its public name.
+fn key(key: &SigningKey) -> String {
+    format!("{} ({})", key.kid(), key.algorithm())
 }
 
 fn routes(out: &mut dyn Write, config: &Config) -> io::Result<()> {

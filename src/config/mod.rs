@@ -13,7 +13,7 @@ mod units;
 pub use error::{ConfigError, ConfigErrors, Finding, UnusableFile};
 pub use load::{Loaded, Stamp, known_keys, load, parse, reread, secret_of, stamp};
 
-use sections::{Admin, Api, App, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
+use sections::{Admin, Api, App, Assertion, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
 
 /// Everything the file says, checked, with defaults filled in.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// `[identity]`
     pub identity: IdentityHeaders,
+    /// `[identity.assertion]`, where identity is signed too.
+    pub assertion: Option<Assertion>,
     /// `[limits]`
     pub limits: Limits,
     /// `[log]`

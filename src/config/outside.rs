@@ -30,11 +30,44 @@ pub(super) enum Kept {
     NoFile(PathBuf, io::Error),
 }
 
+/// Whether a text can be a secret, or what speaks against it.
+type Plausible = fn(&str) -> Result<(), &'static str>;
+
 impl<'t> Fields<'_, 't> {
     /// A secret: `{ env = "NAME" }`, `{ file = "path" }`, or, with a warning, the text itself.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<At<Secret>> {
-        let At { line, value } = self.secret_or_no_file(key)?;
-        match value {
+        self.secret_that(key, plausible)
+    }
+
+    /// A secret of several lines.
+    pub(super) fn pem(&mut self, key: &'static str) -> Option<At<Secret>> {
+        self.secret_that(key, plausible_pem)
+    }
+
+    /// The same where the file may be missing.
+    pub(super) fn secret_or_no_file(&mut self, key: &'static str) -> Option<At<Kept>> {
+        let At { line, value } = self.take(key)?;
+        Some(At { line, value: self.kept(key, line, value, plausible)? })
+    }
+
+    /// A list of secrets.
+    pub(super) fn secrets(&mut self, key: &'static str) -> Vec<At<Secret>> {
+        self.secrets_that(key, plausible)
+    }
+
+    /// A list of secrets of several lines.
+    pub(super) fn pems(&mut self, key: &'static str) -> Vec<At<Secret>> {
+        self.secrets_that(key, plausible_pem)
+    }
+
+    /// A path of the file system, from where wxgate runs.
+    pub(super) fn place(&mut self, path: &At<&str>) -> At<PathBuf> {
+        At { line: path.line, value: self.walk.outside.place(Path::new(path.value)) }
+    }
+
+    fn secret_that(&mut self, key: &'static str, plausible: Plausible) -> Option<At<Secret>> {
+        let At { line, value } = self.take(key)?;
+        match self.kept(key, line, value, plausible)? {
             Kept::Secret(value) => Some(At { line, value }),
             Kept::NoFile(path, error) => {
                 self.error(line, &format!("{key}.file"), unreadable(&path, &error));
@@ -43,14 +76,7 @@ impl<'t> Fields<'_, 't> {
         }
     }
 
-    /// The same where the file may be missing.
-    pub(super) fn secret_or_no_file(&mut self, key: &'static str) -> Option<At<Kept>> {
-        let At { line, value } = self.take(key)?;
-        Some(At { line, value: self.kept(key, line, value)? })
-    }
-
-    /// A list of secrets.
-    pub(super) fn secrets(&mut self, key: &'static str) -> Vec<At<Secret>> {
+    fn secrets_that(&mut self, key: &'static str, plausible: Plausible) -> Vec<At<Secret>> {
         let Some(At { line, value }) = self.take(key) else { return Vec::new() };
         let DeValue::Array(items) = value else {
             self.error(line, key, format!("must be a list of secrets, not {}", kind(value)));
@@ -59,7 +85,7 @@ impl<'t> Fields<'_, 't> {
         let mut secrets = Vec::new();
         for item in items {
             let line = self.walk.line_of(item.span().start);
-            match self.kept(key, line, item.get_ref()) {
+            match self.kept(key, line, item.get_ref(), plausible) {
                 Some(Kept::Secret(value)) => secrets.push(At { line, value }),
                 Some(Kept::NoFile(path, error)) => self.error(line, &format!("{key}.file"), unreadable(&path, &error)),
                 None => {}
@@ -68,12 +94,7 @@ impl<'t> Fields<'_, 't> {
         secrets
     }
 
-    /// A path of the file system, from where wxgate runs.
-    pub(super) fn place(&mut self, path: &At<&str>) -> At<PathBuf> {
-        At { line: path.line, value: self.walk.outside.place(Path::new(path.value)) }
-    }
-
-    fn kept(&mut self, key: &'static str, line: usize, value: &'t DeValue<'t>) -> Option<Kept> {
+    fn kept(&mut self, key: &'static str, line: usize, value: &'t DeValue<'t>, plausible: Plausible) -> Option<Kept> {
         let kept = match value {
             DeValue::Table(table) => {
                 let mut source = self.inline(key, line, table);
@@ -165,4 +186,9 @@ fn plausible(text: &str) -> Result<(), &'static str> {
         return Err("the secret has a control character in it");
     }
     Ok(())
+}
+
+/// A key that is wrapped into lines has its own rules for white space.
+fn plausible_pem(text: &str) -> Result<(), &'static str> {
+    if text.trim().is_empty() { Err("the secret is empty") } else { Ok(()) }
 }

@@ -270,8 +270,8 @@ impl Gateway {
         };
         let caller = Caller { access: &access, ip: entry.client };
         let mut response = self.api.answer(call.endpoint, request, caller).await.map_err(Failure::Api)?;
-        if call.asked.is_some() {
-            self.proxy.introduce(response.headers_mut(), &access);
+        if let Some(rule) = call.asked {
+            self.proxy.introduce(response.headers_mut(), &access, rule.upstream).map_err(Failure::Proxy)?;
         }
         response.headers_mut().insert(X_REQUEST_ID, entry.id.clone());
         Ok(response.map(Content::Whole))

@@ -258,7 +258,7 @@ fn too_many(message: &'static str, retry_after: Duration) -> Rescue {
 
 fn forwarding(error: &proxy::Error) -> Rescue {
     match error {
-        proxy::Error::NoUpstream | proxy::Error::BadTarget => ours(),
+        proxy::Error::NoUpstream | proxy::Error::BadTarget | proxy::Error::Identity(_) => ours(),
         proxy::Error::UnderscoreHeader => bad_request("Header names with an underscore are not taken here."),
         proxy::Error::Body(error) => body(error),
         proxy::Error::Overloaded(_) => Rescue::new(
@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        auth,
+        assertion, auth,
         gateway::counting::LOGINS,
         limit::{RouteLimited, Whose},
         login,
@@ -341,6 +341,7 @@ mod tests {
                 | proxy::Error::Coded
                 | proxy::Error::Switched
                 | proxy::Error::Timeout => format!("{error:?}"),
+                proxy::Error::Identity(_) => "Identity".to_owned(),
                 proxy::Error::Body(error) => format!("Proxy body {}", body(error)),
                 proxy::Error::Connect(_) => "Connect".to_owned(),
                 proxy::Error::Overloaded(_) => "Overloaded".to_owned(),
@@ -425,6 +426,7 @@ mod tests {
             (api(api::Error::Encode(encode)), 500, "internal", ""),
             (proxy(proxy::Error::NoUpstream), 500, "internal", ""),
             (proxy(proxy::Error::BadTarget), 500, "internal", ""),
+            (proxy(proxy::Error::Identity(assertion::Error::Header)), 500, "internal", ""),
             (proxy(proxy::Error::UnderscoreHeader), 400, "bad_request", CLOSE),
             (proxy(proxy::Error::Body(BodyError::TooLarge)), 413, "body_too_large", CLOSE),
             (proxy(proxy::Error::Body(BodyError::TimedOut)), 408, "request_timeout", CLOSE),

@@ -11,6 +11,7 @@ mod ids;
 mod seal_key;
 mod secret;
 mod session;
+mod signing_key;
 
 pub use certificate::{Certificate, InvalidCertificate};
 pub use certificates::{CertificateShelf, Certificates, Secured};
@@ -21,3 +22,4 @@ pub use ids::{AppId, InvalidId, OpenId, UnionId};
 pub use seal_key::{InvalidSealKey, SealKey};
 pub use secret::{AppSecret, LoginCode, Secret, SessionKey};
 pub use session::{Session, Terms, TokenDigest, UserTag};
+pub use signing_key::{InvalidSigningKey, PublicKey, SigningFailed, SigningKey};

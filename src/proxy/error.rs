@@ -1,6 +1,6 @@
 //! Why a request could not be forwarded.
 
-use crate::{upstream::ConnectError, web::BodyError};
+use crate::{assertion, upstream::ConnectError, web::BodyError};
 
 /// Why a request could not be forwarded. Who is to blame follows from the variant.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum Error {
     /// The path can't be written as a request target; a fault of ours.
     #[error("the canonical path is no request target")]
     BadTarget,
+    /// The caller's identity could not be signed; a fault of ours.
+    #[error("the caller's identity could not be signed")]
+    Identity(#[source] assertion::Error),
     /// The client's: a header name with an underscore, where those are to be refused.
     #[error("a header name has an underscore")]
     UnderscoreHeader,

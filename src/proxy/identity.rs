@@ -3,9 +3,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
+    assertion::{self, Assertions},
     auth::Access,
     config::sections::{self, IdentityHeaders},
-    model::AppId,
+    model::{AppId, Session},
     web::headers::X_WX_SOURCE,
 };
 
@@ -18,12 +19,14 @@ pub(super) struct Headers {
     names: IdentityHeaders,
     /// The apps as header values. There are few of them, and making one per request costs two allocations.
     apps: Vec<(AppId, HeaderValue)>,
+    /// Who signs what is told, where it is to be signed.
+    assertions: Option<Assertions>,
 }
 
 impl Headers {
-    pub(super) fn new(names: &IdentityHeaders, apps: &[sections::App]) -> Self {
+    pub(super) fn new(names: &IdentityHeaders, apps: &[sections::App], assertions: Option<Assertions>) -> Self {
         let value = |app: &sections::App| Some((app.app_id.clone(), app_value(&app.app_id)?));
-        Self { names: names.clone(), apps: apps.iter().filter_map(value).collect() }
+        Self { names: names.clone(), apps: apps.iter().filter_map(value).collect(), assertions }
     }
 
     /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `_` for `-`, some for any mark
@@ -33,13 +36,30 @@ impl Headers {
         begins_like(name, b"x-wx-")
             || [&self.names.openid, &self.names.app_id, &self.names.unionid]
                 .into_iter()
+                .chain(self.assertions.as_ref().map(Assertions::header))
                 .any(|ours| name.len() == ours.as_str().len() && begins_like(name, ours.as_str().as_bytes()))
     }
 
     /// Sets exactly one value for what is known, and nothing for what is not: absent means anonymous. Every name here
-    /// must have been removed before.
-    pub(super) fn tell(&self, headers: &mut HeaderMap, access: &Access) {
-        let Some(identity) = access.identity() else { return };
+    /// must have been removed before. Where identity is to be signed and can't be, nothing is to go upstream.
+    pub(super) fn tell(
+        &self,
+        headers: &mut HeaderMap,
+        access: &Access,
+        upstream: usize,
+    ) -> Result<(), assertion::Error> {
+        access.session().map_or(Ok(()), |session| self.tell_of(headers, session, upstream))
+    }
+
+    /// Forgets what is too old to be told.
+    pub(super) fn sweep(&self) {
+        if let Some(assertions) = &self.assertions {
+            assertions.sweep();
+        }
+    }
+
+    fn tell_of(&self, headers: &mut HeaderMap, session: &Session, upstream: usize) -> Result<(), assertion::Error> {
+        let identity = session.identity();
         let app = self.app(&identity.user.app);
         let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
         let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
@@ -51,15 +71,26 @@ impl Headers {
             }
         }
         headers.insert(X_WX_SOURCE, SOURCE);
+        if let Some(assertions) = &self.assertions {
+            headers.insert(assertions.header().clone(), assertions.tell(session, upstream)?);
+        }
+        Ok(())
     }
 
     /// The same for another proxy, which copies it. Each name is there, empty where nothing is known: a proxy that finds
     /// no header to copy may leave what the client sent under its name.
-    pub(super) fn tell_in_full(&self, headers: &mut HeaderMap, access: &Access) {
-        for name in [&self.names.openid, &self.names.app_id, &self.names.unionid, &X_WX_SOURCE] {
+    pub(super) fn tell_in_full(
+        &self,
+        headers: &mut HeaderMap,
+        access: &Access,
+        upstream: usize,
+    ) -> Result<(), assertion::Error> {
+        let signed = self.assertions.as_ref().map(Assertions::header);
+        let names = [&self.names.openid, &self.names.app_id, &self.names.unionid, &X_WX_SOURCE];
+        for name in names.into_iter().chain(signed) {
             headers.insert(name.clone(), HeaderValue::from_static(""));
         }
-        self.tell(headers, access);
+        self.tell(headers, access, upstream)
     }
 
     /// A session may be of an app that is no longer configured.
@@ -89,11 +120,17 @@ fn is_separator(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
     use super::*;
+    use crate::{
+        assertion::Signer,
+        model::{Identity, ManualClock, OpenId, Secret, SigningKey, Terms, Timestamp, TokenDigest, UserKey, UserTag},
+    };
 
     fn headers() -> Headers {
         let names = IdentityHeaders { openid: HeaderName::from_static("my-user"), ..IdentityHeaders::default() };
-        Headers::new(&names, &[])
+        Headers::new(&names, &[], None)
     }
 
     #[test]
@@ -111,6 +148,22 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             assert!(headers().owns(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_caller_whose_identity_can_not_be_signed_is_told_of_to_nobody() {
+        let key = SigningKey::parse(&Secret::new(include_str!("../../tests/keys/ed25519.pem"))).unwrap();
+        let signer = Signer::new(&sections::Assertion::new("https://gate.example.com", key), &[]).unwrap();
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let assertions = Assertions::new(Arc::new(signer), Arc::new(ManualClock::starting_at(now)));
+        let headers = Headers::new(&IdentityHeaders::default(), &[], Some(assertions));
+
+        let user = UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse("oAlice").unwrap() };
+        let terms = Terms { idle: Duration::from_hours(1), lifetime: Duration::from_hours(1) };
+        let (digest, tag) = (TokenDigest::new([7; 32]), UserTag::new([0; 8]));
+        let session = Session::begin(Identity { user, unionid: None }, digest, tag, terms, now);
+        let told = headers.tell_of(&mut HeaderMap::new(), &session, 0);
+        assert!(matches!(told, Err(assertion::Error::NoUpstream)), "{told:?}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::{
+    assertion::Assertions,
     auth::Access,
     config::sections::{self, UnderscoreHeaders},
     upstream::{Upstream, Upstreams},
@@ -89,13 +90,14 @@ impl Proxy {
         names: &sections::IdentityHeaders,
         apps: &[sections::App],
         server: &sections::Server,
+        assertions: Option<Assertions>,
         seed: [u8; 32],
     ) -> Self {
         let mut rng = SmallRng::from_seed(seed);
         let upstreams = upstreams.groups().map(|group| Upstream::new(group, SmallRng::from_rng(&mut rng)));
         Self {
             upstreams: upstreams.map(with_own_host).collect(),
-            identity: identity::Headers::new(names, apps),
+            identity: identity::Headers::new(names, apps, assertions),
             underscores: server.underscore_headers,
             max_body: server.max_body,
             scratch: HeaderWriter::default(),
@@ -123,13 +125,14 @@ impl Proxy {
         Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone() })
     }
 
-    /// Tells another proxy, in the answer to its question, who calls.
-    pub fn introduce(&self, headers: &mut HeaderMap, access: &Access) {
-        self.identity.tell_in_full(headers, access);
+    /// Tells another proxy, in the answer to its question, who calls the `upstream` that the request would go to.
+    pub fn introduce(&self, headers: &mut HeaderMap, access: &Access, upstream: usize) -> Result<(), Error> {
+        self.identity.tell_in_full(headers, access, upstream).map_err(Error::Identity)
     }
 
-    /// Lets go of connections that have been idle for too long.
+    /// Lets go of connections that have been idle for too long, and of what else is too old.
     pub fn sweep(&self) {
+        self.identity.sweep();
         self.upstreams.iter().for_each(|(upstream, _)| upstream.sweep());
     }
 
@@ -150,7 +153,7 @@ impl Proxy {
         }
         parts.headers.append(header::VIA, VIA);
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
-        self.identity.tell(&mut parts.headers, how.access);
+        self.identity.tell(&mut parts.headers, how.access, how.upstream).map_err(Error::Identity)?;
         if body.size_hint().exact().is_none() {
             // Said here, because hyper would take the body of a GET without a length for no body.
             parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -118,7 +118,8 @@ impl fmt::Display for Routed {
 
 fn decide(config: &Config, table: &Table, method: &Method, target: &Target) -> Result<Explanation, BadTarget> {
     let path = target.path.as_str();
-    if let Some(allow) = endpoints::methods_of(&config.api.prefix, path) {
+    let jwks = (config.assertion.is_some() && path == endpoints::JWKS).then_some(endpoints::JWKS_METHODS);
+    if let Some(allow) = endpoints::methods_of(&config.api.prefix, path).or(jwks) {
         let wrong_method = (!allow.split(", ").any(|name| name == method.as_str())).then_some(allow);
         return Ok(Explanation::Ours { path: path.to_owned(), wrong_method });
     }
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
     use crate::{
         config::sections::{self, Rate, Route, Upstream},
-        model::AppId,
+        model::{AppId, Secret, SigningKey},
     };
 
     fn config() -> Config {
@@ -186,6 +187,7 @@ mod tests {
             wechat: sections::WeChat::default(),
             sessions: sections::Sessions::default(),
             identity: sections::IdentityHeaders::default(),
+            assertion: None,
             limits: sections::Limits::default(),
             log: sections::Log::default(),
             upstreams: ["app", "files"]
@@ -197,6 +199,18 @@ mod tests {
 
     fn said(method: &str, url: &str) -> String {
         explain(&config(), method, url).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_public_keys_are_wxgates_own_where_identity_is_signed() {
+        let url = "https://host/.well-known/jwks.json";
+        assert_eq!(said("GET", url), "refused with 404: no route for host/.well-known/jwks.json with this method");
+        let key = SigningKey::parse(&Secret::new(include_str!("../../tests/keys/ed25519.pem"))).unwrap();
+        let config = Config { assertion: Some(sections::Assertion::new("https://host", key)), ..config() };
+        let said = |method| explain(&config, method, url).unwrap().to_string();
+        assert_eq!(said("HEAD"), "answered by wxgate itself: /.well-known/jwks.json");
+        let expected = "refused with 405: /.well-known/jwks.json is wxgate's own and takes GET, HEAD";
+        assert_eq!(said("POST"), expected);
     }
 
     #[test]

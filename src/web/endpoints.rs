@@ -1,4 +1,4 @@
-//! The paths that wxgate answers itself, each exact and under the API's prefix, and what they take.
+//! The paths that wxgate answers itself, each exact, and what they take. All but one are under the API's prefix.
 
 /// Login: code in, token out.
 pub const VERIFY: &str = "/verify";
@@ -8,6 +8,11 @@ pub const SESSION: &str = "/session";
 pub const LOGOUT: &str = "/logout";
 /// Whether a request may pass that another proxy holds.
 pub const AUTHORIZE: &str = "/authorize";
+
+/// The public keys of signed identity, at a path of its own: this is where libraries look for it (RFC 8615).
+pub const JWKS: &str = "/.well-known/jwks.json";
+/// What it takes. It is there only where identity is signed.
+pub const JWKS_METHODS: &str = "GET, HEAD";
 
 const ALL: &[(&str, &str)] =
     &[(VERIFY, "POST"), (SESSION, "GET, HEAD"), (LOGOUT, "POST"), (AUTHORIZE, "GET, POST, HEAD")];

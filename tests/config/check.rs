@@ -10,7 +10,7 @@ use std::{
 
 use rcgen::{CertificateParams, KeyPair};
 
-use super::support::{MARK, MINIMAL, SEAL_KEY, pair, root};
+use super::support::{ASSERTION_KEY, MARK, MINIMAL, NEXT_ASSERTION_KEY, SEAL_KEY, pair, root};
 
 #[test]
 fn check_says_what_the_gateway_would_do() {
@@ -25,6 +25,8 @@ fn check_says_what_the_gateway_would_do() {
         fs::write(folder.join("tls").join(chain), &pair(which).0).unwrap();
         fs::write(folder.join("tls").join(key), &pair(which).1).unwrap();
     }
+    fs::write(folder.join("secrets/assertion.pem"), ASSERTION_KEY).unwrap();
+    fs::write(folder.join("secrets/next_assertion.pem"), NEXT_ASSERTION_KEY).unwrap();
     let config = folder.join("gateway.toml");
     fs::copy(root().join("tests/config/valid/everything.toml"), &config).unwrap();
 

@@ -10,10 +10,10 @@ use wxgate::{
             Redis, RedisServers, Retry, Seal, Speaks, StatusPattern, TlsVersion, UnderscoreHeaders,
         },
     },
-    model::{SealKey, Secret},
+    model::{SealKey, Secret, SigningKey},
 };
 
-use super::support::{MARK, MINIMAL, SEAL_KEY, examples, read};
+use super::support::{ASSERTION_KEY, MARK, MINIMAL, NEXT_ASSERTION_KEY, SEAL_KEY, examples, read};
 
 #[test]
 fn an_invalid_file_is_refused_in_the_words_beside_it() {
@@ -103,7 +103,7 @@ fn every_listener_arrives_with_what_is_spoken_there() {
 
 #[test]
 fn every_key_arrives_where_it_belongs() {
-    let Config { server, admin, api, apps, wechat, sessions, identity, limits, log, upstreams: _, routes } =
+    let Config { server, admin, api, apps, wechat, sessions, identity, assertion, limits, log, upstreams, routes } =
         read(include_str!("valid/everything.toml")).unwrap().config;
     let secs = Duration::from_secs;
 
@@ -134,11 +134,17 @@ fn every_key_arrives_where_it_belongs() {
     let seal = Seal { key: NewestSealKey::Given(key(SEAL_KEY)), old_keys: vec![key(&SEAL_KEY.replacen('h', "H", 1))] };
     assert_eq!(sessions.seal, Some(seal));
     assert_eq!([identity.openid, identity.app_id, identity.unionid], ["x-user", "x-app", "x-union"]);
+    let assertion = assertion.unwrap();
+    let key = |text: &str| SigningKey::parse(&Secret::new(text)).unwrap();
+    assert_eq!((assertion.issuer.as_str(), assertion.ttl), ("https://gate.example.com", secs(90)));
+    assert_eq!((assertion.key, assertion.other_keys), (key(ASSERTION_KEY), vec![key(NEXT_ASSERTION_KEY)]));
+    assert_eq!(assertion.header, "x-signed");
     assert_eq!((limits.verify_per_ip.count.get(), limits.verify_per_ip.per), (5, secs(1)));
     assert_eq!(limits.verify_in_flight, 10);
     assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
     assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
 
+    assert_eq!((upstreams[0].audience(), upstreams[1].audience()), ("app", "https://assets.internal"));
     assert_eq!(routes.len(), 4);
     assert_eq!(
         (routes[0].path.as_str(), routes[0].upstream.as_str(), routes[0].auth),

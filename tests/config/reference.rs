@@ -5,13 +5,15 @@ use std::{
     fs,
 };
 
-use wxgate::config::known_keys;
+use wxgate::config::{known_keys, sections::Assertion};
 
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 28] = [
+const WITHOUT_DEFAULT: [&str; 31] = [
     "admin.token",
+    "identity.assertion.issuer",
+    "identity.assertion.key",
     "log.user_key",
     "routes.apps",
     "routes.connect_timeout",
@@ -34,6 +36,7 @@ const WITHOUT_DEFAULT: [&str; 28] = [
     "sessions.redis.sentinels",
     "sessions.redis.url",
     "sessions.redis.username",
+    "upstreams.audience",
     "upstreams.health.path",
     "upstreams.tls.ca",
     "upstreams.tls.cert",
@@ -45,7 +48,7 @@ const WITHOUT_DEFAULT: [&str; 28] = [
 const INSTEAD: &str = "sessions.redis";
 
 /// Sections that most leave out, and that have keys with a default: the reference has all of them behind a `#`.
-const LEFT_OUT: [&str; 3] = ["server.listeners", "server.tls", "server.tls.certificates"];
+const LEFT_OUT: [&str; 4] = ["identity.assertion", "server.listeners", "server.tls", "server.tls.certificates"];
 
 /// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
 const CHOSEN: [(&str, &str); 2] = [("sessions.seal", "key"), ("sessions.snapshot", "path")];
@@ -93,6 +96,8 @@ fn the_reference_loads_with_every_hash_taken_away() {
     }
     let config = read(&all).unwrap().config;
     assert!(config.admin.token.is_some() && config.log.user_key.is_some());
+    let shown = config.assertion.unwrap();
+    assert_eq!(shown, Assertion::new(shown.issuer.clone(), shown.key.clone()), "its defaults");
     assert!(config.upstreams[0].health.path.is_some() && config.upstreams[0].tls.client.is_some());
     let route = &config.routes[0];
     assert!(route.host.is_some() && route.methods.is_some() && route.apps.is_some());

@@ -15,6 +15,14 @@ pub(crate) const MARK: &str = "hunter2";
 /// 32 bytes, and the mark is in their base64.
 pub(crate) const SEAL_KEY: &str = "hunter2hunter2hunter2hunter2hunter2hunter2A=";
 
+/// An Ed25519 key, and the mark is in its base64.
+pub(crate) const ASSERTION_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIAhunter2hunter2hunter2hunter2hunter2hunter2\n\
+    -----END PRIVATE KEY-----\n";
+
+/// Another one, of the other kind.
+pub(crate) const NEXT_ASSERTION_KEY: &str = include_str!("../keys/p256.pem");
+
 /// The smallest file that loads.
 pub(crate) const MINIMAL: &str = include_str!("valid/minimal.toml");
 
@@ -25,6 +33,7 @@ pub(crate) fn env(name: &str) -> Option<String> {
         "LOG_KEY" | "WXGATE_LOG_KEY" => "hunter2-log-key-hunter2",
         "SEAL_KEY" => SEAL_KEY,
         "REDIS_PASSWORD" | "WXGATE_REDIS_PASSWORD" => "hunter2-redis",
+        "ASSERTION_KEY" => ASSERTION_KEY,
         "SHORT" => "hunter2",
         "WITH_SPACE" => "hunter2 and some more",
         "EMPTY" => "",
@@ -46,6 +55,8 @@ pub(crate) fn file(path: &Path) -> io::Result<String> {
         Some("tls/key.pem") => Ok(pair(0).1.clone()),
         Some("tls/other.pem") => Ok(pair(1).0.clone()),
         Some("tls/other.key") => Ok(pair(1).1.clone()),
+        Some("secrets/assertion.pem" | "data/assertion.pem") => Ok(ASSERTION_KEY.to_owned()),
+        Some("secrets/next_assertion.pem") => Ok(NEXT_ASSERTION_KEY.to_owned()),
         Some("secrets/two_newlines") => Ok("hunter2\n\n".to_owned()),
         Some("secrets/empty") => Ok("\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),

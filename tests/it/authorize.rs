@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 use wxgate::{
     config::{
         Config,
-        sections::{AuthRule, HostPattern, IdentityHeaders, Route},
+        sections::{AuthRule, HostPattern, IdentityHeaders, Route, Upstream},
     },
     store::Store,
 };
 
-use crate::support::{APP, OTHER_APP, Reply, TestGateway, User, refusal::shows_no, scripted::Scripted, until};
+use crate::{
+    assertion::{claims, signing},
+    support::{APP, OTHER_APP, Reply, TestGateway, User, refusal::shows_no, scripted::Scripted, until},
+};
 
 const UNREADABLE: &str =
     "The original request is not told, is told in two ways, or could be read in more than one way.";
@@ -327,6 +330,42 @@ fn configured_names_are_in_the_answer_and_no_others() {
         let got = ["remote-user", "app", "union"].map(|name| reply.header(name).unwrap());
         assert_eq!((got, reply.header("x-wx-openid")), ([user, app, ""], None));
     }
+}
+
+/// Threat 14: what is signed for one backend is good for no other, also when another proxy forwards.
+#[test]
+fn the_assertion_is_meant_for_the_upstream_of_the_matched_route() {
+    let gw = TestGateway::with(|config| {
+        trusting(config);
+        signing(config);
+        let servers = config.upstreams[0].servers.clone();
+        config.upstreams.push(Upstream::new("shop", servers));
+        config.routes.push(Route::new("/shop/", "shop"));
+    });
+    let mut alice = gw.login("oAlice");
+    for (path, audience) in [("/orders", "app"), ("/shop/1", "shop"), ("/maybe/1", "app")] {
+        let reply = ask(&gw, &(held("GET", path) + &bearer(&alice.token) + "X-WX-ASSERTION: evil\r\n"));
+        assert_eq!((reply.status, told(&reply)), (200, known(APP, "oAlice")), "{path}");
+        let claims = claims(reply.header("x-wx-assertion").unwrap());
+        assert_eq!((&claims["aud"], &claims["sub"]), (&json!(audience), &json!("oAlice")), "{path}");
+        assert_eq!(alice.get(path).status, 200);
+        assert_eq!(gw.upstream.last().header("x-wx-assertion"), reply.header("x-wx-assertion"), "{path}");
+    }
+}
+
+#[test]
+fn the_assertion_of_nobody_is_empty_so_that_it_takes_the_place_of_the_clients() {
+    let gw = TestGateway::with(|config| {
+        trusting(config);
+        signing(config);
+    });
+    let alice = bearer(&gw.login("oAlice").token);
+    for (path, lines) in [("/maybe/1", String::new()), ("/public/1", alice)] {
+        let reply = ask(&gw, &(held("GET", path) + &lines + "X-WX-ASSERTION: evil\r\n"));
+        assert_eq!((reply.status, told(&reply)), (200, ANONYMOUS), "{path}");
+        assert_eq!(reply.header("x-wx-assertion"), Some(""), "{path}");
+    }
+    assert_eq!(ask(&gw, &held("GET", "/orders")).header("x-wx-assertion"), None, "a refusal tells of nobody");
 }
 
 #[test]

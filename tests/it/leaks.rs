@@ -12,6 +12,7 @@ use crate::support::{
 
 const ADMIN_TOKEN: &str = "the-operators-own-token";
 const USER_KEY: &str = "the-key-of-the-user-hashes";
+const ASSERTION_KEY: &str = include_str!("../keys/ed25519.pem");
 const SESSION_KEY: &str = "c2Vzc2lvbi1rZXktb24tdHJpYWw=";
 const OPENID: &str = "oOpenidOnTrial";
 const UNIONID: &str = "uUnionidOnTrial";
@@ -31,6 +32,9 @@ fn serve(format: &str, wechat: &Simulator, upstream: &Recorder) -> Binary {
         api_base = "{}"
         [wechat]
         timeout = "500ms"
+        [identity.assertion]
+        issuer = "https://gate.example.com"
+        key = {{ env = "ON_TRIAL_ASSERTION" }}
         [log]
         level = "debug"
         format = "{format}"
@@ -47,7 +51,12 @@ fn serve(format: &str, wechat: &Simulator, upstream: &Recorder) -> Binary {
         wechat.api_base(),
         upstream.addr()
     );
-    let env = [("ON_TRIAL_ADMIN", ADMIN_TOKEN), ("ON_TRIAL_SECRET", SECRET), ("ON_TRIAL_KEY", USER_KEY)];
+    let env = [
+        ("ON_TRIAL_ADMIN", ADMIN_TOKEN),
+        ("ON_TRIAL_SECRET", SECRET),
+        ("ON_TRIAL_KEY", USER_KEY),
+        ("ON_TRIAL_ASSERTION", ASSERTION_KEY),
+    ];
     Binary::serve(&format!("leaks_{format}"), &config, &env)
 }
 
@@ -155,6 +164,9 @@ fn nothing_that_is_secret_is_in_anything_the_binary_says() {
         let token = login(&gw, &wechat, "another-code-on-trial");
         requests(&gw, &upstream, &token);
         pages += &operators_pages(&gw);
+        let seen = upstream.seen();
+        let assertion = seen[0].header("x-wx-assertion").unwrap();
+        let private = ASSERTION_KEY.lines().nth(1).unwrap();
 
         let (lines, messages) = gw.stop();
         assert!(lines.lines().count() >= codes.len() + 12, "{lines}");
@@ -168,6 +180,9 @@ fn nothing_that_is_secret_is_in_anything_the_binary_says() {
             OPENID,
             UNIONID,
             "on-trial",
+            assertion,
+            assertion.rsplit('.').next().unwrap(),
+            private,
             &token[4..],
             &token[4..16],
             &ended[4..],

@@ -16,13 +16,13 @@ const APP_SECRET = 'the secret of a Mini Program that does not exist';
 const START_LIMIT = 20_000;
 const STOP_LIMIT = 10_000;
 
-// Starts all three and resolves once each accepts connections.
-async function startStack() {
+// Starts all three and resolves once each accepts connections. `more` goes to the end of gateway.toml.
+async function startStack({ more = '' } = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'wxgate-miniprogram-'));
   const [wechatPort, backendPort, gatewayPort, adminPort] = await freePorts(4);
   const ports = { wechatPort, backendPort, gatewayPort, adminPort };
   const config = path.join(dir, 'gateway.toml');
-  fs.writeFileSync(config, gatewayToml(ports));
+  fs.writeFileSync(config, gatewayToml(ports) + more);
 
   const wxgate = fromEnv('WXGATE_BIN');
   const python = fromEnv('WXGATE_PYTHON');

@@ -49,6 +49,24 @@ pub(super) fn upstreams(walk: &mut Walk<'_>, upstreams: &[Named<Upstream>], rout
     }
 }
 
+/// What is meant for one upstream must not be good for another: who receives it there could show it here.
+pub(super) fn audiences(walk: &mut Walk<'_>, upstreams: &[Named<Upstream>], signed: bool) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let known = upstreams.iter().filter_map(|upstream| Some((upstream.name.as_ref()?.line, upstream.value.as_ref()?)));
+    for (line, upstream) in known {
+        if !signed && upstream.audience.is_some() {
+            walk.warn(line, "upstreams.audience", "means something only with [identity.assertion]");
+        }
+        if let Some(first) = seen.insert(upstream.audience(), line).filter(|_| signed) {
+            let message = format!(
+                "{} is that of line {first} too: either could pass an assertion on to the other",
+                quoted(upstream.audience())
+            );
+            walk.warn(line, "upstreams.audience", message);
+        }
+    }
+}
+
 pub(super) fn routes(walk: &mut Walk<'_>, apps: &[Named<App>], upstreams: &[Named<Upstream>], routes: &[RouteLines]) {
     present(walk, routes.len(), "routes", "there must be at least one [[routes]]");
     let app_ids = names(apps);

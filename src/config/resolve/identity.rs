@@ -2,7 +2,11 @@
 
 use http::HeaderName;
 
-use crate::config::{fields::Fields, sections::IdentityHeaders};
+use super::assertion;
+use crate::config::{
+    fields::Fields,
+    sections::{Assertion, IdentityHeaders},
+};
 
 /// Headers whose meaning is taken: by HTTP, by proxies, by browsers, or by wxgate.
 const TAKEN: [&str; 57] = [
@@ -68,7 +72,7 @@ const TAKEN: [&str; 57] = [
 const TAKEN_FAMILIES: [&str; 9] =
     ["accept-", "access-control-", "content-", "if-", "proxy-", "sec-", "x-forwarded-", "x-original-", "x-accel-"];
 
-pub(super) fn identity(mut fields: Fields<'_, '_>) -> IdentityHeaders {
+pub(super) fn identity(mut fields: Fields<'_, '_>) -> (IdentityHeaders, Option<Assertion>) {
     let default = IdentityHeaders::default();
     let names = IdentityHeaders {
         openid: fields.parsed("openid", default.openid, header),
@@ -88,12 +92,21 @@ pub(super) fn identity(mut fields: Fields<'_, '_>) -> IdentityHeaders {
             fields.error(line, key, format!("is the same header as identity.{other}"));
         }
     }
-    fields.later("assertion", "identity goes upstream in plain headers only");
+    let section = fields.section("assertion");
+    let line = section.line_of("header").unwrap_or(section.line);
+    let assertion = assertion::assertion(section);
+    if let Some(assertion) = &assertion
+        && let Some((_, key)) = [(&names.openid, "openid"), (&names.app_id, "app_id"), (&names.unionid, "unionid")]
+            .into_iter()
+            .find(|(name, _)| **name == assertion.header)
+    {
+        fields.error(line, "assertion.header", format!("is the same header as identity.{key}"));
+    }
     fields.finish();
-    names
+    (names, assertion)
 }
 
-fn header(text: &str) -> Result<HeaderName, String> {
+pub(super) fn header(text: &str) -> Result<HeaderName, String> {
     let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
         return Err("is not a header name".to_owned());
     };

@@ -4,6 +4,7 @@
 mod across;
 mod api;
 mod apps;
+mod assertion;
 mod identity;
 mod limits;
 mod listeners;
@@ -27,7 +28,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let apps = apps::apps(&mut root);
     let wechat = sessions::wechat(root.section("wechat"));
     let sessions = sessions::sessions(root.section("sessions"));
-    let identity = identity::identity(root.section("identity"));
+    let (identity, assertion) = identity::identity(root.section("identity"));
     let limits = limits::limits(root.section("limits"));
     let log = log::log(root.section("log"));
     let upstreams = upstreams::upstreams(&mut root);
@@ -37,6 +38,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     across::listeners(root.walk, &server, &admin);
     across::apps(root.walk, &apps);
     across::upstreams(root.walk, &upstreams, &routes);
+    across::audiences(root.walk, &upstreams, assertion.is_some());
     across::routes(root.walk, &apps, &upstreams, &routes);
     root.finish();
 
@@ -48,6 +50,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
         wechat,
         sessions,
         identity,
+        assertion,
         limits,
         log,
         upstreams: upstreams.into_iter().map(|upstream| upstream.value).collect::<Option<_>>()?,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{across::Named, servers::servers};
+use super::{across::Named, assertion, servers::servers};
 use crate::{
     config::{
         fields::{At, Fields, quoted},
@@ -40,6 +40,7 @@ fn upstream(mut fields: Fields<'_, '_>) -> Named<Upstream> {
         response_timeout: fields.duration("response_timeout", default.response_timeout),
         idle_timeout: fields.duration("idle_timeout", default.idle_timeout),
         max_idle: fields.whole("max_idle", default.max_idle, 0..=100_000),
+        audience: fields.parsed("audience", None, |text| assertion::name(text).map(Some)),
         max_connections: fields.whole("max_connections", default.max_connections, 0..=MANY),
         max_pending: fields.whole("max_pending", default.max_pending, 0..=MANY),
         dns_refresh: fields.duration("dns_refresh", default.dns_refresh),

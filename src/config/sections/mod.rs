@@ -4,6 +4,7 @@
 mod admin;
 mod api;
 mod apps;
+mod assertion;
 mod identity;
 mod limits;
 mod listen;
@@ -19,6 +20,7 @@ mod wechat;
 pub use admin::Admin;
 pub use api::Api;
 pub use apps::App;
+pub use assertion::Assertion;
 pub use identity::IdentityHeaders;
 pub use limits::{Limits, Rate};
 pub use listen::{ListenAt, Listener, Speaks};

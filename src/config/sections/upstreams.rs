@@ -21,6 +21,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Unused connections kept per server and worker.
     pub max_idle: usize,
+    /// Whom an assertion of identity for it is meant for: `aud`. Left out, its name.
+    pub audience: Option<String>,
     /// Connections to each server, over all workers; 0 is no limit.
     pub max_connections: usize,
     /// Requests that wait for a connection, over all workers; 0 is no limit.
@@ -50,6 +52,7 @@ impl Upstream {
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(4),
             max_idle: 1024,
+            audience: None,
             max_connections: 0,
             max_pending: 0,
             dns_refresh: Duration::from_secs(10),
@@ -59,6 +62,11 @@ impl Upstream {
             retry: Retry::default(),
             tls: UpstreamTls::default(),
         }
+    }
+
+    /// Whom an assertion of identity for it is meant for.
+    pub fn audience(&self) -> &str {
+        self.audience.as_deref().unwrap_or(&self.name)
     }
 }
 

@@ -14,6 +14,7 @@ use wxgate::{
 };
 
 use crate::{
+    assertion::{claims, signing},
     identity_header::FORGERIES,
     support::{
         APP, Client, OTHER_APP, Recorder, Reply, Seen, TestGateway, User, client::head, scripted::Scripted, until,
@@ -38,6 +39,18 @@ impl Front {
     fn before(kind: Kind, gw: TestGateway) -> Self {
         let app = Recorder::start();
         let process = Process::start(kind, [gw.addr(), app.addr()]);
+        Self { kind, process, gw, app }
+    }
+
+    /// Where identity is signed. The page of Caddy says what to add then, and the other two have it already.
+    fn signing(kind: Kind) -> Self {
+        let gw = TestGateway::with(|config| {
+            rules(config);
+            signing(config);
+        });
+        let app = Recorder::start();
+        let copied = [("X-WX-UNIONID X-WX-SOURCE\n", "X-WX-UNIONID X-WX-SOURCE X-WX-ASSERTION\n")];
+        let process = Process::spoilt(kind, [gw.addr(), app.addr()], &copied);
         Self { kind, process, gw, app }
     }
 
@@ -134,6 +147,21 @@ fn a_unionid_is_told_where_it_is_known() {
         let expected = [known(APP, "oBob"), vec!["x-wx-unionid: uBob".to_owned()]].concat();
         assert_eq!(told(&front.app.last()), expected, "{:?}", front.kind);
     });
+}
+
+#[test]
+fn a_signed_identity_comes_along_and_no_client_brings_its_own() {
+    for kind in Kind::ALL {
+        let front = Front::signing(kind);
+        let mut alice = front.login("oAlice");
+        assert_eq!(alice.request("GET", "/orders", &[("X-WX-ASSERTION", "evil")], "").status, 200, "{kind:?}");
+        let claims = claims(front.app.last().header("x-wx-assertion").unwrap());
+        assert_eq!((&claims["aud"], &claims["sub"]), (&"app".into(), &"oAlice".into()), "{kind:?}");
+        for path in ["/maybe/1", "/public/1"] {
+            assert_eq!(front.client().request("GET", path, &[("X-WX-ASSERTION", "evil")], "").status, 200);
+            assert_eq!(told(&front.app.last()), Vec::<String>::new(), "{kind:?} on {path}");
+        }
+    }
 }
 
 /// Threats 1 to 4 and 6 to 9, at the place where such gateways were broken most often.

@@ -229,6 +229,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
         wechat: WeChat::default(),
         sessions: Sessions::default(),
         identity: IdentityHeaders::default(),
+        assertion: None,
         limits: Limits {
             verify_per_ip: Rate { count: 1_000_000.try_into().expect("not zero"), per: Duration::from_mins(1) },
             ..Limits::default()

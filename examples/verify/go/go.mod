@@ -1,0 +1,3 @@
+module wxgate.example/verify
+
+go 1.19
