@@ -2,13 +2,13 @@
 
 mod certificates;
 mod listeners;
+mod parts;
 mod services;
 mod stores;
 
 use std::{
     fmt, io,
     net::SocketAddr,
-    rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -21,29 +21,20 @@ use tokio::{runtime, task::JoinHandle, time::timeout};
 pub use self::certificates::CertificateKeeper;
 use self::{
     listeners::PublicListeners,
-    services::{Back, Front, Issuer},
+    parts::{Outside, Parts, Seeds},
+    services::{Back, Front},
     stores::open_store,
 };
 use crate::{
     admin::{Admin, Ingredients},
-    api::Api,
-    assertion::{self, Assertions, Signer},
-    config::{
-        Config,
-        sections::{ListenAt, LogFormat},
-    },
-    gateway::{self, AccessLog, Gateway, Snapshot},
-    limit::{RouteLimits, VerifyLimits},
-    login::Login,
-    model::{AppId, CertificateShelf, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
-    proxy::Proxy,
-    routing::{Table, UnknownUpstream},
+    assertion::{self},
+    config::{Config, sections::ListenAt},
+    model::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
+    routing::UnknownUpstream,
     server::{self, Listener, Options, Place, Running, Stop, systemd},
-    session::Sessions,
     store::{KeyFileError, OpenError, RedisError, Store},
-    telemetry::{Counters, LineWriter, Traffic, UserTagger},
+    telemetry::{Counters, LineWriter},
     upstream::{Resolver, SetupError, SystemResolver, Upstreams},
-    web::TrustedProxies,
     wechat,
 };
 
@@ -176,24 +167,6 @@ impl Drop for Control {
     }
 }
 
-/// What all workers share.
-#[derive(Debug)]
-struct Parts {
-    config: Config,
-    clock: Arc<dyn Clock>,
-    snapshot: Arc<Snapshot>,
-    sessions: Arc<Sessions>,
-    login: Arc<Login>,
-    limits: Arc<VerifyLimits>,
-    counters: Arc<Counters>,
-    traffic: Arc<Traffic>,
-    shelf: Option<Arc<CertificateShelf>>,
-    routes: Vec<String>,
-    upstreams: Arc<Upstreams>,
-    entropy: Arc<dyn Entropy>,
-    signer: Option<Arc<Signer>>,
-}
-
 impl App {
     /// Starts to listen. Everything that can fail at start fails here, before the first connection is taken.
     pub fn start(config: Config, world: World) -> Result<Self, Error> {
@@ -212,7 +185,7 @@ impl App {
         };
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
         let outside = Outside { store, upstreams, shelf };
-        let parts = Arc::new(parts(config, outside, world.clock, world.entropy, counters, &control.handle)?);
+        let parts = Arc::new(Parts::new(config, outside, world.clock, world.entropy, counters, &control.handle)?);
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &ready)?;
@@ -313,124 +286,6 @@ impl App {
 
 fn admin_listener(addr: SocketAddr) -> Result<Listener, Error> {
     Listener::bind(addr, 1).map_err(|source| Error::Listen { at: ListenAt::Tcp(addr), source })
-}
-
-/// What makes the numbers that a worker draws unlike those of any other.
-#[derive(Clone, Copy)]
-struct Seeds {
-    ids: [u8; 32],
-    balance: [u8; 32],
-}
-
-impl Seeds {
-    fn draw(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        Ok(Self { ids: seed(entropy)?, balance: seed(entropy)? })
-    }
-}
-
-fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
-    let mut seed = [0; 32];
-    entropy.fill(&mut seed)?;
-    Ok(seed)
-}
-
-/// What leads out of the process, or was read from outside.
-struct Outside {
-    store: Arc<dyn Store>,
-    upstreams: Arc<Upstreams>,
-    shelf: Option<Arc<CertificateShelf>>,
-}
-
-fn parts(
-    config: Config,
-    outside: Outside,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    counters: Arc<Counters>,
-    control: &runtime::Handle,
-) -> Result<Parts, Error> {
-    let Outside { store, upstreams, shelf } = outside;
-    let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-    let table = Table::new(&config.routes, &names).map_err(Error::Routes)?;
-    let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
-    let traffic = Arc::new(gateway::traffic(&routes));
-    let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
-    let sessions = Arc::new(Sessions::new(
-        &config.sessions,
-        store,
-        control.clone(),
-        Arc::clone(&clock),
-        Arc::clone(&entropy),
-        tagger,
-        Arc::clone(&counters),
-    ));
-    let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(&counters)).map_err(Error::WeChat)?;
-    let issuer = Arc::new(Issuer { sessions: Arc::clone(&sessions), clock: Arc::clone(&clock) });
-    let login = Arc::new(Login::new(
-        Arc::new(client),
-        issuer,
-        config.wechat.replay_window,
-        control.clone(),
-        Arc::clone(&clock),
-        Arc::clone(&counters),
-    ));
-    let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
-    let proxies = TrustedProxies::new(&config.server.trusted_proxies);
-    let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
-    let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
-    let signer = Signer::of(&config)?.map(Arc::new);
-    Ok(Parts {
-        config,
-        clock,
-        snapshot,
-        sessions,
-        login,
-        limits,
-        counters,
-        traffic,
-        shelf,
-        routes,
-        upstreams,
-        entropy,
-        signer,
-    })
-}
-
-impl Parts {
-    fn apps(&self) -> Vec<AppId> {
-        self.config.apps.iter().map(|app| app.app_id.clone()).collect()
-    }
-
-    /// The gateway of one worker.
-    fn gateway(&self, lines: Option<crate::telemetry::LineBuffer>, seeds: Seeds) -> Gateway {
-        let config = &self.config;
-        let api = Api::new(
-            &config.api.prefix,
-            self.apps(),
-            Arc::clone(&self.login),
-            Arc::clone(&self.sessions),
-            Arc::clone(&self.limits),
-            Arc::clone(&self.clock),
-            Arc::clone(&self.counters),
-        )
-        .publishing(self.signer.as_ref().map(|signer| signer.jwks().clone()));
-        let assertions =
-            self.signer.as_ref().map(|signer| Assertions::new(Arc::clone(signer), Arc::clone(&self.clock)));
-        let (names, server) = (&config.identity, &config.server);
-        let proxy = Proxy::new(&self.upstreams, names, &config.apps, server, assertions, seeds.balance);
-        let json = config.log.format == LogFormat::Json;
-        let traffic = Rc::new(self.traffic.worker());
-        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
-        Gateway::new(
-            Arc::clone(&self.snapshot),
-            Arc::clone(&self.sessions),
-            api,
-            proxy,
-            log,
-            Arc::clone(&self.clock),
-            seeds.ids,
-        )
-    }
 }
 
 fn start_admin(listener: Listener, parts: &Arc<Parts>, ready: &Arc<AtomicBool>) -> Result<Running, Error> {

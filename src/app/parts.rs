@@ -1,0 +1,162 @@
+//! What the workers share, and what a worker's gateway is made of it.
+
+use std::{rc::Rc, sync::Arc};
+
+use tokio::runtime;
+
+use super::{Error, services::Issuer};
+use crate::{
+    api::Api,
+    assertion::{Assertions, Signer},
+    config::{Config, sections::LogFormat},
+    gateway::{self, AccessLog, Gateway, Snapshot},
+    limit::{RouteLimits, VerifyLimits},
+    login::Login,
+    model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
+    proxy::Proxy,
+    routing::Table,
+    session::Sessions,
+    store::Store,
+    telemetry::{Counters, LineBuffer, Traffic, UserTagger},
+    upstream::Upstreams,
+    web::TrustedProxies,
+    wechat,
+};
+
+/// What all workers share.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) login: Arc<Login>,
+    pub(super) limits: Arc<VerifyLimits>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) shelf: Option<Arc<CertificateShelf>>,
+    pub(super) routes: Vec<String>,
+    pub(super) upstreams: Arc<Upstreams>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) signer: Option<Arc<Signer>>,
+}
+
+/// What leads out of the process, or was read from outside.
+pub(super) struct Outside {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) upstreams: Arc<Upstreams>,
+    pub(super) shelf: Option<Arc<CertificateShelf>>,
+}
+
+/// What makes the numbers that a worker draws unlike those of any other.
+#[derive(Clone, Copy)]
+pub(super) struct Seeds {
+    ids: [u8; 32],
+    balance: [u8; 32],
+}
+
+impl Seeds {
+    pub(super) fn draw(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        Ok(Self { ids: seed(entropy)?, balance: seed(entropy)? })
+    }
+}
+
+impl Parts {
+    /// Everything that a gateway of this configuration is made of.
+    pub(super) fn new(
+        config: Config,
+        outside: Outside,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        counters: Arc<Counters>,
+        control: &runtime::Handle,
+    ) -> Result<Self, Error> {
+        let Outside { store, upstreams, shelf } = outside;
+        let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        let table = Table::new(&config.routes, &names).map_err(Error::Routes)?;
+        let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
+        let traffic = Arc::new(gateway::traffic(&routes));
+        let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
+        let sessions = Arc::new(Sessions::new(
+            &config.sessions,
+            store,
+            control.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            tagger,
+            Arc::clone(&counters),
+        ));
+        let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(&counters)).map_err(Error::WeChat)?;
+        let issuer = Arc::new(Issuer { sessions: Arc::clone(&sessions), clock: Arc::clone(&clock) });
+        let login = Arc::new(Login::new(
+            Arc::new(client),
+            issuer,
+            config.wechat.replay_window,
+            control.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&counters),
+        ));
+        let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
+        let proxies = TrustedProxies::new(&config.server.trusted_proxies);
+        let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
+        let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
+        let signer = Signer::of(&config)?.map(Arc::new);
+        Ok(Self {
+            config,
+            clock,
+            snapshot,
+            sessions,
+            login,
+            limits,
+            counters,
+            traffic,
+            shelf,
+            routes,
+            upstreams,
+            entropy,
+            signer,
+        })
+    }
+
+    /// The apps that are configured.
+    pub(super) fn apps(&self) -> Vec<AppId> {
+        self.config.apps.iter().map(|app| app.app_id.clone()).collect()
+    }
+
+    /// The gateway of one worker.
+    pub(super) fn gateway(&self, lines: Option<LineBuffer>, seeds: Seeds) -> Gateway {
+        let config = &self.config;
+        let api = Api::new(
+            &config.api.prefix,
+            self.apps(),
+            Arc::clone(&self.login),
+            Arc::clone(&self.sessions),
+            Arc::clone(&self.limits),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.counters),
+        )
+        .publishing(self.signer.as_ref().map(|signer| signer.jwks().clone()));
+        let assertions =
+            self.signer.as_ref().map(|signer| Assertions::new(Arc::clone(signer), Arc::clone(&self.clock)));
+        let (names, server) = (&config.identity, &config.server);
+        let proxy = Proxy::new(&self.upstreams, names, &config.apps, server, assertions, seeds.balance);
+        let json = config.log.format == LogFormat::Json;
+        let traffic = Rc::new(self.traffic.worker());
+        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
+        Gateway::new(
+            Arc::clone(&self.snapshot),
+            Arc::clone(&self.sessions),
+            api,
+            proxy,
+            log,
+            Arc::clone(&self.clock),
+            seeds.ids,
+        )
+    }
+}
+
+fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
+    let mut seed = [0; 32];
+    entropy.fill(&mut seed)?;
+    Ok(seed)
+}
