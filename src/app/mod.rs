@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     admin::{Admin, Ingredients},
-    assertion::{self},
+    assertion,
     config::{Config, sections::ListenAt},
     model::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     routing::UnknownUpstream,
