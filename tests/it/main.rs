@@ -35,6 +35,7 @@ mod sqlite_file;
 mod store_away;
 mod stores;
 mod strangers;
+mod streaming;
 mod stress;
 mod systemd;
 mod tls;

@@ -101,6 +101,11 @@ impl Client {
         }
     }
 
+    /// An answer without its body, which is left to be read piece by piece.
+    pub fn head_only(&mut self) -> Reply {
+        self.read("HEAD").expect("an answer")
+    }
+
     /// One answer, which may be an interim one.
     pub fn interim(&mut self) -> Reply {
         self.read("GET").expect("an answer")
