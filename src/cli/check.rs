@@ -33,7 +33,7 @@ pub fn run(config: &Path, _args: &CheckArgs) -> anyhow::Result<()> {
 
 /// Writes what a gateway with this configuration would do at this moment. No secret is part of it.
 pub fn describe(out: &mut dyn Write, file_name: &str, loaded: &Loaded, now: Timestamp) -> io::Result<()> {
-    let Loaded { config, warnings } = loaded;
+    let Loaded { config, warnings, .. } = loaded;
     writeln!(out, "{file_name} is valid\n")?;
     listeners(out, config, now)?;
     apps(out, config)?;

@@ -11,6 +11,7 @@ mod answer;
 mod arrival;
 mod chunks;
 mod connection;
+mod current;
 mod deadline;
 mod drain;
 mod gate;
@@ -71,6 +72,15 @@ pub trait Service: 'static {
 
     /// Called a few times per second, for what a worker does now and then.
     fn tick(&self) {}
+
+    /// Comes with what takes its place, once there is such: requests that come from then on are for that one. This one goes
+    /// when it has answered those that it began with.
+    fn successor(&self) -> impl Future<Output = Self>
+    where
+        Self: Sized,
+    {
+        std::future::pending()
+    }
 }
 
 /// A connection that has come in.

@@ -20,6 +20,7 @@ use super::{
     Listener, Options, Place, Service,
     arrival::{self, Accepted},
     connection::{self, Shared},
+    current::Current,
     drain::Drain,
     gate::Gate,
     tls::Tls,
@@ -151,7 +152,7 @@ async fn work<S: Service>(
 ) {
     let tls = options.tls.clone().map(Rc::new);
     let shared = Rc::new(Shared {
-        service: Rc::new(make()),
+        service: Rc::new(Current::new(make())),
         http: connection::http1(&options),
         options: Rc::new(options),
         drain: Rc::new(Drain::default()),
@@ -162,6 +163,8 @@ async fn work<S: Service>(
         gates.into_iter().map(|g| spawn_local(accept(g, Rc::clone(&shared), Arc::clone(&permits), orders.clone())));
     let accepting = accepting.collect::<Vec<_>>();
     spawn_local(tick(Rc::clone(&shared)));
+    let service = Rc::clone(&shared.service);
+    spawn_local(async move { service.follow().await });
     until(orders.clone(), Order::Drain).await;
     for task in accepting {
         // A listener that panicked has nothing left to drain.

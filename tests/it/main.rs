@@ -28,6 +28,7 @@ mod login;
 mod near_cache;
 mod paths;
 mod redis;
+mod reload;
 mod route_limits;
 mod sessions;
 mod smoke;

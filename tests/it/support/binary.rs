@@ -44,10 +44,22 @@ impl Binary {
         Self::start(command, name, config, env)
     }
 
-    fn start(mut command: Command, name: &str, config: &str, env: &[(&str, &str)]) -> Self {
+    /// Serves the configuration of this file, which is in the folder already.
+    pub fn serve_file(name: &str, file: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
+        command.args(["--config", file]);
+        Self::run(command, name, &[])
+    }
+
+    fn start(command: Command, name: &str, config: &str, env: &[(&str, &str)]) -> Self {
         let folder = folder(name);
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("gateway.toml"), config).expect("a file");
+        Self::run(command, name, env)
+    }
+
+    fn run(mut command: Command, name: &str, env: &[(&str, &str)]) -> Self {
+        let folder = folder(name);
         let mut child = command
             .current_dir(&folder)
             .envs(env.iter().copied())
