@@ -10,8 +10,8 @@ use std::{
 use super::{
     Config,
     sections::{
-        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, Log, NewestSealKey, Route, Seal, Server,
-        Sessions, Tls, Upstream, WeChat,
+        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, Log, NewestSealKey, Route, Seal,
+        Server, Sessions, Tls, Upstream, WeChat,
     },
 };
 

@@ -102,11 +102,7 @@ struct FileStamp {
 impl FileStamp {
     fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
-        Some(Self {
-            file: (meta.dev(), meta.ino()),
-            size: meta.size(),
-            changed: (meta.mtime(), meta.mtime_nsec()),
-        })
+        Some(Self { file: (meta.dev(), meta.ino()), size: meta.size(), changed: (meta.mtime(), meta.mtime_nsec()) })
     }
 }
 

@@ -98,7 +98,8 @@ impl Proxy {
     ) -> Self {
         let mut rng = SmallRng::from_seed(seed);
         let upstreams = upstreams.groups().map(|group| {
-            let mut kept = before.iter().flat_map(|proxy| &proxy.upstreams).filter(|(upstream, _)| upstream.is_of(group));
+            let mut kept =
+                before.iter().flat_map(|proxy| &proxy.upstreams).filter(|(upstream, _)| upstream.is_of(group));
             let new = || Rc::new(Upstream::new(group, SmallRng::from_rng(&mut rng)));
             kept.next().map_or_else(new, |(upstream, _)| Rc::clone(upstream))
         });

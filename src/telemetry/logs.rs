@@ -143,7 +143,8 @@ mod tests {
             tracing::info!("the end");
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let said: Vec<&str> = text.lines().filter_map(|line| line.split_once("\"message\":\"")?.1.split('"').next()).collect();
+        let said: Vec<&str> =
+            text.lines().filter_map(|line| line.split_once("\"message\":\"")?.1.split('"').next()).collect();
         assert_eq!(said, ["before Error", "the end"]);
     }
 

@@ -207,7 +207,8 @@ async fn every_status_with_retry_after_says_when() {
 #[tokio::test]
 async fn the_document_lists_what_is_answered_and_nothing_else() {
     let cells = |row: &'static str| row.split('|').map(str::trim).collect::<Vec<_>>();
-    let rows = include_str!("../../../docs/ERRORS.md").lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let rows =
+        include_str!("../../../docs/ERRORS.md").lines().filter(|line| line.starts_with("| ") && line.contains('`'));
     let told =
         rows.map(cells).map(|cells| (cells[1].to_owned(), cells[2].trim_matches('`').to_owned(), cells[3].to_owned()));
     let told: BTreeSet<_> = told.collect();

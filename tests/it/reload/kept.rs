@@ -72,13 +72,16 @@ fn an_answer_that_is_on_its_way_is_finished() {
     let mut gw = gateway(|_| {});
     let (finish, finished) = mpsc::channel::<()>();
     let finished = Mutex::new(finished);
-    gw.upstream.does(move |_, out| {
+    gw.upstream.does(move |seen, out| {
+        if seen.target != "/public/long" {
+            return answer(out, OK);
+        }
         answer(&mut *out, "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none");
         finished.lock().unwrap().recv().unwrap();
         answer(out, "two")
     });
     let mut client = gw.client();
-    client.send(head("GET", "/public/", &[], 0));
+    client.send(head("GET", "/public/long", &[], 0));
     gw.upstream.wait_for(1);
     let other = Recorder::start();
     for _ in 0..3 {
@@ -92,7 +95,10 @@ fn an_answer_that_is_on_its_way_is_finished() {
 
 #[test]
 fn who_waits_for_a_connection_of_an_upstream_that_changes_gets_it() {
-    let mut gw = gateway(|config| config.upstreams[0].max_connections = 1);
+    let mut gw = gateway(|config| {
+        config.upstreams[0].max_connections = 1;
+        config.upstreams[0].connect_timeout = Duration::from_secs(30);
+    });
     let finish = hold_the_long_one(&gw.upstream);
     let mut long = gw.client();
     long.send(head("GET", "/public/long", &[], 0));
@@ -101,8 +107,11 @@ fn who_waits_for_a_connection_of_an_upstream_that_changes_gets_it() {
     waiting.send(head("GET", "/public/waits", &[], 0));
     assert!(waiting.stays_silent(Duration::from_millis(50)));
     let other = Recorder::start();
-    gw.reload(|config| config.upstreams[0].servers = vec![endpoint(other.addr()).into()]);
-    until("the other server", || (gw.client().get("/public/").status == 200).then_some(()));
+    gw.reload(|config| {
+        config.upstreams[0].servers = vec![endpoint(other.addr()).into()];
+        config.routes.push(Route { auth: AuthRule::None, ..Route::new("/new/", "app") });
+    });
+    until("the other server", || (gw.client().get("/new/").status == 200).then_some(()));
     finish.send(()).unwrap();
     assert_eq!((long.reply().text(), waiting.reply().text()), ("ok".to_owned(), "ok".to_owned()));
     assert_eq!(gw.upstream.count(), 2);
