@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+mod diff;
 pub mod explain;
 pub mod serve;
 pub mod sessions;

@@ -110,7 +110,21 @@ impl Change {
     }
 
     fn whole_sections(&mut self, running: &Config) {
-        let Config { mut admin, api, mut wechat, identity, assertion, limits, mut log, .. } = self.config.clone();
+        // All sections by name, so that a new one does not compile until somebody compares it.
+        let Config {
+            mut admin,
+            api,
+            mut wechat,
+            identity,
+            assertion,
+            limits,
+            mut log,
+            server: _,
+            sessions: _,
+            apps: _,
+            upstreams: _,
+            routes: _,
+        } = self.config.clone();
         compare!(self, "admin", Admin of running.admin, admin; live hosts token; restart listen; apart);
         compare!(self, "api", Api of running.api, api; live prefix; restart; apart);
         compare!(self, "wechat", WeChat of running.wechat, wechat; live timeout; restart replay_window; apart);
