@@ -115,7 +115,9 @@ impl ConfigKeeper {
         let has_changed = !change.applied.is_empty() || !change.waiting.is_empty();
         if has_changed {
             let file = self.path.display().to_string();
-            warnings.iter().for_each(|warning| tracing::warn!("{}", warning.in_file(&file)));
+            for warning in &warnings {
+                tracing::warn!("{}", warning.in_file(&file));
+            }
             tell(&change);
         }
         Ok(has_changed)

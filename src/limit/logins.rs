@@ -71,6 +71,7 @@ impl VerifyLimits {
     }
 
     /// The limits of another section. Those who wait for WeChat still count, and budgets go on where their rule is the same.
+    #[must_use]
     pub fn changed_to(&self, section: &Limits, clock: Arc<dyn Clock>) -> Self {
         let new = Self { in_flight: Arc::clone(&self.in_flight), ..Self::new(section, clock) };
         let rule = |section: &Limits| (section.verify_per_ip, section.ipv6_prefix);

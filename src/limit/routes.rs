@@ -76,6 +76,7 @@ impl RouteLimits {
     }
 
     /// The limits of another configuration. A budget goes on where it is of the same requests, and its rule is the same.
+    #[must_use]
     pub fn changed_to(&self, routes: &[Route], section: &Limits) -> Self {
         let prefix = Prefix::of_bits(section.ipv6_prefix);
         let before: HashMap<_, _> = self.routes.iter().flatten().map(|pair| (requests_of(&pair.of), pair)).collect();

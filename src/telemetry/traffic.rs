@@ -100,6 +100,7 @@ impl Traffic {
 
     /// The same for other routes. What was counted stays, also of routes that are no more: their requests may be under way,
     /// and they may come back.
+    #[must_use]
     pub fn rerouted(&self, routes: &[String]) -> Self {
         Self { names: Arc::new(Names::new(routes, self.names.words.clone())), all: Arc::clone(&self.all) }
     }

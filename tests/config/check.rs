@@ -53,8 +53,8 @@ fn diff(folder: &Path, running: &str, wanted: &str) -> String {
 fn check_says_what_would_change_and_what_needs_a_restart() {
     let folder = folder("check_diff");
     let (chain, key) = pair(0);
-    fs::write(folder.join("chain.pem"), &chain).unwrap();
-    fs::write(folder.join("key.pem"), &key).unwrap();
+    fs::write(folder.join("chain.pem"), chain).unwrap();
+    fs::write(folder.join("key.pem"), key).unwrap();
     let wanted = "[server]\nworkers = 3\nmax_body = \"1MiB\"\n[sessions.snapshot]\npath = \"wxgate.db\"\n\
                   [server.tls]\ncert = \"chain.pem\"\nkey = \"key.pem\"\n"
         .to_owned()
