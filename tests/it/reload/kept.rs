@@ -1,7 +1,12 @@
 //! What a changed configuration leaves alone.
 
 use std::{
-    sync::{Mutex, mpsc},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
     time::Duration,
 };
 
@@ -11,7 +16,7 @@ use wxgate::{
 };
 
 use super::{gateway, metric};
-use crate::support::{Recorder, TestGateway, client::head, endpoint, until, upstream::answer};
+use crate::support::{Client, Recorder, TestGateway, client::head, endpoint, until, upstream::answer};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -185,4 +190,37 @@ fn a_login_that_waits_for_wechat_gets_its_answer() {
     until("the route", || (gw.client().get("/new/").status == 200).then_some(()));
     gw.wechat.release();
     assert_eq!(client.reply().status, 200);
+}
+
+#[test]
+fn under_load_not_one_request_fails_while_the_configuration_changes() {
+    const CLIENTS: usize = 8;
+    let mut gw = TestGateway::with(|config| config.server.workers = 2);
+    let backends = [Recorder::start(), Recorder::start()];
+    let (addr, over, answered) = (gw.addr(), AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (over, answered) = (&over, &answered);
+            scope.spawn(move || {
+                let mut connection = Client::connect(addr);
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(connection.post("/public/", "body").status, 200, "client {client}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for turn in 0..60 {
+            let before = answered.load(Ordering::Relaxed);
+            gw.reload(|config| {
+                config.upstreams[0].servers = vec![endpoint(backends[turn % 2].addr()).into()];
+                config.routes[1].path = format!("/maybe/{turn}/");
+            });
+            until("requests", || (answered.load(Ordering::Relaxed) >= before + CLIENTS).then_some(()));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(backends.iter().all(|backend| backend.count() > 0));
+    assert_eq!(metric(&gw, "wxgate_connections_accepted_total"), Some(CLIENTS as u64));
+    let served = metric(&gw, "wxgate_requests_total{route=\"/public/\",status=\"2xx\"}");
+    assert_eq!(served, Some(answered.load(Ordering::Relaxed) as u64), "each counted, under whichever configuration");
 }

@@ -9,7 +9,11 @@ use wxgate::{
 };
 
 use super::{applied, gateway, metric};
-use crate::support::{APP, Recorder, TestGateway, endpoint, until};
+use crate::support::{
+    APP, Recorder, TestGateway, endpoint,
+    tls::{Authority, speak_tls},
+    until,
+};
 
 #[test]
 fn routes_come_and_go_and_ask_for_something_else() {
@@ -136,4 +140,17 @@ fn the_same_again_is_no_change() {
         config.apps.reverse();
     });
     assert!(change.is_empty() && change.waiting.is_empty(), "{change:?}");
+}
+
+#[test]
+fn another_list_of_certificates_is_shown() {
+    let ca = Authority::new();
+    let mut gw = TestGateway::with(|config| _ = speak_tls(config, vec![ca.files("old", &["old.example"])]));
+    let is_shown = |gw: &TestGateway, name: &str| ca.dialler().try_dial(gw.addr(), name).is_ok();
+    let mut before = ca.dialler().dial(gw.addr(), "old.example");
+    assert_eq!(before.get("/public/").status, 200);
+    let change = gw.reload(|config| _ = speak_tls(config, vec![ca.files("new", &["new.example"])]));
+    assert_eq!(applied(&change), ["changed server.tls.certificates"]);
+    assert!(is_shown(&gw, "new.example") && !is_shown(&gw, "old.example"));
+    assert_eq!(before.get("/public/").status, 200);
 }
