@@ -32,7 +32,11 @@ use crate::{
     config::{Config, sections::ListenAt},
     model::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     routing::UnknownUpstream,
-    server::{self, Listener, Options, Place, Running, Stop, systemd},
+    server::{
+        self, Listener, Options, Place, Running, Stop,
+        handover::{Handover, Predecessor},
+        systemd,
+    },
     store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, LogLevelSwitch},
     upstream::{Resolver, SetupError, SystemResolver, Upstreams},
@@ -62,6 +66,8 @@ pub struct World {
     pub resolver: Arc<dyn Resolver>,
     /// Sockets that systemd has bound.
     pub sockets: systemd::PassedSockets,
+    /// The process that this one takes the place of.
+    pub predecessor: Option<Predecessor>,
     /// Where the level of messages is set, where a reload may do that.
     pub log_level: Option<LogLevelSwitch>,
 }
@@ -81,6 +87,7 @@ impl Default for World {
             store: None,
             resolver: Arc::new(SystemResolver),
             sockets: systemd::PassedSockets::default(),
+            predecessor: None,
             log_level: None,
         }
     }
@@ -128,6 +135,9 @@ pub enum Error {
     /// Identity can't be signed.
     #[error("identity can't be signed")]
     Assertion(#[from] assertion::Error),
+    /// The process before this one has gone before it was told to.
+    #[error("the process that is to be replaced is not there any more")]
+    Predecessor(#[source] io::Error),
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -176,8 +186,10 @@ impl App {
     pub fn start(config: Config, world: World) -> Result<Self, Error> {
         let (tls, shelf) = listeners::tls(&config.server)?.unzip();
         let options = Options { tls, ..Options::from_section(&config.server) };
-        let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, world.sockets)?;
-        let admin_listener = admin_listener(config.admin.listen)?;
+        let mut sockets = world.sockets;
+        let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, &mut sockets)?;
+        let admin_listener = listeners::bind_admin(config.admin.listen, &mut sockets)?;
+        listeners::tell_of_the_rest(&sockets);
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
@@ -185,7 +197,10 @@ impl App {
         let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
         let store = match world.store {
             Some(store) => store,
-            None => open_store(&config.sessions, &world.entropy, &control.handle)?,
+            None => {
+                let predecessor = world.predecessor.as_ref().map(|before| (before, config.server.drain_timeout));
+                open_store(&config.sessions, &world.entropy, predecessor, &control.handle)?
+            }
         };
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
         let outside = Outside { store, upstreams, shelf };
@@ -207,6 +222,9 @@ impl App {
         .map_err(Error::Workers)?;
         let sessions = Arc::clone(&parts.sessions);
         let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
+        if let Some(predecessor) = &world.predecessor {
+            predecessor.may_go().map_err(Error::Predecessor)?;
+        }
         counters.config.taken(Duration::from_millis(clock.now().as_millis()), 0, 0);
         Ok(Self { public, admin, ready, housekeeping, certificates, reloader, counters, control, lines })
     }
@@ -246,10 +264,21 @@ impl App {
         &self.counters
     }
 
-    /// Runs until a signal comes or a worker dies; then stops: requests under way may finish within `drain_timeout`, and
-    /// a second signal ends that too.
-    pub async fn run(mut self, mut stop: Stop) -> Result<(), Error> {
+    /// Its listening sockets, for another process to take over.
+    pub fn handover(&self) -> [Handover; 2] {
+        [self.public.handover(), self.admin.handover()]
+    }
+
+    /// Runs until a signal comes, a worker dies or somebody else has the sockets, which is when `replaced` returns; then stops:
+    /// requests under way may finish within `drain_timeout`, and a second signal ends that too.
+    pub async fn run(mut self, mut stop: Stop, replaced: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::select! {
+            () = replaced => {
+                tracing::info!("replaced: another wxgate takes new connections, requests under way may finish");
+                self.public.leave();
+                self.admin.leave();
+                return self.stop(stop.next()).await;
+            }
             () = stop.next() => tracing::info!("stopping: no new connections, requests under way may finish"),
             () = self.public.any_ended() => tracing::error!("a worker has ended; stopping"),
         }
@@ -289,10 +318,6 @@ impl App {
         drop(self.control);
         ended
     }
-}
-
-fn admin_listener(addr: SocketAddr) -> Result<Listener, Error> {
-    Listener::bind(addr, 1).map_err(|source| Error::Listen { at: ListenAt::Tcp(addr), source })
 }
 
 fn start_admin(

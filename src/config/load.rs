@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    ffi::OsString,
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -57,6 +58,11 @@ pub fn parse(
 pub fn secret_of(variable: &str) -> Option<Secret> {
     let machine = Machine { folder: PathBuf::new(), files: RefCell::default() };
     machine.variable(variable).filter(|value| !value.is_empty()).map(Secret::new)
+}
+
+/// The words that this process was started with, its program first.
+pub fn own_command_line() -> impl Iterator<Item = OsString> {
+    std::env::args_os()
 }
 
 /// Reads a certificate again, from the files that the configuration named.

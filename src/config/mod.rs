@@ -13,7 +13,9 @@ mod units;
 
 pub use change::{Change, Difference, How};
 pub use error::{ConfigError, ConfigErrors, Finding, UnusableFile};
-pub use load::{FileStamps, Loaded, Stamp, known_keys, load, parse, reread, secret_of, stamp, stamps};
+pub use load::{
+    FileStamps, Loaded, Stamp, known_keys, load, own_command_line, parse, reread, secret_of, stamp, stamps,
+};
 
 use sections::{Admin, Api, App, Assertion, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
 

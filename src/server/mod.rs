@@ -15,6 +15,7 @@ mod current;
 mod deadline;
 mod drain;
 mod gate;
+pub mod handover;
 mod listener;
 pub mod proxy_header;
 mod refuse;
@@ -40,7 +41,7 @@ use crate::{
 };
 
 pub use listener::{Listener, Place, raise_file_limit};
-pub use signals::{HangUps, Stop, hang_ups, stop_signals};
+pub use signals::{HangUps, ReplaceSignals, Stop, hang_ups, replace_signals, stop_signals};
 pub use tls::{Handshake, Tls};
 pub use worker::Running;
 

@@ -29,6 +29,7 @@ mod near_cache;
 mod paths;
 mod redis;
 mod reload;
+mod restart;
 mod route_limits;
 mod sessions;
 mod smoke;
