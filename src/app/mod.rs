@@ -195,12 +195,10 @@ impl App {
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
+        let predecessor = world.predecessor.as_ref().map(|before| (before, config.server.drain_timeout));
         let store = match world.store {
             Some(store) => store,
-            None => {
-                let predecessor = world.predecessor.as_ref().map(|before| (before, config.server.drain_timeout));
-                open_store(&config.sessions, &world.entropy, predecessor, &control.handle)?
-            }
+            None => open_store(&config.sessions, &world.entropy, predecessor, &control.handle)?,
         };
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
         let outside = Outside { store, upstreams, shelf };
