@@ -36,7 +36,7 @@ use http::{Response, request::Parts};
 use self::{answer::Refusal, gate::Gate, health::Health, metrics::Metrics, report::Report, sessions::SessionApi};
 use crate::{
     config::sections,
-    model::{AppId, CertificateShelf, Clock, Entropy},
+    model::{AppId, CertificateShelf, Clock, Entropy, Timestamp},
     session::Sessions,
     telemetry::{Counters, Traffic},
     upstream::Upstreams,
@@ -62,6 +62,8 @@ pub struct Ingredients<'a> {
     pub apps: Vec<AppId>,
     /// The certificates that clients are shown, where there are any.
     pub certificates: Option<Arc<CertificateShelf>>,
+    /// When the process began to serve.
+    pub started: Timestamp,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// For the ids of requests.
@@ -87,7 +89,6 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// The answers made of these.
     pub fn new(from: Ingredients<'_>) -> Self {
-        let started = from.clock.now();
         Self {
             gate: Gate::new(from.section, from.addr),
             health: Health::new(from.ready, Arc::clone(&from.sessions)),
@@ -98,7 +99,7 @@ impl Admin {
                     upstreams: Arc::clone(&from.upstreams),
                     certificates: from.certificates,
                     live: Arc::default(),
-                    started,
+                    started: from.started,
                 },
                 Arc::clone(&from.sessions),
                 Arc::clone(&from.clock),

@@ -54,8 +54,20 @@ impl Report {
         let started = Duration::from_millis(self.started.as_millis()).as_secs_f64();
         let help = "When this process began to serve, in seconds since the Unix epoch";
         ConstGauge::new(started).encode(page.family("start_time", help, Some(&Unit::Seconds), MetricType::Gauge)?)?;
+        self.config(page)?;
         let dropped = &self.counters.log_lines_dropped;
         page.counter("log_lines_dropped", "Access log lines the writer could not keep up with", dropped)
+    }
+
+    fn config(&self, page: &mut Page<'_>) -> fmt::Result {
+        let config = &self.counters.config;
+        let help = "Whether the configuration that was read last could be used";
+        page.gauge("config_last_reload_successful", help, config.is_taken().into())?;
+        let (name, help) = ("config_last_reload_success_timestamp", "When the configuration in use was read");
+        let family = page.family(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        ConstGauge::new(config.read_at().as_secs_f64()).encode(family)?;
+        page.gauge("config_hash", "A number that is another where the configuration's text is", config.hash())?;
+        page.gauge("config_waiting_for_restart", "Keys that a restart would change", config.waiting())
     }
 
     fn tls(&self, page: &mut Page<'_>) -> fmt::Result {

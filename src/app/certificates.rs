@@ -2,6 +2,7 @@
 //! way they are swapped in, a renamed link or a mounted folder too, where a watch on single files would sit on the old ones.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -34,17 +35,17 @@ pub struct CertificateKeeper(Option<Arc<Keeper>>);
 #[derive(Debug)]
 struct Keeper {
     every: Duration,
-    files: Vec<CertificateFiles>,
     shelf: Arc<CertificateShelf>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
-    seen: Mutex<Vec<Seen>>,
+    held: Mutex<Vec<Held>>,
     warned: Mutex<Option<Timestamp>>,
 }
 
-/// What is known of the files of one certificate.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+/// The files of one certificate, and what is known of them.
+#[derive(Debug)]
+struct Held {
+    files: CertificateFiles,
     /// How they were when they were last read.
     stamp: Option<Stamp>,
     /// Whether they could not be used then, and nobody has been told.
@@ -59,10 +60,8 @@ impl CertificateKeeper {
         counters: Arc<Counters>,
     ) -> Self {
         Self(section.zip(shelf).map(|(section, shelf)| {
-            let files = section.certificates.clone();
-            // Nothing counts as read: the files may have changed since the configuration was.
-            let seen = Mutex::new(vec![Seen::default(); files.len()]);
-            Arc::new(Keeper { every: section.watch, files, shelf, clock, counters, seen, warned: Mutex::default() })
+            let held = Mutex::new(all_of(section));
+            Arc::new(Keeper { every: section.watch, shelf, clock, counters, held, warned: Mutex::default() })
         }))
     }
 
@@ -72,6 +71,18 @@ impl CertificateKeeper {
         keeper.warn_of_the_end();
         if !keeper.every.is_zero() {
             control.spawn(watch(Arc::clone(keeper)));
+        }
+    }
+
+    /// Looks after the certificates of this section from here on, and has them shown, unless they are those that it looks after
+    /// already.
+    pub(super) fn hold(&self, section: Option<&Tls>) {
+        let (Some(keeper), Some(section)) = (&self.0, section) else { return };
+        let mut held = keeper.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = all_of(section);
+        if !held.iter().map(Held::paths).eq(new.iter().map(Held::paths)) {
+            keeper.shelf.restock(new.iter().map(|one| Arc::new(one.files.certificate.clone())).collect());
+            *held = new;
         }
     }
 
@@ -96,12 +107,28 @@ async fn watch(keeper: Arc<Keeper>) {
     }
 }
 
+impl Held {
+    /// Nothing counts as read: the files may have changed since the configuration was.
+    fn new(files: &CertificateFiles) -> Self {
+        Self { files: files.clone(), stamp: None, untold: false }
+    }
+
+    fn paths(&self) -> (&Path, &Path) {
+        (&self.files.cert, &self.files.key)
+    }
+}
+
+fn all_of(section: &Tls) -> Vec<Held> {
+    section.certificates.iter().map(Held::new).collect()
+}
+
 impl Keeper {
     /// Reads what has changed since it was last read. A pair of files that don't fit may be one that is just being written,
     /// so it gets until the next look; `at_once` does not wait for that, and reads what has not changed, too.
     fn look(&self, at_once: bool) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        for (place, (files, seen)) in self.files.iter().zip(seen.iter_mut()).enumerate() {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, seen) in held.iter_mut().enumerate() {
+            let files = &seen.files;
             let stamp = config::stamp(files);
             let changed = seen.stamp != Some(stamp);
             if !changed && !seen.untold && !at_once {
@@ -114,11 +141,11 @@ impl Keeper {
                 if changed && !at_once {
                     seen.untold = true;
                 } else {
-                    self.tell(files, &refused);
+                    self.tell(&seen.files, &refused);
                 }
             }
         }
-        drop(seen);
+        drop(held);
         self.warn_of_the_end();
     }
 

@@ -1,6 +1,6 @@
 //! From the listeners of the configuration to sockets that are bound, before anything runs.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use super::Error;
 use crate::{
@@ -8,6 +8,9 @@ use crate::{
     model::{CertificateShelf, Certificates},
     server::{Listener, Tls, systemd::PassedSockets},
 };
+
+/// What the operators' listener is called where it is handed over.
+const ADMIN: &str = "admin";
 
 /// The public's listeners.
 pub(super) struct PublicListeners {
@@ -20,11 +23,12 @@ pub(super) struct PublicListeners {
 pub(super) fn bind(
     server: &sections::Server,
     workers: usize,
-    mut passed: PassedSockets,
+    passed: &mut PassedSockets,
 ) -> Result<PublicListeners, Error> {
     let (mut listeners, mut redirects) = (Vec::new(), Vec::new());
     for sections::Listener { listen, speaks } in server.all_listeners() {
-        for listener in one(&listen, server.socket_mode, workers, &mut passed)? {
+        for listener in one(&listen, server.socket_mode, workers, passed)? {
+            let listener = listener.named(listen.to_string());
             let (listener, redirect) = match speaks {
                 Speaks::Http => (listener, None),
                 Speaks::Https => (listener.with_tls(), None),
@@ -34,19 +38,41 @@ pub(super) fn bind(
             redirects.push(redirect);
         }
     }
-    for name in passed.names() {
-        tracing::warn!(name, "systemd has bound a socket that no listener of the configuration is for");
-    }
     Ok(PublicListeners { listeners, redirects: redirects.into() })
+}
+
+/// Says which of those that were passed nobody has taken.
+pub(super) fn tell_of_the_rest(passed: &PassedSockets) {
+    for name in passed.names() {
+        tracing::warn!(name, "a socket was passed that no listener of the configuration is for");
+    }
+}
+
+/// The operators' listener.
+pub(super) fn bind_admin(addr: SocketAddr, passed: &mut PassedSockets) -> Result<Listener, Error> {
+    let inherited = passed.take(ADMIN).into_iter().next();
+    let listener = match inherited {
+        Some(socket) => Listener::inherit(vec![socket], 1).map(|mut all| all.pop()),
+        None => Ok(None),
+    };
+    let listener = listener.and_then(|inherited| match inherited {
+        // The address may be another than it was.
+        Some(listener) if addr.port() == 0 || listener.addr() == Some(addr) => Ok(listener),
+        _ => Listener::bind(addr, 1),
+    });
+    let listener = listener.map_err(|source| Error::Listen { at: ListenAt::Tcp(addr), source })?;
+    Ok(listener.named(ADMIN))
 }
 
 /// One place. Under one name systemd may have bound several.
 fn one(at: &ListenAt, mode: u32, workers: usize, passed: &mut PassedSockets) -> Result<Vec<Listener>, Error> {
+    let inherited = passed.take(&at.to_string());
     let listeners = match at {
+        ListenAt::Tcp(_) | ListenAt::Unix(_) if !inherited.is_empty() => Listener::inherit(inherited, workers),
         ListenAt::Tcp(addr) => Listener::bind(*addr, workers).map(|listener| vec![listener]),
         ListenAt::Unix(path) => Listener::bind_unix(path, mode, workers).map(|listener| vec![listener]),
         ListenAt::Systemd(name) => {
-            let sockets = passed.take(name).into_iter();
+            let sockets = inherited.into_iter().chain(passed.take(name));
             let taken = sockets.map(|socket| Listener::take_over(socket, workers)).collect::<io::Result<Vec<_>>>();
             taken.and_then(|taken| {
                 let none = || io::Error::new(io::ErrorKind::NotFound, "systemd has bound no socket of this name");

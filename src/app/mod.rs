@@ -1,8 +1,10 @@
 //! The only place that wires: a [`Config`] becomes a running gateway.
 
 mod certificates;
+mod config_file;
 mod listeners;
 mod parts;
+mod reload;
 mod services;
 mod stores;
 
@@ -10,7 +12,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,22 +20,25 @@ use std::{
 
 use tokio::{runtime, task::JoinHandle, time::timeout};
 
-pub use self::certificates::CertificateKeeper;
+pub use self::{certificates::CertificateKeeper, config_file::ConfigKeeper, reload::Reloader};
 use self::{
     listeners::PublicListeners,
     parts::{Outside, Parts, Seeds},
-    services::{Back, Front},
+    services::{Back, BackParts, Front, FrontParts},
     stores::open_store,
 };
 use crate::{
-    admin::{Admin, Ingredients},
     assertion,
     config::{Config, sections::ListenAt},
     model::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     routing::UnknownUpstream,
-    server::{self, Listener, Options, Place, Running, Stop, systemd},
+    server::{
+        self, Listener, Options, Place, Running, Stop,
+        handover::{Handover, Predecessor},
+        systemd,
+    },
     store::{KeyFileError, OpenError, RedisError, Store},
-    telemetry::{Counters, LineWriter},
+    telemetry::{Counters, LineWriter, LogLevelSwitch},
     upstream::{Resolver, SetupError, SystemResolver, Upstreams},
     wechat,
 };
@@ -61,6 +66,10 @@ pub struct World {
     pub resolver: Arc<dyn Resolver>,
     /// Sockets that systemd has bound.
     pub sockets: systemd::PassedSockets,
+    /// The process that this one takes the place of.
+    pub predecessor: Option<Predecessor>,
+    /// Where the level of messages is set, where a reload may do that.
+    pub log_level: Option<LogLevelSwitch>,
 }
 
 impl fmt::Debug for World {
@@ -78,6 +87,8 @@ impl Default for World {
             store: None,
             resolver: Arc::new(SystemResolver),
             sockets: systemd::PassedSockets::default(),
+            predecessor: None,
+            log_level: None,
         }
     }
 }
@@ -124,6 +135,9 @@ pub enum Error {
     /// Identity can't be signed.
     #[error("identity can't be signed")]
     Assertion(#[from] assertion::Error),
+    /// The process before this one has gone before it was told to.
+    #[error("the process that is to be replaced is not there any more")]
+    Predecessor(#[source] io::Error),
     /// Threads or runtimes.
     #[error("the workers can't run")]
     Workers(#[source] io::Error),
@@ -136,11 +150,11 @@ pub struct App {
     admin: Running,
     ready: Arc<AtomicBool>,
     housekeeping: JoinHandle<()>,
-    watch: JoinHandle<()>,
     certificates: CertificateKeeper,
+    reloader: Reloader,
+    counters: Arc<Counters>,
     control: Control,
     lines: Arc<Mutex<LineWriter>>,
-    parts: Arc<Parts>,
 }
 
 /// The runtime of the control side. It goes without waiting: exchanges that are still waiting for WeChat have nobody left
@@ -172,42 +186,45 @@ impl App {
     pub fn start(config: Config, world: World) -> Result<Self, Error> {
         let (tls, shelf) = listeners::tls(&config.server)?.unzip();
         let options = Options { tls, ..Options::from_section(&config.server) };
-        let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, world.sockets)?;
-        let admin_listener = admin_listener(config.admin.listen)?;
+        let mut sockets = world.sockets;
+        let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, &mut sockets)?;
+        let admin_listener = listeners::bind_admin(config.admin.listen, &mut sockets)?;
+        listeners::tell_of_the_rest(&sockets);
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
+        let predecessor = world.predecessor.as_ref().map(|before| (before, config.server.drain_timeout));
         let store = match world.store {
             Some(store) => store,
-            None => open_store(&config.sessions, &world.entropy, &control.handle)?,
+            None => open_store(&config.sessions, &world.entropy, predecessor, &control.handle)?,
         };
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
         let outside = Outside { store, upstreams, shelf };
-        let parts = Arc::new(Parts::new(config, outside, world.clock, world.entropy, counters, &control.handle)?);
+        let clock = Arc::clone(&world.clock);
+        let parts = Parts::new(config, outside, world.clock, world.entropy, Arc::clone(&counters), &control.handle)?;
+        let parts = Arc::new(parts);
+        let (section, shelf) = (parts.config.server.tls.as_ref(), parts.shelf.clone());
+        let certificates = CertificateKeeper::new(section, shelf, Arc::clone(&clock), Arc::clone(&counters));
+        certificates.watch(&control.handle);
+        let reloader = Reloader::new(Arc::clone(&parts), certificates.clone(), world.log_level, &control.handle);
 
         let ready = Arc::new(AtomicBool::new(true));
-        let admin = start_admin(admin_listener, &parts, &ready)?;
-        let (shared, handles) = (Arc::clone(&parts), Arc::clone(&lines));
+        let admin = start_admin(admin_listener, &parts, &reloader, &ready)?;
+        let (all, handles) = (reloader.follow(), Arc::clone(&lines));
         let public = server::start(listeners, &options, move |worker| {
-            let log = shared.config.log.access.then(|| handles.lock().unwrap_or_else(PoisonError::into_inner).handle());
-            let gateway = shared.gateway(log, seeds[worker]);
-            let counters = Arc::clone(&shared.counters);
-            Front { gateway, redirects: Arc::clone(&redirects), shelf: shared.shelf.clone(), counters }
+            let (parts, lines, redirects) = (all.clone(), Arc::clone(&handles), Arc::clone(&redirects));
+            Front::new(FrontParts { parts, lines, seeds: seeds[worker], redirects }, None)
         })
         .map_err(Error::Workers)?;
-        let (sessions, snapshot) = (Arc::clone(&parts.sessions), Arc::clone(&parts.snapshot));
-        let housekeeping = control.handle.spawn(async move {
-            tokio::join!(sessions.keep_house(), snapshot.limits.keep_house());
-        });
-        let upstreams = Arc::clone(&parts.upstreams);
-        let watch = control.handle.spawn(async move { upstreams.watch().await });
-        let (clock, counters) = (Arc::clone(&parts.clock), Arc::clone(&parts.counters));
-        let certificates =
-            CertificateKeeper::new(parts.config.server.tls.as_ref(), parts.shelf.clone(), clock, counters);
-        certificates.watch(&control.handle);
-        Ok(Self { public, admin, ready, housekeeping, watch, certificates, control, lines, parts })
+        let sessions = Arc::clone(&parts.sessions);
+        let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
+        if let Some(predecessor) = &world.predecessor {
+            predecessor.may_go().map_err(Error::Predecessor)?;
+        }
+        counters.config.taken(Duration::from_millis(clock.now().as_millis()), 0, 0);
+        Ok(Self { public, admin, ready, housekeeping, certificates, reloader, counters, control, lines })
     }
 
     /// Where it listens.
@@ -226,8 +243,13 @@ impl App {
     }
 
     /// How its upstreams stand.
-    pub fn upstreams(&self) -> &Upstreams {
-        &self.parts.upstreams
+    pub fn upstreams(&self) -> Arc<Upstreams> {
+        Arc::clone(&self.reloader.parts().upstreams)
+    }
+
+    /// Who puts another configuration in the place of this one.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Who keeps the certificates true to their files.
@@ -237,13 +259,24 @@ impl App {
 
     /// What it has counted.
     pub fn counters(&self) -> &Counters {
-        &self.parts.counters
+        &self.counters
     }
 
-    /// Runs until a signal comes or a worker dies; then stops: requests under way may finish within `drain_timeout`, and
-    /// a second signal ends that too.
-    pub async fn run(mut self, mut stop: Stop) -> Result<(), Error> {
+    /// Its listening sockets, for another process to take over.
+    pub fn handover(&self) -> [Handover; 2] {
+        [self.public.handover(), self.admin.handover()]
+    }
+
+    /// Runs until a signal comes, a worker dies or somebody else has the sockets, which is when `replaced` returns; then stops:
+    /// requests under way may finish within `drain_timeout`, and a second signal ends that too.
+    pub async fn run(mut self, mut stop: Stop, replaced: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::select! {
+            () = replaced => {
+                tracing::info!("replaced: another wxgate takes new connections, requests under way may finish");
+                self.public.leave();
+                self.admin.leave();
+                return self.stop(stop.next()).await;
+            }
             () = stop.next() => tracing::info!("stopping: no new connections, requests under way may finish"),
             () = self.public.any_ended() => tracing::error!("a worker has ended; stopping"),
         }
@@ -255,7 +288,8 @@ impl App {
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> Result<(), Error> {
         self.ready.store(false, Ordering::Relaxed);
         self.public.drain();
-        let drain_timeout = self.parts.config.server.drain_timeout;
+        let parts = self.reloader.parts();
+        let drain_timeout = parts.config.server.drain_timeout;
         tokio::select! {
             drained = timeout(drain_timeout, self.public.all_ended()) => {
                 if drained.is_err() {
@@ -269,11 +303,11 @@ impl App {
         self.admin.cut();
         self.admin.all_ended().await;
         let ended = self.public.join().and(self.admin.join()).map_err(Error::Workers);
-        self.watch.abort();
+        self.reloader.rest();
         self.housekeeping.abort();
         _ = (&mut self.housekeeping).await;
         // Nobody uses a session any more. What is not written now is lost, and makes a session look unused for longer.
-        let flushed = timeout(LAST_FLUSH, self.parts.sessions.flush_touches()).await;
+        let flushed = timeout(LAST_FLUSH, parts.sessions.flush_touches()).await;
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("the last use of some sessions was not written");
         }
@@ -284,30 +318,23 @@ impl App {
     }
 }
 
-fn admin_listener(addr: SocketAddr) -> Result<Listener, Error> {
-    Listener::bind(addr, 1).map_err(|source| Error::Listen { at: ListenAt::Tcp(addr), source })
-}
-
-fn start_admin(listener: Listener, parts: &Arc<Parts>, ready: &Arc<AtomicBool>) -> Result<Running, Error> {
+fn start_admin(
+    listener: Listener,
+    parts: &Parts,
+    reloader: &Reloader,
+    ready: &Arc<AtomicBool>,
+) -> Result<Running, Error> {
     let options = Options {
         workers: 1,
         max_connections: ADMIN_CONNECTIONS,
         keepalive_timeout: Duration::from_secs(75),
         ..Options::from_section(&parts.config.server)
     };
-    let section = &parts.config.admin;
-    let admin = Arc::new(Admin::new(Ingredients {
-        section,
-        addr: listener.addr().unwrap_or(section.listen),
+    let from = BackParts {
+        parts: reloader.follow(),
+        addr: listener.addr().unwrap_or(parts.config.admin.listen),
         ready: Arc::clone(ready),
-        counters: Arc::clone(&parts.counters),
-        traffic: Arc::clone(&parts.traffic),
-        sessions: Arc::clone(&parts.sessions),
-        upstreams: Arc::clone(&parts.upstreams),
-        apps: parts.apps(),
-        certificates: parts.shelf.clone(),
-        clock: Arc::clone(&parts.clock),
-        entropy: Arc::clone(&parts.entropy),
-    }));
-    server::start(vec![listener], &options, move |_| Back(Arc::clone(&admin))).map_err(Error::Workers)
+        started: parts.clock.now(),
+    };
+    server::start(vec![listener], &options, move |_| Back::new(from.clone())).map_err(Error::Workers)
 }

@@ -49,7 +49,7 @@ pub(super) struct Outside {
 }
 
 /// What makes the numbers that a worker draws unlike those of any other.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seeds {
     ids: [u8; 32],
     balance: [u8; 32],
@@ -123,8 +123,8 @@ impl Parts {
         self.config.apps.iter().map(|app| app.app_id.clone()).collect()
     }
 
-    /// The gateway of one worker.
-    pub(super) fn gateway(&self, lines: Option<LineBuffer>, seeds: Seeds) -> Gateway {
+    /// The gateway of one worker, which may have had one `before`.
+    pub(super) fn gateway(&self, lines: Option<LineBuffer>, seeds: Seeds, before: Option<&Gateway>) -> Gateway {
         let config = &self.config;
         let api = Api::new(
             &config.api.prefix,
@@ -139,11 +139,13 @@ impl Parts {
         let assertions =
             self.signer.as_ref().map(|signer| Assertions::new(Arc::clone(signer), Arc::clone(&self.clock)));
         let (names, server) = (&config.identity, &config.server);
-        let proxy = Proxy::new(&self.upstreams, names, &config.apps, server, assertions, seeds.balance);
+        let shared = before.map(Gateway::proxy);
+        let proxy = Proxy::new(&self.upstreams, names, &config.apps, server, assertions, seeds.balance, shared);
         let json = config.log.format == LogFormat::Json;
-        let traffic = Rc::new(self.traffic.worker());
+        let counted = before.map(Gateway::traffic);
+        let traffic = Rc::new(counted.map_or_else(|| self.traffic.worker(), |before| self.traffic.following(before)));
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
-        Gateway::new(
+        let gateway = Gateway::new(
             Arc::clone(&self.snapshot),
             Arc::clone(&self.sessions),
             api,
@@ -151,7 +153,11 @@ impl Parts {
             log,
             Arc::clone(&self.clock),
             seeds.ids,
-        )
+        );
+        match before {
+            Some(before) => gateway.after(before),
+            None => gateway,
+        }
     }
 }
 

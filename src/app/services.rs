@@ -1,20 +1,27 @@
 //! The parts as each other see them: the gateway and the operators' answers as services of their listeners, and the
 //! sessions as what a login ends in.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    future::pending,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use tokio::sync::watch;
 
+use super::parts::{Parts, Seeds};
 use crate::{
-    admin::Admin,
+    admin::{Admin, Ingredients},
     gateway::{Body, Conn, Gateway, Redirect, WayIn},
     login::{Issued, Issuing, SessionIssuer},
-    model::{CertificateShelf, Clock, Identity, Secret, SessionKey},
+    model::{CertificateShelf, Clock, Identity, Secret, SessionKey, Timestamp},
     server::{Arrival, Handshake, Service},
     session::Sessions,
-    telemetry::Counters,
+    telemetry::{Counters, LineWriter},
     web::{Refusal, RequestBody, RequestTimer},
 };
 
@@ -39,11 +46,29 @@ impl SessionIssuer for Issuer {
 /// The gateway as the public listener's service.
 #[derive(Debug)]
 pub(super) struct Front {
-    pub(super) gateway: Gateway,
+    gateway: Gateway,
+    shelf: Option<Arc<CertificateShelf>>,
+    counters: Arc<Counters>,
+    made_of: FrontParts,
+}
+
+/// What the gateway of one worker is made of, and its successors too.
+#[derive(Clone, Debug)]
+pub(super) struct FrontParts {
+    pub(super) parts: watch::Receiver<Arc<Parts>>,
+    pub(super) lines: Arc<Mutex<LineWriter>>,
+    pub(super) seeds: Seeds,
     /// The ports of https that each listener sends to, where it does nothing else.
     pub(super) redirects: Arc<[Option<u16>]>,
-    pub(super) shelf: Option<Arc<CertificateShelf>>,
-    pub(super) counters: Arc<Counters>,
+}
+
+impl Front {
+    pub(super) fn new(mut from: FrontParts, before: Option<&Gateway>) -> Self {
+        let parts = Arc::clone(&from.parts.borrow_and_update());
+        let lines = || from.lines.lock().unwrap_or_else(PoisonError::into_inner).handle();
+        let gateway = parts.gateway(parts.config.log.access.then(lines), from.seeds, before);
+        Self { gateway, shelf: parts.shelf.clone(), counters: Arc::clone(&parts.counters), made_of: from }
+    }
 }
 
 impl Service for Front {
@@ -52,7 +77,7 @@ impl Service for Front {
 
     fn connected(&self, arrival: Arrival) -> Conn {
         let redirect = || {
-            let port = (*self.redirects.get(arrival.listener)?)?;
+            let port = (*self.made_of.redirects.get(arrival.listener)?)?;
             Some(Redirect { port, certificates: self.shelf.as_ref()?.current() })
         };
         let way_in = match arrival.secured {
@@ -82,10 +107,57 @@ impl Service for Front {
     fn tick(&self) {
         self.gateway.tick();
     }
+
+    async fn successor(&self) -> Self {
+        let mut from = self.made_of.clone();
+        changed(&mut from.parts).await;
+        Self::new(from, Some(&self.gateway))
+    }
+}
+
+/// Returns when there are other parts.
+async fn changed(parts: &mut watch::Receiver<Arc<Parts>>) {
+    if parts.changed().await.is_err() {
+        // Nobody is left who could change them.
+        pending::<()>().await;
+    }
 }
 
 /// The operators' answers as their listener's service.
-pub(super) struct Back(pub(super) Arc<Admin>);
+pub(super) struct Back {
+    admin: Admin,
+    made_of: BackParts,
+}
+
+/// What the operators' answers are made of, and their successors too.
+#[derive(Clone)]
+pub(super) struct BackParts {
+    pub(super) parts: watch::Receiver<Arc<Parts>>,
+    pub(super) addr: SocketAddr,
+    pub(super) ready: Arc<AtomicBool>,
+    pub(super) started: Timestamp,
+}
+
+impl Back {
+    pub(super) fn new(mut from: BackParts) -> Self {
+        let parts = Arc::clone(&from.parts.borrow_and_update());
+        let admin = Admin::new(Ingredients {
+            section: &parts.config.admin,
+            addr: from.addr,
+            ready: Arc::clone(&from.ready),
+            counters: Arc::clone(&parts.counters),
+            traffic: Arc::clone(&parts.traffic),
+            sessions: Arc::clone(&parts.sessions),
+            upstreams: Arc::clone(&parts.upstreams),
+            apps: parts.apps(),
+            certificates: parts.shelf.clone(),
+            started: from.started,
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+        });
+        Self { admin, made_of: from }
+    }
+}
 
 impl Service for Back {
     type Conn = ();
@@ -101,10 +173,16 @@ impl Service for Back {
     ) -> Response<Full<Bytes>> {
         // The body lives as long as the answer is made, and is never read.
         let (head, _body) = request.into_parts();
-        self.0.answer(&head).await.map(Full::new)
+        self.admin.answer(&head).await.map(Full::new)
     }
 
     fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {
         Admin::refuse()
+    }
+
+    async fn successor(&self) -> Self {
+        let mut from = self.made_of.clone();
+        changed(&mut from.parts).await;
+        Self::new(from)
     }
 }

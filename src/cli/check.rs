@@ -3,16 +3,17 @@
 use std::{
     cmp::Reverse,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::diff;
 use crate::{
     config::{
-        Config, Loaded, load,
+        Change, Config, Loaded, load,
         sections::{
             AuthRule, HostPattern, Limits, Listener, NewestSealKey, Route, Sessions, Speaks, Tls, TlsVersion, Upstream,
         },
@@ -20,20 +21,29 @@ use crate::{
     model::{Clock, SigningKey, SystemClock, Timestamp},
 };
 
-/// `check` takes nothing but `--config`.
+/// What to say of it.
 #[derive(Debug, Args)]
-pub struct CheckArgs {}
+pub struct CheckArgs {
+    /// Say instead what would change for a gateway that runs this file, and what of it needs a restart
+    #[arg(long, value_name = "RUNNING")]
+    pub diff: Option<PathBuf>,
+}
 
 /// Prints the configuration as understood; a wrong one is the error, with every fault on a line of its own.
-pub fn run(config: &Path, _args: &CheckArgs) -> anyhow::Result<()> {
+pub fn run(config: &Path, args: &CheckArgs) -> anyhow::Result<()> {
     let loaded = load(config)?;
+    if let Some(running) = &args.diff {
+        let change = Change::between(&load(running)?.config, loaded.config);
+        diff::describe(&mut io::stdout().lock(), &change)?;
+        return Ok(());
+    }
     describe(&mut io::stdout().lock(), &config.display().to_string(), &loaded, SystemClock.now())?;
     Ok(())
 }
 
 /// Writes what a gateway with this configuration would do at this moment. No secret is part of it.
 pub fn describe(out: &mut dyn Write, file_name: &str, loaded: &Loaded, now: Timestamp) -> io::Result<()> {
-    let Loaded { config, warnings } = loaded;
+    let Loaded { config, warnings, .. } = loaded;
     writeln!(out, "{file_name} is valid\n")?;
     listeners(out, config, now)?;
     apps(out, config)?;

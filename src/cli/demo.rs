@@ -50,7 +50,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
         let gateway = start(&config, args.port)?;
         wechat.knows(CODE, &app_id, OPENID);
         introduce(&mut io::stdout(), gateway.addrs()[0], wechat.addr(), &app_id)?;
-        gateway.run(stop).await?;
+        gateway.run(stop, std::future::pending()).await?;
         writeln!(io::stdout(), "stopped")?;
         Ok(())
     })

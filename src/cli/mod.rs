@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod demo;
+mod diff;
 pub mod explain;
+mod replace;
 pub mod serve;
 pub mod sessions;
 pub mod simulate;
@@ -18,6 +20,9 @@ use clap::{Parser, Subcommand};
 
 pub use usage::Misused;
 
+/// Tells a process that it takes the place of another, whose listening sockets come by its standard input.
+const TAKE_OVER: &str = "--take-over";
+
 /// What the user typed.
 #[derive(Debug, Parser)]
 #[command(name = "wxgate", version, about = "A reverse-proxy auth gateway for WeChat Mini Programs")]
@@ -25,6 +30,9 @@ pub struct Cli {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "gateway.toml")]
     pub config: PathBuf,
+    /// Take the listening sockets over from the process that started this one
+    #[arg(long, hide = true)]
+    pub take_over: bool,
     /// Without one, wxgate serves.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -48,9 +56,9 @@ pub enum Command {
 /// Runs the command of this process's arguments. 0: done; 1: it went wrong; 2: the command line or the configuration
 /// is wrong.
 pub fn run() -> ExitCode {
-    let Cli { config, command } = Cli::parse();
+    let Cli { config, take_over, command } = Cli::parse();
     let done = match command {
-        None => serve::run(&config),
+        None => serve::run(&config, take_over),
         Some(Command::Check(args)) => check::run(&config, &args),
         Some(Command::Explain(args)) => explain::run(&config, &args),
         Some(Command::Sessions(args)) => sessions::run(&config, &args),

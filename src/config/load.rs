@@ -1,11 +1,14 @@
 //! From the path of a file to a [`Config`]. Nothing else of wxgate reads a file or the environment.
 
 use std::{
+    cell::RefCell,
+    ffi::OsString,
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use super::{
@@ -25,13 +28,19 @@ pub struct Loaded {
     pub config: Config,
     /// In the order of the file's lines.
     pub warnings: Vec<Finding>,
+    /// The file, and those that it draws in.
+    pub files: Vec<PathBuf>,
+    /// A number that is another where the text of the file is. What it draws in has no part in it.
+    pub hash: u64,
 }
 
 /// Reads a file with the secrets it points to. The paths of secret files start at the file's own folder.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    Ok(read(&text, &path.display().to_string(), &Machine { folder })?)
+    let machine = Machine { folder, files: RefCell::new(vec![path.to_owned()]) };
+    let loaded = read(&text, &path.display().to_string(), &machine)?;
+    Ok(Loaded { files: machine.files.into_inner(), ..loaded })
 }
 
 /// The same with the text at hand: `env` answers for the environment and `read_file` for files, whose paths are passed
@@ -47,8 +56,13 @@ pub fn parse(
 
 /// A secret in the environment, for a command that is told the name of its variable.
 pub fn secret_of(variable: &str) -> Option<Secret> {
-    let machine = Machine { folder: PathBuf::new() };
+    let machine = Machine { folder: PathBuf::new(), files: RefCell::default() };
     machine.variable(variable).filter(|value| !value.is_empty()).map(Secret::new)
+}
+
+/// The words that this process was started with, its program first.
+pub fn own_command_line() -> impl Iterator<Item = OsString> {
+    std::env::args_os()
 }
 
 /// Reads a certificate again, from the files that the configuration named.
@@ -66,20 +80,21 @@ pub fn reread(files: &CertificateFiles) -> Result<Certificate, UnusableFile> {
 /// What is another when the content of a certificate's files is. Links are followed, so a whole folder may be swapped, as
 /// Kubernetes does.
 pub fn stamp(files: &CertificateFiles) -> Stamp {
-    let of = |path: &Path| {
-        let meta = fs::metadata(path).ok()?;
-        Some(FileStamp {
-            file: (meta.dev(), meta.ino()),
-            size: meta.size(),
-            changed: (meta.mtime(), meta.mtime_nsec()),
-        })
-    };
-    Stamp([of(&files.cert), of(&files.key)])
+    Stamp([FileStamp::of(&files.cert), FileStamp::of(&files.key)])
+}
+
+/// The same of any files.
+pub fn stamps(files: &[PathBuf]) -> FileStamps {
+    FileStamps(files.iter().map(|path| FileStamp::of(path)).collect())
 }
 
 /// See [`stamp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp([Option<FileStamp>; 2]);
+
+/// See [`stamps`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileStamps(Vec<Option<FileStamp>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
@@ -88,6 +103,13 @@ struct FileStamp {
     size: u64,
     /// In seconds and nanoseconds.
     changed: (i64, i64),
+}
+
+impl FileStamp {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self { file: (meta.dev(), meta.ino()), size: meta.size(), changed: (meta.mtime(), meta.mtime_nsec()) })
+    }
 }
 
 /// Every key a file may have, as `section.key`, in alphabetical order.
@@ -115,9 +137,17 @@ fn read(text: &str, file_name: &str, outside: &dyn Outside) -> Result<Loaded, Co
     }
     let config = resolve::config(Fields::root(&mut walk, document.get_ref()));
     match config {
-        Some(config) if walk.errors.is_empty() => Ok(Loaded { config, warnings: in_order(walk.warnings) }),
+        Some(config) if walk.errors.is_empty() => {
+            Ok(Loaded { config, warnings: in_order(walk.warnings), files: Vec::new(), hash: hash(text) })
+        }
         _ => Err(failed(in_order(walk.errors))),
     }
+}
+
+/// As many bits as a metric holds exactly.
+fn hash(text: &str) -> u64 {
+    let digest = Sha256::digest(text);
+    digest.iter().take(6).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
 }
 
 fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
@@ -129,6 +159,8 @@ fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
 /// The machine that wxgate runs on.
 struct Machine {
     folder: PathBuf,
+    /// What was read, or was to be read.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 /// Whatever the caller answers.
@@ -144,7 +176,9 @@ impl Outside for Machine {
     }
 
     fn file(&self, path: &Path) -> io::Result<String> {
-        fs::read_to_string(self.folder.join(path))
+        let path = self.folder.join(path);
+        self.files.borrow_mut().push(path.clone());
+        fs::read_to_string(path)
     }
 
     fn place(&self, path: &Path) -> PathBuf {

@@ -1,5 +1,6 @@
 //! `gateway.toml` as a value: a list of sections, nothing else.
 
+mod change;
 mod error;
 mod fields;
 mod load;
@@ -10,8 +11,11 @@ pub mod sections;
 mod suggest;
 mod units;
 
+pub use change::{Change, Difference, How};
 pub use error::{ConfigError, ConfigErrors, Finding, UnusableFile};
-pub use load::{Loaded, Stamp, known_keys, load, parse, reread, secret_of, stamp};
+pub use load::{
+    FileStamps, Loaded, Stamp, known_keys, load, own_command_line, parse, reread, secret_of, stamp, stamps,
+};
 
 use sections::{Admin, Api, App, Assertion, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
 

@@ -116,6 +116,11 @@ impl AccessLog {
         Rc::new(Self { lines: lines.map(RefCell::new), json, clock, routes, traffic, second })
     }
 
+    /// What it counts in.
+    pub fn traffic(&self) -> &WorkerTraffic {
+        &self.traffic
+    }
+
     /// Hands over what has been written so far.
     pub fn flush(&self) {
         if let Some(lines) = &self.lines {

@@ -34,7 +34,7 @@ use crate::{
     proxy::{self, Forward, Peer, Proxy},
     routing::{self, AuthRule, BadTarget, Rule, Target},
     session::Sessions,
-    telemetry::OpenConnection,
+    telemetry::{OpenConnection, WorkerTraffic},
     web::{Refusal, RequestBody, RequestTimer, headers::X_REQUEST_ID},
 };
 
@@ -61,7 +61,7 @@ pub struct Gateway {
     proxy: Proxy,
     log: Rc<AccessLog>,
     clock: Arc<dyn Clock>,
-    ids: RequestIds,
+    ids: Rc<RequestIds>,
 }
 
 /// What is kept per client connection.
@@ -83,7 +83,23 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         seed: [u8; 32],
     ) -> Self {
-        Self { snapshot, sessions, api, proxy, log, clock, ids: RequestIds::new(seed) }
+        Self { snapshot, sessions, api, proxy, log, clock, ids: Rc::new(RequestIds::new(seed)) }
+    }
+
+    /// The same in the place of another on this worker, whose request ids go on.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        Self { ids: Rc::clone(&before.ids), ..self }
+    }
+
+    /// How it forwards, for the one that comes after it.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// What it counts in, for the one that comes after it.
+    pub fn traffic(&self) -> &WorkerTraffic {
+        self.log.traffic()
     }
 
     /// A connection has come in.

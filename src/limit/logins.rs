@@ -49,7 +49,8 @@ impl Drop for Permit {
 /// The limits on logins. One for the process.
 #[derive(Debug)]
 pub struct VerifyLimits {
-    per_address: Budgets<Network>,
+    section: Limits,
+    per_address: Arc<Budgets<Network>>,
     prefix: Prefix,
     attempts: AtomicUsize,
     in_flight: Arc<AtomicUsize>,
@@ -60,11 +61,24 @@ impl VerifyLimits {
     /// Whole budgets for everybody.
     pub fn new(section: &Limits, clock: Arc<dyn Clock>) -> Self {
         Self {
-            per_address: Budgets::new(section.verify_per_ip, Forward::new(clock), MAX_ADDRESSES),
+            section: section.clone(),
+            per_address: Arc::new(Budgets::new(section.verify_per_ip, Forward::new(clock), MAX_ADDRESSES)),
             prefix: Prefix::of_bits(section.ipv6_prefix),
             attempts: AtomicUsize::new(0),
             in_flight: Arc::default(),
             max_in_flight: section.verify_in_flight,
+        }
+    }
+
+    /// The limits of another section. Those who wait for WeChat still count, and budgets go on where their rule is the same.
+    #[must_use]
+    pub fn changed_to(&self, section: &Limits, clock: Arc<dyn Clock>) -> Self {
+        let new = Self { in_flight: Arc::clone(&self.in_flight), ..Self::new(section, clock) };
+        let rule = |section: &Limits| (section.verify_per_ip, section.ipv6_prefix);
+        if rule(section) == rule(&self.section) {
+            Self { per_address: Arc::clone(&self.per_address), ..new }
+        } else {
+            new
         }
     }
 

@@ -1,7 +1,8 @@
 //! How many requests of a route one address may send, and how many one user.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
+use http::Method;
 use tokio::time::sleep;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     network::{Network, Prefix},
 };
 use crate::{
-    config::sections::{Limits, Rate, Route},
+    config::sections::{HostPattern, Limits, Route},
     model::{Clock, UserKey},
 };
 
@@ -55,23 +56,44 @@ pub struct RouteLimits {
     /// By the route's place in the configuration. Most have none, and pay for a look at that.
     routes: Vec<Option<Box<Pair>>>,
     prefix: Prefix,
+    clock: Forward,
 }
 
+/// The limits of one route.
 #[derive(Debug)]
 struct Pair {
-    addresses: Option<Budgets<Network>>,
-    users: Option<Budgets<UserKey>>,
+    of: Route,
+    addresses: Option<Arc<Budgets<Network>>>,
+    users: Option<Arc<Budgets<UserKey>>>,
 }
 
 impl RouteLimits {
     /// Whole budgets for everybody.
     pub fn new(routes: &[Route], section: &Limits, clock: Arc<dyn Clock>) -> Self {
         let clock = Forward::new(clock);
+        let pair = |route: &Route| is_limited(route).then(|| Box::new(Pair::new(route, &clock)));
+        Self { routes: routes.iter().map(pair).collect(), prefix: Prefix::of_bits(section.ipv6_prefix), clock }
+    }
+
+    /// The limits of another configuration. A budget goes on where it is of the same requests, and its rule is the same.
+    #[must_use]
+    pub fn changed_to(&self, routes: &[Route], section: &Limits) -> Self {
+        let prefix = Prefix::of_bits(section.ipv6_prefix);
+        let before: HashMap<_, _> = self.routes.iter().flatten().map(|pair| (requests_of(&pair.of), pair)).collect();
         let pair = |route: &Route| {
-            let limited = route.limit_per_ip.is_some() || route.limit_per_user.is_some();
-            limited.then(|| Box::new(Pair::new(route.limit_per_ip, route.limit_per_user, &clock)))
+            let mut pair = Pair::new(route, &self.clock);
+            if let Some(before) = before.get(&requests_of(route)) {
+                if before.of.limit_per_ip == route.limit_per_ip && prefix == self.prefix {
+                    pair.addresses.clone_from(&before.addresses);
+                }
+                if before.of.limit_per_user == route.limit_per_user {
+                    pair.users.clone_from(&before.users);
+                }
+            }
+            Box::new(pair)
         };
-        Self { routes: routes.iter().map(pair).collect(), prefix: Prefix::of_bits(section.ipv6_prefix) }
+        let routes = routes.iter().map(|route| is_limited(route).then(|| pair(route))).collect();
+        Self { routes, prefix, clock: self.clock.clone() }
     }
 
     /// Lets one request of this route from `ip` through, or says when to come back. `ip` is the client's, as the trusted
@@ -98,8 +120,8 @@ impl RouteLimits {
 
     fn sweep(&self) {
         for pair in self.routes.iter().flatten() {
-            pair.addresses.iter().for_each(Budgets::sweep);
-            pair.users.iter().for_each(Budgets::sweep);
+            pair.addresses.iter().for_each(|budgets| budgets.sweep());
+            pair.users.iter().for_each(|budgets| budgets.sweep());
         }
     }
 
@@ -109,18 +131,31 @@ impl RouteLimits {
 }
 
 impl Pair {
-    fn new(per_ip: Option<Rate>, per_user: Option<Rate>, clock: &Forward) -> Self {
+    fn new(route: &Route, clock: &Forward) -> Self {
         Self {
-            addresses: per_ip.map(|rate| Budgets::new(rate, clock.clone(), ROOM)),
-            users: per_user.map(|rate| Budgets::new(rate, clock.clone(), ROOM)),
+            of: route.clone(),
+            addresses: route.limit_per_ip.map(|rate| Arc::new(Budgets::new(rate, clock.clone(), ROOM))),
+            users: route.limit_per_user.map(|rate| Arc::new(Budgets::new(rate, clock.clone(), ROOM))),
         }
     }
+}
+
+fn is_limited(route: &Route) -> bool {
+    route.limit_per_ip.is_some() || route.limit_per_user.is_some()
+}
+
+/// Which requests fall under a route; no two are alike in this.
+fn requests_of(route: &Route) -> (Option<&HostPattern>, &str, Option<&[Method]>) {
+    (route.host.as_ref(), &route.path, route.methods.as_deref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AppId, ManualClock, OpenId, Timestamp};
+    use crate::{
+        config::sections::Rate,
+        model::{AppId, ManualClock, OpenId, Timestamp},
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -183,6 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_goes_on_where_its_route_and_its_rule_stay_the_same() {
+        let (limits, _) = limits();
+        let alice = user("wx1", "oAlice");
+        assert_eq!((from(&limits, 0, "192.0.2.1"), by(&limits, 1, &alice)), (3, 2));
+        let routes = [
+            Route::new("/new", "app"),
+            Route { limit_per_ip: Some(rate(3)), ..Route::new("/a", "other") },
+            Route { limit_per_user: Some(rate(4)), ..Route::new("/b", "app") },
+        ];
+        let changed = limits.changed_to(&routes, &Limits::default());
+        assert_eq!((from(&changed, 1, "192.0.2.1"), by(&changed, 2, &alice)), (0, 4));
+        let wider = changed.changed_to(&routes, &Limits { ipv6_prefix: 48, ..Limits::default() });
+        assert_eq!((from(&wider, 1, "192.0.2.1"), by(&wider, 2, &alice)), (3, 0));
+    }
+
+    #[test]
     fn a_sweep_forgets_what_is_whole_again() {
         let (limits, clock) = limits();
         from(&limits, 0, "192.0.2.1");
@@ -191,7 +242,7 @@ mod tests {
             let pairs = limits.routes.iter().flatten();
             pairs
                 .map(|pair| {
-                    pair.addresses.as_ref().map_or(0, Budgets::len) + pair.users.as_ref().map_or(0, Budgets::len)
+                    pair.addresses.as_ref().map_or(0, |all| all.len()) + pair.users.as_ref().map_or(0, |all| all.len())
                 })
                 .sum::<usize>()
         };

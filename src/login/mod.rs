@@ -83,6 +83,20 @@ impl Login {
         Self { exchange: Arc::new(Exchange { wechat, sessions }), flights, window, runtime, clock, counters }
     }
 
+    /// The same with another WeChat. What has come of logins is still known, and what is under way goes on.
+    #[must_use]
+    pub fn through(&self, wechat: Arc<dyn WeChat>) -> Self {
+        let exchange = Arc::new(Exchange { wechat, sessions: Arc::clone(&self.exchange.sessions) });
+        Self {
+            exchange,
+            flights: self.flights.clone(),
+            window: self.window,
+            runtime: self.runtime.clone(),
+            clock: Arc::clone(&self.clock),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+
     /// Spends `code` and begins a session, or gives the answer that the same code got just now.
     pub async fn exchange(&self, app: &AppId, code: &LoginCode) -> Result<Issued, Error> {
         let now = self.clock.now();

@@ -79,6 +79,12 @@ impl CertificateShelf {
         }
         *current = Arc::new(certificates);
     }
+
+    /// Puts these certificates in the place of all that are there, which were as strict.
+    pub fn restock(&self, all: Vec<Arc<Certificate>>) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(Certificates { all, strict: current.strict });
+    }
 }
 
 impl Secured {

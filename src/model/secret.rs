@@ -5,7 +5,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret text. `Debug` shows nothing of it and the memory is wiped when it goes.
+/// A secret text. `Debug` shows nothing of it and the memory is wiped when it goes. `==` takes a time that depends only on
+/// the lengths.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
@@ -26,6 +27,14 @@ impl Secret {
     }
 }
 
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.0.as_bytes())
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
@@ -35,7 +44,7 @@ impl fmt::Debug for Secret {
 macro_rules! named_secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone)]
+        #[derive(Clone, PartialEq, Eq)]
         pub struct $name(Secret);
 
         impl $name {

@@ -18,6 +18,7 @@ mod retry;
 use std::{
     future::Future,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -76,7 +77,7 @@ pub struct Forward<'a> {
 #[derive(Debug)]
 pub struct Proxy {
     /// Each with the `Host` for requests that have none.
-    upstreams: Vec<(Upstream<RequestBody>, HeaderValue)>,
+    upstreams: Vec<(Rc<Upstream<RequestBody>>, HeaderValue)>,
     identity: identity::Headers,
     underscores: UnderscoreHeaders,
     max_body: u64,
@@ -84,7 +85,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Connects to nothing yet. With another `seed`, another worker draws other servers.
+    /// Connects to nothing yet. With another `seed`, another worker draws other servers. The upstreams that the proxy
+    /// `before` has too it shares with it, and their connections.
     pub fn new(
         upstreams: &Upstreams,
         names: &sections::IdentityHeaders,
@@ -92,9 +94,15 @@ impl Proxy {
         server: &sections::Server,
         assertions: Option<Assertions>,
         seed: [u8; 32],
+        before: Option<&Self>,
     ) -> Self {
         let mut rng = SmallRng::from_seed(seed);
-        let upstreams = upstreams.groups().map(|group| Upstream::new(group, SmallRng::from_rng(&mut rng)));
+        let upstreams = upstreams.groups().map(|group| {
+            let mut kept =
+                before.iter().flat_map(|proxy| &proxy.upstreams).filter(|(upstream, _)| upstream.is_of(group));
+            let new = || Rc::new(Upstream::new(group, SmallRng::from_rng(&mut rng)));
+            kept.next().map_or_else(new, |(upstream, _)| Rc::clone(upstream))
+        });
         Self {
             upstreams: upstreams.map(with_own_host).collect(),
             identity: identity::Headers::new(names, apps, assertions),
@@ -214,7 +222,7 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
     }
 }
 
-fn with_own_host(upstream: Upstream<RequestBody>) -> (Upstream<RequestBody>, HeaderValue) {
+fn with_own_host(upstream: Rc<Upstream<RequestBody>>) -> (Rc<Upstream<RequestBody>>, HeaderValue) {
     let host = HeaderValue::try_from(upstream.own_host()).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
     (upstream, host)
 }

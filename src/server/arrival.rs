@@ -48,7 +48,7 @@ pub(super) async fn serve<S: Service>(accepted: Accepted, shared: &Shared<S>) {
         },
         _ => (Stream::Bare(socket), None),
     };
-    let conn = shared.service.connected(Arrival { peer, listener, secured });
+    let conn = shared.service.get().connected(Arrival { peer, listener, secured });
     connection::run(stream, conn, shared).await;
 }
 
@@ -64,16 +64,16 @@ async fn secure<S: Service>(
     let mut stream = Stream::Bare(socket);
     if !stream.has_bytes(tls.handshake_timeout(), &shared.drain).await {
         // Probes of load balancers look like this too.
-        shared.service.shook_hands(Handshake::Silent);
+        shared.service.get().shook_hands(Handshake::Silent);
         return None;
     }
     let mut first = [0; 1];
     let socket = stream.into_socket();
     let peeked = poll_fn(|cx| socket.poll_peek(cx, &mut first)).await;
     if peeked.is_ok() && first[0].is_ascii_uppercase() {
-        shared.service.shook_hands(Handshake::PlainHttp);
-        let conn = shared.service.connected(Arrival { peer, listener, secured: None });
-        let answer = shared.service.refuse(Refusal::NotEncrypted, &conn);
+        shared.service.get().shook_hands(Handshake::PlainHttp);
+        let conn = shared.service.get().connected(Arrival { peer, listener, secured: None });
+        let answer = shared.service.get().refuse(Refusal::NotEncrypted, &conn);
         // The client may be gone already; then there is nobody to tell.
         let _: io::Result<()> = refuse::answer(Stream::Bare(socket), answer, shared.options.write_timeout).await;
         return None;
@@ -81,12 +81,12 @@ async fn secure<S: Service>(
     let shaken = timeout_at(deadline, shake_hands(socket, tls, shared)).await;
     match shaken.unwrap_or(Err(Handshake::TimedOut)) {
         Ok((stream, secured, how)) => {
-            shared.service.shook_hands(how);
+            shared.service.get().shook_hands(how);
             Some((stream, secured))
         }
         Err(how) => {
             tracing::debug!(client = %peer.ip(), outcome = how.word(), "a TLS handshake came to nothing");
-            shared.service.shook_hands(how);
+            shared.service.get().shook_hands(how);
             None
         }
     }

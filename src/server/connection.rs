@@ -21,6 +21,7 @@ use crate::web::{Refusal, RequestBody};
 use super::{
     Options, Service,
     answer::Answer,
+    current::Current,
     deadline::Tick,
     drain::Drain,
     refuse,
@@ -33,7 +34,7 @@ use super::{
 /// What all connections of a worker have in common.
 #[derive(Debug)]
 pub(super) struct Shared<S> {
-    pub(super) service: Rc<S>,
+    pub(super) service: Rc<Current<S>>,
     pub(super) options: Rc<Options>,
     pub(super) http: http1::Builder,
     pub(super) drain: Rc<Drain>,
@@ -135,7 +136,7 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
     match end {
         End::Idle => return Some(Parked { stream, held }),
         End::Refused => {
-            let answer = shared.service.refuse(traffic.refusal()?, conn);
+            let answer = shared.service.get().refuse(traffic.refusal()?, conn);
             // The client may be gone already; then there is nobody to tell.
             let _: io::Result<()> = refuse::answer(stream, answer, shared.options.write_timeout).await;
         }
@@ -164,7 +165,7 @@ fn requests<S: Service>(
     let (service, drain) = (Rc::clone(&shared.service), Rc::clone(&shared.drain));
     let (conn, traffic) = (Rc::clone(conn), Rc::clone(traffic));
     service_fn(move |request: Request<Incoming>| {
-        let (service, drain) = (Rc::clone(&service), Rc::clone(&drain));
+        let (service, drain) = (service.get(), Rc::clone(&drain));
         let (conn, traffic) = (Rc::clone(&conn), Rc::clone(&traffic));
         let screened = traffic.begin_request(request.version(), request.headers());
         async move {

@@ -4,7 +4,10 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
-    os::unix::net::UnixListener,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixListener,
+    },
     path::{Path, PathBuf},
 };
 
@@ -20,6 +23,8 @@ pub(super) const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub struct Listener {
     place: Place,
+    /// By which the next process finds it.
+    name: String,
     tls: bool,
     doors: Vec<Door>,
     /// Whether the sockets are bound by somebody else, who keeps them when we go.
@@ -43,6 +48,24 @@ pub(super) enum Door {
     Unix(UnixListener),
 }
 
+impl Door {
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        }
+    }
+}
+
+impl AsFd for Door {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 impl Listener {
     /// Binds `addr` for so many workers. Port 0 takes a free one, the same for all of them.
     ///
@@ -54,7 +77,7 @@ impl Listener {
         let addr = probe.local_addr()?.as_socket().unwrap_or(addr);
         drop(probe);
         let doors = (0..workers.max(1)).map(|_| listen(addr).map(Door::Tcp)).collect::<io::Result<_>>()?;
-        Ok(Self { place: Place::Tcp(addr), tls: false, doors, passed: false, file: None })
+        Ok(Self { place: Place::Tcp(addr), name: String::new(), tls: false, doors, passed: false, file: None })
     }
 
     /// Makes a Unix socket at `path` that those may connect to whom `mode` lets write. One that nobody listens at any
@@ -62,7 +85,14 @@ impl Listener {
     pub fn bind_unix(path: &Path, mode: u32, workers: usize) -> io::Result<Self> {
         let (file, socket) = SocketFile::bind(path, mode)?;
         let doors = shared(&Door::Unix(socket), workers)?;
-        Ok(Self { place: Place::Unix(path.to_owned()), tls: false, doors, passed: false, file: Some(file) })
+        Ok(Self {
+            place: Place::Unix(path.to_owned()),
+            name: String::new(),
+            tls: false,
+            doors,
+            passed: false,
+            file: Some(file),
+        })
     }
 
     /// Takes over a socket that systemd has bound. The workers share it: it was bound without `SO_REUSEPORT`, so the kernel
@@ -75,7 +105,41 @@ impl Listener {
                 (Place::Unix(path), Door::Unix(socket))
             }
         };
-        Ok(Self { place, tls: false, doors: shared(&door, workers)?, passed: true, file: None })
+        Ok(Self { place, name: String::new(), tls: false, doors: shared(&door, workers)?, passed: true, file: None })
+    }
+
+    /// Takes over the sockets of a place from the process that this one follows. Each has a queue of its own, so all of them are
+    /// listened at: where there are more than workers, a worker has several, and where there are fewer, workers share them.
+    pub fn inherit(sockets: Vec<Passed>, workers: usize) -> io::Result<Vec<Self>> {
+        let all = sockets.into_iter().map(|socket| Self::take_over(socket, 1)).collect::<io::Result<Vec<_>>>()?;
+        let mut all = all.into_iter();
+        let mut listeners = Vec::new();
+        while let Some(first) = all.next() {
+            let file = match &first.place {
+                Place::Tcp(_) => None,
+                Place::Unix(path) => Some(SocketFile::adopt(path)?),
+            };
+            let mut doors = first.doors;
+            doors.extend(all.by_ref().take(workers.saturating_sub(1)).flat_map(|next| next.doors));
+            let several = doors.len();
+            for place in several..workers {
+                doors.push(doors[place % several].try_clone()?);
+            }
+            listeners.push(Self { place: first.place, name: String::new(), tls: false, doors, passed: false, file });
+        }
+        Ok(listeners)
+    }
+
+    /// The same under this name, by which the next process finds it.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// Its name, and its sockets as another process may have them: one for each queue.
+    pub(super) fn to_hand_over(&self) -> (&str, &[Door]) {
+        let shared = self.passed || self.file.is_some();
+        (&self.name, if shared { &self.doors[..self.doors.len().min(1)] } else { &self.doors })
     }
 
     /// The same, with TLS spoken on it.

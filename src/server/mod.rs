@@ -11,9 +11,11 @@ mod answer;
 mod arrival;
 mod chunks;
 mod connection;
+mod current;
 mod deadline;
 mod drain;
 mod gate;
+pub mod handover;
 mod listener;
 pub mod proxy_header;
 mod refuse;
@@ -39,7 +41,7 @@ use crate::{
 };
 
 pub use listener::{Listener, Place, raise_file_limit};
-pub use signals::{HangUps, Stop, hang_ups, stop_signals};
+pub use signals::{HangUps, ReplaceSignals, Stop, hang_ups, replace_signals, stop_signals};
 pub use tls::{Handshake, Tls};
 pub use worker::Running;
 
@@ -71,6 +73,15 @@ pub trait Service: 'static {
 
     /// Called a few times per second, for what a worker does now and then.
     fn tick(&self) {}
+
+    /// Comes with what takes its place, once there is such: requests that come from then on are for that one. This one goes
+    /// when it has answered those that it began with.
+    fn successor(&self) -> impl Future<Output = Self>
+    where
+        Self: Sized,
+    {
+        std::future::pending()
+    }
 }
 
 /// A connection that has come in.

@@ -1,4 +1,4 @@
-//! The signals that stop the process, and the one that makes it read files again.
+//! The signals that stop the process, that make it read files again, and that have it replaced.
 
 use std::io;
 
@@ -23,6 +23,22 @@ pub struct HangUps(Signal);
 /// Starts to listen. From here on the signal no longer ends the process.
 pub fn hang_ups() -> io::Result<HangUps> {
     Ok(HangUps(signal(SignalKind::hangup())?))
+}
+
+/// SIGUSR2, as often as it comes.
+#[derive(Debug)]
+pub struct ReplaceSignals(Signal);
+
+/// Starts to listen. From here on the signal no longer ends the process.
+pub fn replace_signals() -> io::Result<ReplaceSignals> {
+    Ok(ReplaceSignals(signal(SignalKind::user_defined2())?))
+}
+
+impl ReplaceSignals {
+    /// Returns at the next signal.
+    pub async fn next(&mut self) {
+        let _ = self.0.recv().await;
+    }
 }
 
 impl HangUps {

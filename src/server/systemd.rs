@@ -73,6 +73,11 @@ pub fn tell_reloading() {
     tell(&states.into_iter().flatten().collect::<Vec<_>>());
 }
 
+/// Tells systemd which process it is about from here on.
+pub fn tell_main(pid: u32) {
+    tell(&[NotifyState::MainPid(pid)]);
+}
+
 /// Tells systemd that a stop has begun.
 pub fn tell_stopping() {
     tell(&[NotifyState::Stopping]);

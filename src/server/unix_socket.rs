@@ -35,6 +35,17 @@ impl SocketFile {
         socket.listen(BACKLOG)?;
         Ok((file, socket.into()))
     }
+
+    /// That of a socket which another process has made.
+    pub(super) fn adopt(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), id: id(path)? })
+    }
+
+    /// Leaves the file to whoever listens there from here on.
+    pub(super) fn leave(mut self) {
+        // That of no file.
+        self.id = (0, 0);
+    }
 }
 
 impl Drop for SocketFile {

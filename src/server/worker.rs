@@ -20,8 +20,10 @@ use super::{
     Listener, Options, Place, Service,
     arrival::{self, Accepted},
     connection::{self, Shared},
+    current::Current,
     drain::Drain,
     gate::Gate,
+    handover::Handover,
     tls::Tls,
     unix_socket::SocketFile,
 };
@@ -36,6 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Order {
     Serve,
+    /// Drain, and leave those who wait at the sockets to the process that has them too.
+    Leave,
     Drain,
     Cut,
 }
@@ -47,6 +51,7 @@ pub struct Running {
     addrs: Vec<SocketAddr>,
     /// Removed when nobody listens there any more.
     files: Vec<SocketFile>,
+    handover: Handover,
     orders: watch::Sender<Order>,
     ended: mpsc::UnboundedReceiver<()>,
     threads: Vec<JoinHandle<()>>,
@@ -65,9 +70,26 @@ impl Running {
 
     /// Stops accepting. Idle connections are closed, the others after the answer they are at.
     pub fn drain(&self) {
-        self.orders.send_if_modified(|order| {
-            let begins = *order < Order::Drain;
-            *order = if begins { Order::Drain } else { *order };
+        self.order(Order::Drain);
+    }
+
+    /// The same where another process has taken the listening sockets over.
+    pub fn leave(&mut self) {
+        self.order(Order::Leave);
+        self.files.drain(..).for_each(SocketFile::leave);
+    }
+
+    /// Its listening sockets, for another process to take over.
+    pub fn handover(&self) -> Handover {
+        self.handover.clone()
+    }
+
+    /// Nothing is taken back: whoever drains does not leave, and whoever is cut does neither.
+    fn order(&self, order: Order) {
+        self.handover.close();
+        self.orders.send_if_modified(|given| {
+            let begins = *given == Order::Serve;
+            *given = if begins { order } else { *given };
             begins
         });
     }
@@ -104,6 +126,7 @@ where
     F: Fn(usize) -> S + Clone + Send + 'static,
 {
     let (orders, _) = watch::channel(Order::Serve);
+    let handover = Handover::of(&listeners)?;
     let (alive, ended) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
     let mut threads = Vec::new();
@@ -129,7 +152,7 @@ where
     }
     let (places, files): (Vec<_>, Vec<_>) = listeners.into_iter().map(Listener::into_rest).unzip();
     let addrs = places.iter().filter_map(Place::addr).collect();
-    Ok(Running { places, addrs, files: files.into_iter().flatten().collect(), orders, ended, threads })
+    Ok(Running { places, addrs, files: files.into_iter().flatten().collect(), handover, orders, ended, threads })
 }
 
 /// Says so when its thread ends, also by a panic.
@@ -151,7 +174,7 @@ async fn work<S: Service>(
 ) {
     let tls = options.tls.clone().map(Rc::new);
     let shared = Rc::new(Shared {
-        service: Rc::new(make()),
+        service: Rc::new(Current::new(make())),
         http: connection::http1(&options),
         options: Rc::new(options),
         drain: Rc::new(Drain::default()),
@@ -162,7 +185,9 @@ async fn work<S: Service>(
         gates.into_iter().map(|g| spawn_local(accept(g, Rc::clone(&shared), Arc::clone(&permits), orders.clone())));
     let accepting = accepting.collect::<Vec<_>>();
     spawn_local(tick(Rc::clone(&shared)));
-    until(orders.clone(), Order::Drain).await;
+    let service = Rc::clone(&shared.service);
+    spawn_local(async move { service.follow().await });
+    until(orders.clone(), Order::Leave).await;
     for task in accepting {
         // A listener that panicked has nothing left to drain.
         let _ = task.await;
@@ -202,7 +227,7 @@ async fn accept<S: Service>(
             return;
         }
     };
-    let mut stop = std::pin::pin!(until(orders, Order::Drain));
+    let mut stop = std::pin::pin!(until(orders.clone(), Order::Leave));
     let mut waiting = None;
     loop {
         // The permit comes second. A worker that held one while it waited for somebody to come would keep it from the
@@ -230,7 +255,8 @@ async fn accept<S: Service>(
         }
     }
     // Those who wait in the queue are taken in, as far as there is room for them.
-    for accepted in waiting.into_iter().chain(gate.close()) {
+    let queue = if *orders.borrow() == Order::Leave { gate.leave() } else { gate.close() };
+    for accepted in waiting.into_iter().chain(queue) {
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { return };
         spawn(accepted, &shared, permit);
     }

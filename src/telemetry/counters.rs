@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     calls::{StoreCalls, WeChatCalls},
+    reloads::ConfigState,
     tls::{CertificateReloads, TlsHandshakes},
 };
 
@@ -103,6 +104,8 @@ pub struct Counters {
     pub tls_handshakes: TlsHandshakes,
     /// Certificates read again.
     pub certificate_reloads: CertificateReloads,
+    /// How the configuration stands.
+    pub config: ConfigState,
 }
 
 #[cfg(test)]

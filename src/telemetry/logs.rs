@@ -11,6 +11,8 @@ use tracing_subscriber::{
     filter::{FilterExt, Targets, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
+    registry::Registry,
+    reload,
     util::{SubscriberInitExt, TryInitError},
 };
 
@@ -21,12 +23,27 @@ use crate::config::sections::{Log, LogFormat, LogLevel};
 #[error("logging is set up already")]
 pub struct AlreadyInitialised(#[source] TryInitError);
 
-/// Sends the messages of the whole process to standard error as `section` says. Works once.
-pub fn init(section: &Log) -> Result<(), AlreadyInitialised> {
-    subscriber(section, io::stderr).try_init().map_err(AlreadyInitialised)
+/// Makes the messages of the process louder or quieter while it runs.
+#[derive(Clone, Debug)]
+pub struct LogLevelSwitch(reload::Handle<Targets, Registry>);
+
+impl LogLevelSwitch {
+    /// From here on messages are written from this level on.
+    pub fn set(&self, level: LogLevel) {
+        if let Err(error) = self.0.reload(filter(level)) {
+            tracing::warn!(%error, "the level of messages stays as it was");
+        }
+    }
 }
 
-fn subscriber<W>(section: &Log, writer: W) -> impl Subscriber + Send + Sync + use<W>
+/// Sends the messages of the whole process to standard error as `section` says. Works once.
+pub fn init(section: &Log) -> Result<LogLevelSwitch, AlreadyInitialised> {
+    let (subscriber, switch) = subscriber(section, io::stderr);
+    subscriber.try_init().map_err(AlreadyInitialised)?;
+    Ok(switch)
+}
+
+fn subscriber<W>(section: &Log, writer: W) -> (impl Subscriber + Send + Sync + use<W>, LogLevelSwitch)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -37,7 +54,9 @@ where
     };
     // Spans stay out of the lines: a library may put a URL into one.
     let events = filter_fn(|line| !line.is_span());
-    tracing_subscriber::registry().with(lines.with_filter(filter(section.level).and(events)))
+    let (level, switch) = reload::Layer::new(filter(section.level));
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(level.and(events)));
+    (subscriber, LogLevelSwitch(switch))
 }
 
 fn filter(level: LogLevel) -> Targets {
@@ -76,7 +95,7 @@ mod tests {
         let lines = Lines::default();
         let section = Log { level, format, ..Log::default() };
         let writer = lines.clone();
-        tracing::subscriber::with_default(subscriber(&section, move || writer.clone()), events);
+        tracing::subscriber::with_default(subscriber(&section, move || writer.clone()).0, events);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -109,6 +128,24 @@ mod tests {
         assert!(text.contains("ours"), "{text}");
         assert!(text.contains("a warning"), "{text}");
         assert!(!text.contains("hunter2") && !text.contains("informative"), "{text}");
+    }
+
+    #[test]
+    fn the_level_can_be_changed_while_it_runs() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (subscriber, switch) = subscriber(&Log::default(), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for level in [LogLevel::Debug, LogLevel::Error, LogLevel::Info] {
+                tracing::debug!("before {level:?}");
+                switch.set(level);
+            }
+            tracing::info!("the end");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let said: Vec<&str> =
+            text.lines().filter_map(|line| line.split_once("\"message\":\"")?.1.split('"').next()).collect();
+        assert_eq!(said, ["before Error", "the end"]);
     }
 
     #[test]

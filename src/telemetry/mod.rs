@@ -6,6 +6,7 @@ mod histogram;
 mod line_writer;
 mod logs;
 mod redact;
+mod reloads;
 mod tls;
 mod traffic;
 
@@ -13,7 +14,8 @@ pub use calls::{Operation, StoreCalls, WeChatCalls};
 pub use counters::{Counter, Counters, SpreadCounter};
 pub use histogram::{Histogram, Reading};
 pub use line_writer::{LineBuffer, LineWriter};
-pub use logs::{AlreadyInitialised, init as init_logs};
+pub use logs::{AlreadyInitialised, LogLevelSwitch, init as init_logs};
 pub use redact::UserTagger;
+pub use reloads::ConfigState;
 pub use tls::{CertificateReloads, HANDSHAKES, TlsHandshakes};
 pub use traffic::{Counted, OpenConnection, Place, Traffic, WorkerTraffic};

@@ -4,10 +4,11 @@
 //! by numbers it has at hand. Which number stands for what is decided by whoever counts; the names are only read out.
 
 use std::{
+    collections::HashMap,
     marker::PhantomData,
     rc::Rc,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,7 +17,7 @@ use std::{
 use super::histogram::{Histogram, Reading, raise_alone};
 
 /// Where a request went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// To the upstream of the route with this label.
     Route(String),
@@ -32,12 +33,33 @@ struct Names {
     places: Vec<Place>,
     /// The place of each route in match order. Two routes with one label have one place.
     routes: Vec<usize>,
+    words: Words,
+}
+
+/// The words that stay while routes come and go.
+#[derive(Clone, Debug)]
+struct Words {
+    endpoints: Vec<&'static str>,
     classes: &'static [&'static str],
     logins: &'static [&'static str],
     limits: &'static [&'static str],
 }
 
 impl Names {
+    fn new(routes: &[String], words: Words) -> Self {
+        let (mut places, mut known) = (Vec::new(), HashMap::new());
+        let place_of = |label: &String| {
+            *known.entry(label.clone()).or_insert_with(|| {
+                places.push(Place::Route(label.clone()));
+                places.len() - 1
+            })
+        };
+        let routes = routes.iter().map(place_of).collect();
+        places.extend(words.endpoints.iter().map(|name| Place::Endpoint(name)));
+        places.push(Place::Nowhere);
+        Self { places, routes, words }
+    }
+
     fn endpoint(&self, name: &str) -> Option<usize> {
         self.places.iter().position(|place| matches!(place, Place::Endpoint(endpoint) if *endpoint == name))
     }
@@ -47,11 +69,19 @@ impl Names {
     }
 }
 
-/// What all workers have counted.
+/// What all workers have counted, by the routes of one configuration and of those before it.
 #[derive(Debug)]
 pub struct Traffic {
     names: Arc<Names>,
-    workers: Mutex<Vec<Arc<Cells>>>,
+    all: Arc<Mutex<All>>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    workers: Vec<Arc<Cells>>,
+    rows: Vec<(Arc<Names>, Arc<Rows>)>,
+    /// Of rows that nobody counts in any more.
+    past: Sums,
 }
 
 impl Traffic {
@@ -64,38 +94,50 @@ impl Traffic {
         logins: &'static [&'static str],
         limits: &'static [&'static str],
     ) -> Self {
-        let mut places = Vec::new();
-        let mut place_of = |label: &String| {
-            let place = Place::Route(label.clone());
-            places.iter().position(|known| *known == place).unwrap_or_else(|| {
-                places.push(place);
-                places.len() - 1
-            })
-        };
-        let routes = routes.iter().map(&mut place_of).collect();
-        places.extend(endpoints.iter().map(|name| Place::Endpoint(name)));
-        places.push(Place::Nowhere);
-        Self { names: Arc::new(Names { places, routes, classes, logins, limits }), workers: Mutex::default() }
+        let words = Words { endpoints: endpoints.to_vec(), classes, logins, limits };
+        Self { names: Arc::new(Names::new(routes, words)), all: Arc::default() }
+    }
+
+    /// The same for other routes. What was counted stays, also of routes that are no more: their requests may be under way,
+    /// and they may come back.
+    #[must_use]
+    pub fn rerouted(&self, routes: &[String]) -> Self {
+        Self { names: Arc::new(Names::new(routes, self.names.words.clone())), all: Arc::clone(&self.all) }
     }
 
     /// Cells for the worker whose thread this is.
     pub fn worker(&self) -> WorkerTraffic {
         let cells = Arc::new(Cells::new(&self.names));
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&cells));
-        WorkerTraffic { names: Arc::clone(&self.names), cells, one_thread: PhantomData }
+        self.all().workers.push(Arc::clone(&cells));
+        self.counting_in(cells)
+    }
+
+    /// Cells for a worker that has counted by other routes before.
+    pub fn following(&self, before: &WorkerTraffic) -> WorkerTraffic {
+        self.counting_in(Arc::clone(&before.cells))
+    }
+
+    fn counting_in(&self, cells: Arc<Cells>) -> WorkerTraffic {
+        let (names, rows) = (Arc::clone(&self.names), Arc::new(Rows::new(&self.names)));
+        self.all().rows.push((Arc::clone(&names), Arc::clone(&rows)));
+        WorkerTraffic { names, cells, rows, one_thread: PhantomData }
     }
 
     /// Adds up what the workers have counted so far.
     pub fn read(&self) -> Counted {
-        let names = &self.names;
-        let mut counted = Counted::default();
-        let mut requests = vec![0; names.places.len() * names.classes.len()];
-        let mut logins = vec![0; names.logins.len()];
-        let mut limited = vec![0; names.places.len() * names.limits.len()];
-        for cells in self.workers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            cells.requests.add_to(&mut requests);
+        let words = &self.names.words;
+        let (mut counted, mut sums) = (Counted::default(), Sums::default());
+        // Those that there are come first, in their order.
+        self.names.places.iter().for_each(|place| _ = sums.number(place, words));
+        let mut logins = vec![0; words.logins.len()];
+        let mut all = self.all();
+        all.settle();
+        sums.add(&all.past.places, &all.past.requests, &all.past.limited, words);
+        for (names, rows) in &all.rows {
+            rows.add_to(&mut sums, names);
+        }
+        for cells in &all.workers {
             cells.logins.add_to(&mut logins);
-            cells.limited.add_to(&mut limited);
             counted.own.add(&cells.own.read());
             counted.upstream.add(&cells.upstream.read());
             // The closed first: read the other way round, there could be more of them than were accepted.
@@ -104,16 +146,67 @@ impl Traffic {
             counted.accepted += accepted;
             counted.open += accepted.saturating_sub(closed);
         }
-        let by_place = names.places.iter().flat_map(|place| names.classes.iter().map(move |class| (place, *class)));
-        counted.requests = by_place.zip(requests).map(|((place, class), n)| (place.clone(), class, n)).collect();
-        let routes = names.places.iter().filter_map(|place| match place {
-            Place::Route(label) => Some(label),
+        drop(all);
+        let by_place = sums.places.iter().flat_map(|place| words.classes.iter().map(move |class| (place, *class)));
+        counted.requests = by_place.zip(&sums.requests).map(|((place, class), n)| (place.clone(), class, *n)).collect();
+        let by_limit = sums.places.iter().flat_map(|place| words.limits.iter().map(move |limit| (place, *limit)));
+        let of_routes = by_limit.zip(&sums.limited).filter_map(|((place, limit), n)| match place {
+            Place::Route(label) => Some((label.clone(), limit, *n)),
             Place::Endpoint(_) | Place::Nowhere => None,
         });
-        let by_limit = routes.flat_map(|label| names.limits.iter().map(move |limit| (label.clone(), *limit)));
-        counted.limited = by_limit.zip(limited).map(|((label, limit), n)| (label, limit, n)).collect();
-        counted.logins = names.logins.iter().copied().zip(logins).collect();
+        counted.limited = of_routes.collect();
+        counted.logins = words.logins.iter().copied().zip(logins).collect();
         counted
+    }
+
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    /// Adds the rows that their workers have left to those of the past, so that they don't pile up.
+    fn settle(&mut self) {
+        let past = &mut self.past;
+        self.rows.retain_mut(|(names, rows)| {
+            let is_left = Arc::get_mut(rows).is_some();
+            if is_left {
+                rows.add_to(past, names);
+            }
+            !is_left
+        });
+    }
+}
+
+/// Sums by place, in the order in which the places came up.
+#[derive(Debug, Default)]
+struct Sums {
+    numbers: HashMap<Place, usize>,
+    places: Vec<Place>,
+    requests: Vec<u64>,
+    limited: Vec<u64>,
+}
+
+impl Sums {
+    fn number(&mut self, place: &Place, words: &Words) -> usize {
+        if let Some(number) = self.numbers.get(place) {
+            return *number;
+        }
+        let number = self.places.len();
+        self.numbers.insert(place.clone(), number);
+        self.places.push(place.clone());
+        self.requests.resize((number + 1) * words.classes.len(), 0);
+        self.limited.resize((number + 1) * words.limits.len(), 0);
+        number
+    }
+
+    fn add(&mut self, places: &[Place], requests: &[u64], limited: &[u64], words: &Words) {
+        let (classes, limits) = (words.classes.len().max(1), words.limits.len().max(1));
+        for ((place, requests), limited) in places.iter().zip(requests.chunks(classes)).zip(limited.chunks(limits)) {
+            let number = self.number(place, words);
+            self.requests[number * classes..].iter_mut().zip(requests).for_each(|(sum, n)| *sum += n);
+            self.limited[number * limits..].iter_mut().zip(limited).for_each(|(sum, n)| *sum += n);
+        }
     }
 }
 
@@ -140,11 +233,7 @@ pub struct Counted {
 #[derive(Debug)]
 #[repr(align(128))]
 struct Cells {
-    /// By place, and there by class.
-    requests: Row,
     logins: Row,
-    /// By place, and there by limit. Routes come first among the places.
-    limited: Row,
     own: Histogram,
     upstream: Histogram,
     accepted: AtomicU64,
@@ -154,14 +243,38 @@ struct Cells {
 impl Cells {
     fn new(names: &Names) -> Self {
         Self {
-            requests: Row::new(names.places.len() * names.classes.len()),
-            logins: Row::new(names.logins.len()),
-            limited: Row::new(names.places.len() * names.limits.len()),
+            logins: Row::new(names.words.logins.len()),
             own: Histogram::default(),
             upstream: Histogram::default(),
             accepted: AtomicU64::new(0),
             closed: AtomicU64::new(0),
         }
+    }
+}
+
+/// One worker's cells for the routes of one configuration.
+#[derive(Debug)]
+struct Rows {
+    /// By place, and there by class.
+    requests: Row,
+    /// By place, and there by limit.
+    limited: Row,
+}
+
+impl Rows {
+    fn new(names: &Names) -> Self {
+        let cells = |words: &[&str]| Row::new(names.places.len() * words.len());
+        Self { requests: cells(names.words.classes), limited: cells(names.words.limits) }
+    }
+
+    fn add_to(&self, sums: &mut Sums, names: &Names) {
+        let read = |row: &Row, words: &[&str]| {
+            let mut counts = vec![0; names.places.len() * words.len()];
+            row.add_to(&mut counts);
+            counts
+        };
+        let (requests, limited) = (read(&self.requests, names.words.classes), read(&self.limited, names.words.limits));
+        sums.add(&names.places, &requests, &limited, &names.words);
     }
 }
 
@@ -200,6 +313,7 @@ impl Row {
 pub struct WorkerTraffic {
     names: Arc<Names>,
     cells: Arc<Cells>,
+    rows: Arc<Rows>,
     one_thread: PhantomData<Rc<()>>,
 }
 
@@ -209,13 +323,13 @@ impl WorkerTraffic {
     pub fn request(&self, route: Option<usize>, endpoint: Option<&str>, class: usize) {
         let route = route.and_then(|route| self.names.routes.get(route).copied());
         let place = route.or_else(|| self.names.endpoint(endpoint?)).unwrap_or_else(|| self.names.nowhere());
-        let class = class.min(self.names.classes.len().saturating_sub(1));
-        self.cells.requests.raise(place * self.names.classes.len() + class);
+        let class = class.min(self.names.words.classes.len().saturating_sub(1));
+        self.rows.requests.raise(place * self.names.words.classes.len() + class);
     }
 
     /// A login came to this.
     pub fn login(&self, outcome: &str) {
-        let logins = self.names.logins;
+        let logins = self.names.words.logins;
         let at = logins.iter().position(|known| *known == outcome).unwrap_or(logins.len().saturating_sub(1));
         self.cells.logins.raise(at);
     }
@@ -223,9 +337,9 @@ impl WorkerTraffic {
     /// A request of this route, by its place in match order, was refused by this limit.
     pub fn limited(&self, route: usize, limit: &str) {
         let Some(place) = self.names.routes.get(route) else { return };
-        let limits = self.names.limits;
+        let limits = self.names.words.limits;
         let at = limits.iter().position(|known| *known == limit).unwrap_or(limits.len().saturating_sub(1));
-        self.cells.limited.raise(place * limits.len() + at);
+        self.rows.limited.raise(place * limits.len() + at);
     }
 
     /// The head of an answer is there: after so long with us, and, where an upstream was asked, so long with it.
@@ -237,19 +351,22 @@ impl WorkerTraffic {
     }
 
     /// A connection has come in. It counts as open for as long as the guard lives.
-    pub fn connection(self: &Rc<Self>) -> OpenConnection {
+    pub fn connection(&self) -> OpenConnection {
         raise_alone(&self.cells.accepted, 1);
-        OpenConnection(Rc::clone(self))
+        OpenConnection { cells: Arc::clone(&self.cells), one_thread: PhantomData }
     }
 }
 
 /// An open connection.
 #[derive(Debug)]
-pub struct OpenConnection(Rc<WorkerTraffic>);
+pub struct OpenConnection {
+    cells: Arc<Cells>,
+    one_thread: PhantomData<Rc<()>>,
+}
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        raise_alone(&self.0.cells.closed, 1);
+        raise_alone(&self.cells.closed, 1);
     }
 }
 
@@ -329,6 +446,30 @@ mod tests {
             traffic.read().limited.into_iter().map(|(label, limit, n)| (label + " " + limit, n)).collect();
         let expected = [("/a ip", 2), ("/a user", 1), ("/b ip", 0), ("/b user", 1)];
         assert_eq!(counted, expected.map(|(name, n)| (name.to_owned(), n)));
+    }
+
+    #[test]
+    fn what_was_counted_stays_while_routes_come_and_go() {
+        let first = traffic(&["/a", "/b"]);
+        let before = first.worker();
+        before.request(Some(0), None, 0);
+        before.request(Some(1), None, 0);
+        let second = first.rerouted(&["/b".to_owned(), "/c".to_owned()]);
+        let after = second.following(&before);
+        after.request(Some(0), None, 0);
+        after.limited(1, "ip");
+        let place = |label: &str| Place::Route(label.to_owned());
+        let sums = [(place("/b"), "2xx", 2), (place("/a"), "2xx", 1)];
+        assert_eq!(requests(&second), sums);
+        // A request of before that ends late still counts for its own route.
+        before.request(Some(0), None, 0);
+        drop(before);
+        let sums = [(place("/b"), "2xx", 2), (place("/a"), "2xx", 2)];
+        for _ in 0..2 {
+            assert_eq!(requests(&second), sums);
+        }
+        assert_eq!(second.all().rows.len(), 1, "what nobody counts in is kept as a sum");
+        assert!(second.read().limited.contains(&("/c".to_owned(), "ip", 1)));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) type Addresses = Option<Arc<[IpAddr]>>;
 #[derive(Debug)]
 pub struct Group {
     pub(super) section: sections::Upstream,
-    pub(super) servers: Vec<Server>,
+    pub(super) servers: Vec<Arc<Server>>,
     /// Where a server speaks TLS.
     pub(super) tls: Option<Tls>,
     clock: Arc<dyn Clock>,
@@ -46,8 +46,8 @@ pub struct Group {
     generation: AtomicU64,
     /// Requests that wait for a connection.
     pending: AtomicUsize,
-    pub(super) retries: Counter,
-    pub(super) overloads: Counter,
+    pub(super) retries: Arc<Counter>,
+    pub(super) overloads: Arc<Counter>,
 }
 
 /// One of its servers.
@@ -85,15 +85,36 @@ impl Group {
         let tls = section.servers.iter().any(is_tls).then(|| Tls::new(&section.tls)).transpose()?;
         Ok(Self {
             section: section.clone(),
-            servers: section.servers.iter().map(|server| Server::new(&server.address)).collect(),
+            servers: section.servers.iter().map(|server| Arc::new(Server::new(&server.address))).collect(),
             tls,
             clock,
             health: Mutex::new(vec![Health::default(); section.servers.len()]),
             generation: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
-            retries: Counter::default(),
-            overloads: Counter::default(),
+            retries: Arc::default(),
+            overloads: Arc::default(),
         })
+    }
+
+    /// One in the place of this one. What is known and counted of the servers that stay is kept; connections are not, since
+    /// what they were made by may be what has changed.
+    pub(super) fn changed_to(&self, section: &sections::Upstream) -> Result<Self, TlsError> {
+        let mut group = Self::new(section, Arc::clone(&self.clock))?;
+        let was = |server: &Server| self.servers.iter().position(|old| old.address == server.address);
+        let places: Vec<Option<usize>> = group.servers.iter().map(|server| was(server)).collect();
+        for (server, was) in group.servers.iter_mut().zip(&places) {
+            if let Some(was) = was {
+                *server = Arc::clone(&self.servers[*was]);
+            }
+        }
+        // Other checks, or none, are not held to what these said.
+        if section.health == self.section.health {
+            let health = self.health();
+            let kept = places.iter().map(|was| was.map_or_else(Health::default, |was| health[was].clone()));
+            group.health = Mutex::new(kept.collect());
+        }
+        (group.retries, group.overloads) = (Arc::clone(&self.retries), Arc::clone(&self.overloads));
+        Ok(group)
     }
 
     pub(super) fn generation(&self) -> u64 {

@@ -41,7 +41,7 @@ pub use health::Standing;
 pub use lease::Lease;
 pub use status::{ServerStatus, Status};
 pub use tls::TlsError;
-pub use upstreams::{SetupError, Upstreams};
+pub use upstreams::{SetupError, Upstreams, Watch};
 
 /// One upstream as one worker sees it.
 #[derive(Debug)]
@@ -88,6 +88,11 @@ where
         };
         this.look();
         this
+    }
+
+    /// Whether this is the same upstream of the process.
+    pub fn is_of(&self, group: &Arc<Group>) -> bool {
+        Arc::ptr_eq(&self.group, group)
     }
 
     /// Its settings.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::{runtime, task::JoinSet};
 
 use super::{
     check,
@@ -29,7 +29,12 @@ pub struct SetupError {
 pub struct Upstreams {
     groups: Vec<Arc<Group>>,
     resolver: Arc<dyn Resolver>,
+    clock: Arc<dyn Clock>,
 }
+
+/// Those who watch over some upstreams. They stop when this is dropped.
+#[derive(Debug, Default)]
+pub struct Watch(Vec<(Arc<Group>, JoinSet<()>)>);
 
 impl Upstreams {
     /// In the order of the configuration. Connects to nothing and looks nothing up yet.
@@ -42,7 +47,22 @@ impl Upstreams {
             let group = Group::new(section, Arc::clone(clock)).map(Arc::new);
             group.map_err(|source| SetupError { upstream: section.name.clone(), source })
         };
-        Ok(Self { groups: sections.iter().map(group).collect::<Result<_, _>>()?, resolver })
+        Ok(Self { groups: sections.iter().map(group).collect::<Result<_, _>>()?, resolver, clock: Arc::clone(clock) })
+    }
+
+    /// Those of another configuration. An upstream that is the same in both is the same here, with its connections; one that
+    /// has changed takes over what is known of its servers.
+    pub fn changed_to(&self, sections: &[sections::Upstream]) -> Result<Self, SetupError> {
+        let group = |section: &sections::Upstream| {
+            let group = match self.groups.iter().find(|group| group.section.name == section.name) {
+                Some(group) if group.section == *section => return Ok(Arc::clone(group)),
+                Some(group) => group.changed_to(section),
+                None => Group::new(section, Arc::clone(&self.clock)),
+            };
+            group.map(Arc::new).map_err(|source| SetupError { upstream: section.name.clone(), source })
+        };
+        let groups = sections.iter().map(group).collect::<Result<_, _>>()?;
+        Ok(Self { groups, resolver: Arc::clone(&self.resolver), clock: Arc::clone(&self.clock) })
     }
 
     /// One by one.
@@ -55,20 +75,32 @@ impl Upstreams {
         self.groups.iter().map(|group| group.status()).collect()
     }
 
-    /// Looks names up again and again and asks servers whether they are well, for as long as it is polled. What it starts
-    /// ends with it.
-    pub async fn watch(&self) {
-        let mut watchers = JoinSet::new();
-        for group in &self.groups {
-            for at in 0..group.servers.len() {
-                watchers.spawn(dns::keep_looking_up(Arc::clone(group), at, Arc::clone(&self.resolver)));
-                watchers.spawn(check::keep_asking(Arc::clone(group), at));
+    /// Has names looked up again and again on `runtime`, and servers asked whether they are well. Who watches over an
+    /// upstream already, as part of `before`, goes on with it.
+    pub fn watch(&self, before: Watch, runtime: &runtime::Handle) -> Watch {
+        let mut before = before.0;
+        let watched = |group: &Arc<Group>| {
+            if let Some(at) = before.iter().position(|(other, _)| Arc::ptr_eq(group, other)) {
+                return before.swap_remove(at);
             }
-        }
-        while let Some(ended) = watchers.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "nobody watches over a server any more");
-            }
+            let mut watcher = JoinSet::new();
+            watcher.spawn_on(watch(Arc::clone(group), Arc::clone(&self.resolver)), runtime);
+            (Arc::clone(group), watcher)
+        };
+        Watch(self.groups.iter().map(watched).collect())
+    }
+}
+
+/// Watches over one upstream, for as long as it is polled. What it starts ends with it.
+async fn watch(group: Arc<Group>, resolver: Arc<dyn Resolver>) {
+    let mut watchers = JoinSet::new();
+    for at in 0..group.servers.len() {
+        watchers.spawn(dns::keep_looking_up(Arc::clone(&group), at, Arc::clone(&resolver)));
+        watchers.spawn(check::keep_asking(Arc::clone(&group), at));
+    }
+    while let Some(ended) = watchers.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "nobody watches over a server any more");
         }
     }
 }

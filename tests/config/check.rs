@@ -39,6 +39,31 @@ fn check_says_what_the_gateway_would_do() {
     assert_eq!(without_days(said), include_str!("check_everything.txt"));
 }
 
+/// What is said of a file where this one runs.
+fn diff(folder: &Path, running: &str, wanted: &str) -> String {
+    let (old, new) = (folder.join("running.toml"), folder.join("gateway.toml"));
+    fs::write(&old, running).unwrap();
+    fs::write(&new, wanted).unwrap();
+    let output = wxgate().arg("check").arg("--config").arg(&new).arg("--diff").arg(&old).output().unwrap();
+    assert_eq!((text(&output.stderr), output.status.code()), (String::new(), Some(0)));
+    text(&output.stdout)
+}
+
+#[test]
+fn check_says_what_would_change_and_what_needs_a_restart() {
+    let folder = folder("check_diff");
+    let (chain, key) = pair(0);
+    fs::write(folder.join("chain.pem"), chain).unwrap();
+    fs::write(folder.join("key.pem"), key).unwrap();
+    let wanted = "[server]\nworkers = 3\nmax_body = \"1MiB\"\n[sessions.snapshot]\npath = \"wxgate.db\"\n\
+                  [server.tls]\ncert = \"chain.pem\"\nkey = \"key.pem\"\n"
+        .to_owned()
+        + &MINIMAL.replace("WX_APP_SECRET", "ADMIN_TOKEN").replace(":3000", ":3001")
+        + "[[routes]]\nmethods = [\"GET\"]\nhost = \"*.example.com\"\npath = \"/new\"\nupstream = \"app\"\n";
+    assert_eq!(diff(&folder, MINIMAL, &wanted), include_str!("check_diff.txt"));
+    assert_eq!(diff(&folder, &wanted, &wanted), "nothing would change\n");
+}
+
 #[test]
 fn check_prints_every_fault_and_exits_2() {
     let config = folder("check_faults").join("gateway.toml");

@@ -28,6 +28,8 @@ mod login;
 mod near_cache;
 mod paths;
 mod redis;
+mod reload;
+mod restart;
 mod route_limits;
 mod sessions;
 mod smoke;

@@ -42,6 +42,7 @@ pub(super) fn server(mut fields: Fields<'_, '_>) -> At<Server> {
         drain_timeout: fields.duration("drain_timeout", default.drain_timeout),
         trusted_proxies: trusted_proxies(&mut fields),
         underscore_headers: fields.choice("underscore_headers", default.underscore_headers, &UNDERSCORES),
+        watch: fields.duration_or_zero("watch", default.watch),
     };
     proxy_protocol(&mut fields);
     who_is_local(&mut fields, line, &value);

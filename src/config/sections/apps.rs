@@ -5,7 +5,7 @@ use url::Url;
 use crate::model::{AppId, AppSecret};
 
 /// One Mini Program.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
     /// Its AppID.
     pub app_id: AppId,

@@ -6,7 +6,7 @@ use super::Endpoint;
 use crate::model::Secret;
 
 /// The Redis or Valkey that several instances share their sessions in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
     /// Which servers these are.
     pub servers: RedisServers,
@@ -31,7 +31,7 @@ pub struct Redis {
 }
 
 /// One server, or how to find the one, or many.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisServers {
     /// Always this one.
     One(Endpoint),
@@ -42,7 +42,7 @@ pub enum RedisServers {
 }
 
 /// Who knows which server is the master.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisSentinels {
     /// They are asked in this order until one knows.
     pub sentinels: Vec<Endpoint>,
@@ -53,7 +53,7 @@ pub struct RedisSentinels {
 }
 
 /// A user name and its password.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedisLogin {
     /// An ACL user; left out, the default one.
     pub username: Option<String>,

@@ -43,6 +43,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// What happens to header names with an underscore.
     pub underscore_headers: UnderscoreHeaders,
+    /// How often the configuration's files are looked at; zero for never.
+    pub watch: Duration,
 }
 
 /// What to do with a header name that has an underscore. CGI, WSGI and PHP can't tell `X_User` from `X-User`, which is
@@ -87,6 +89,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
             underscore_headers: UnderscoreHeaders::Drop,
+            watch: Duration::from_secs(2),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use crate::model::Secret;
 
 /// One backend, on one or several servers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// What routes call it.
     pub name: String,
@@ -235,7 +235,7 @@ impl Default for Retry {
 }
 
 /// `[upstreams.tls]`: how TLS is spoken to the servers with `https://`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// The certificates that a server's own has to come from, as PEM. Without it those that the system trusts.
     pub ca: Option<String>,
@@ -246,7 +246,7 @@ pub struct UpstreamTls {
 }
 
 /// A certificate that says who we are, and its key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// With those above it, as PEM.
     pub cert: String,

@@ -107,12 +107,16 @@ fn a_day_begins_with_zeros() {
         for (sample, labels, value) in &family.samples {
             let moves_by_itself = ["wxgate_build", "wxgate_start_time_seconds", "wxgate_upstream_server_up"]
                 .contains(&name.as_str())
+                || name.starts_with("wxgate_config_last_reload")
                 || name.starts_with("wxgate_store_operation");
             assert!(moves_by_itself || *value == 0.0, "{sample} {labels:?} {value}");
         }
     }
     assert_eq!(page.value("wxgate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
-    assert_eq!(page.value("wxgate_start_time_seconds", &[]), 1_790_000_000.0);
+    for name in ["wxgate_start_time_seconds", "wxgate_config_last_reload_success_timestamp_seconds"] {
+        assert_eq!(page.value(name, &[]), 1_790_000_000.0);
+    }
+    assert_eq!(page.value("wxgate_config_last_reload_successful", &[]), 1.0);
 }
 
 #[test]

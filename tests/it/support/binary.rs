@@ -16,6 +16,8 @@ use super::{Client, LogSink, until};
 /// A `wxgate` of its own process. Dropped, it is killed.
 pub struct Binary {
     child: Child,
+    /// The process that has taken its place.
+    successor: Option<Pid>,
     /// Standard output: the access log.
     pub lines: LogSink,
     /// Standard error: its own messages.
@@ -44,10 +46,22 @@ impl Binary {
         Self::start(command, name, config, env)
     }
 
-    fn start(mut command: Command, name: &str, config: &str, env: &[(&str, &str)]) -> Self {
+    /// Serves the configuration of this file, which is in the folder already.
+    pub fn serve_file(name: &str, file: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
+        command.args(["--config", file]);
+        Self::run(command, name, &[])
+    }
+
+    fn start(command: Command, name: &str, config: &str, env: &[(&str, &str)]) -> Self {
         let folder = folder(name);
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("gateway.toml"), config).expect("a file");
+        Self::run(command, name, env)
+    }
+
+    fn run(mut command: Command, name: &str, env: &[(&str, &str)]) -> Self {
+        let folder = folder(name);
         let mut child = command
             .current_dir(&folder)
             .envs(env.iter().copied())
@@ -65,7 +79,7 @@ impl Binary {
             let mut found = text.lines().filter_map(addr);
             Some([found.next()?, found.next()?])
         });
-        Self { child, lines, messages, readers, addrs }
+        Self { child, successor: None, lines, messages, readers, addrs }
     }
 
     /// A new connection.
@@ -88,8 +102,28 @@ impl Binary {
         self.addrs[1]
     }
 
+    /// Sends SIGUSR2, and waits until another process has taken the place of this one, which has ended well.
+    pub fn replace(&mut self) {
+        self.signal(Signal::USR2);
+        self.await_successor();
+    }
+
+    /// The same without the signal.
+    pub fn await_successor(&mut self) {
+        assert!(self.successor.is_none(), "there is one");
+        let line = self.messages.line("a new process takes over");
+        let (_, pid) = line.split_once("\"pid\":").expect("its pid");
+        let digits: String = pid.chars().take_while(char::is_ascii_digit).collect();
+        self.successor = digits.parse().ok().and_then(Pid::from_raw);
+        let status = self.child.wait().expect("an end");
+        assert!(status.success(), "{status}: {}", self.messages.text());
+    }
+
     /// Its process.
     pub fn pid(&self) -> Pid {
+        if let Some(pid) = self.successor {
+            return pid;
+        }
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process")
     }
 
@@ -101,6 +135,7 @@ impl Binary {
     /// Sends SIGTERM, waits for a clean end, and gives all that was written to standard output and standard error.
     pub fn stop(mut self) -> (String, String) {
         self.signal(Signal::TERM);
+        // A process that it did not start itself ends when nobody has its standard output any more.
         let status = self.child.wait().expect("an end");
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader");
@@ -112,6 +147,9 @@ impl Binary {
 
 impl Drop for Binary {
     fn drop(&mut self) {
+        if let Some(pid) = self.successor {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -24,7 +24,7 @@ use serde_json::Value;
 use wxgate::{
     app::{self, App, World},
     config::{
-        Config,
+        Change, Config,
         sections::{
             Admin, Api, App as AppSection, Endpoint, IdentityHeaders, Limits, Log, Rate, Route, Server, Sessions,
             Upstream, WeChat,
@@ -53,6 +53,7 @@ pub struct TestGateway {
     pub upstream: Recorder,
     pub clock: Arc<ManualClock>,
     pub log: LogSink,
+    config: Config,
     app: Option<App>,
 }
 
@@ -90,8 +91,8 @@ impl TestGateway {
         change(&mut config);
         let log = LogSink::default();
         let world = World { clock: clock.clone(), access_log: Box::new(log.clone()), ..world };
-        let app = App::start(config, world)?;
-        Ok(Self { wechat, upstream, clock, log, app: Some(app) })
+        let app = App::start(config.clone(), world)?;
+        Ok(Self { wechat, upstream, clock, log, config, app: Some(app) })
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -155,6 +156,12 @@ impl TestGateway {
         assert_eq!(reply.status, 200, "{reply:?}");
         let token = reply.json()["token"].as_str().expect("a token").to_owned();
         User { client: self.client(), token, openid: openid.to_owned() }
+    }
+
+    /// Runs on with its configuration after `change` has been at it. Its workers follow a moment later.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Config)) -> Change {
+        change(&mut self.config);
+        self.app().reloader().reload(self.config.clone()).expect("the configuration is taken over")
     }
 
     /// Moves the time.

@@ -1,5 +1,6 @@
 //! Several servers: which one a request goes to, what happens when one fails, and what is sent twice.
 
+mod changes;
 mod choice;
 mod failing;
 mod health;
