@@ -6,6 +6,7 @@ use std::{rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     admin::Admin,
@@ -77,6 +78,15 @@ impl Service for Front {
 
     fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
         self.gateway.refuse(why, conn)
+    }
+
+    fn switched<'a>(
+        &'a self,
+        conn: &'a Rc<Conn>,
+        client: impl AsyncRead + AsyncWrite + Unpin + 'a,
+        stopping: impl Future<Output = ()> + 'a,
+    ) -> impl Future<Output = ()> + 'a {
+        self.gateway.switched(conn, client, stopping)
     }
 
     fn tick(&self) {

@@ -10,7 +10,7 @@ use wxgate::config::known_keys;
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 28] = [
+const WITHOUT_DEFAULT: [&str; 29] = [
     "admin.token",
     "log.user_key",
     "routes.apps",
@@ -20,6 +20,7 @@ const WITHOUT_DEFAULT: [&str; 28] = [
     "routes.limit_per_user",
     "routes.methods",
     "routes.response_timeout",
+    "routes.websocket_max_age",
     "server.listeners.listen",
     "server.tls.cert",
     "server.tls.certificates.cert",

@@ -39,3 +39,4 @@ mod systemd;
 mod tls;
 mod two_parsers;
 mod upstreams;
+mod websocket;
