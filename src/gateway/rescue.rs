@@ -381,6 +381,7 @@ mod tests {
     const BEARER: &str = "bearer";
 
     /// Each failure with status, code and what else the answer has.
+    #[expect(clippy::too_many_lines, reason = "a line for each failure")]
     async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         let api = Failure::Api;
         let proxy = Failure::Proxy;

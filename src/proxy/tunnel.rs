@@ -300,3 +300,74 @@ impl Half {
         !self.ended && self.kept.is_empty() && self.frames.is_at_border()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::pending};
+
+    use tokio::{
+        io::duplex,
+        task::{LocalSet, spawn_local, yield_now},
+    };
+
+    use super::*;
+
+    /// As much as a socket's buffer would take.
+    const ROOM: usize = 1024;
+    const ALL: usize = 100 * PIECE;
+
+    /// A tunnel from one end to the other.
+    async fn pass(client: tokio::io::DuplexStream, upstream: tokio::io::DuplexStream) -> (Ending, Passed) {
+        let terms = Terms { idle: Duration::from_hours(1), max_age: None, look: Duration::from_mins(1) };
+        let outside = Outside { over: pending(), stopping: pending(), used: || {} };
+        run(client, upstream, terms, &Scratch::default(), outside).await
+    }
+
+    #[tokio::test]
+    async fn who_reads_slowly_holds_the_other_side_back() {
+        let ((mut client, near), (far, mut upstream)) = (duplex(ROOM), duplex(ROOM));
+        let sent = std::rc::Rc::new(Cell::new(0));
+        let counted = std::rc::Rc::clone(&sent);
+        let story = async move {
+            spawn_local(pass(near, far));
+            spawn_local(async move {
+                while counted.get() < ALL {
+                    upstream.write_all(&[7; 64]).await.unwrap();
+                    counted.set(counted.get() + 64);
+                }
+                upstream
+            });
+            for _ in 0..10_000 {
+                yield_now().await;
+            }
+            assert!(
+                (ROOM..PIECE + 3 * ROOM).contains(&sent.get()),
+                "{} bytes for a client that reads none",
+                sent.get()
+            );
+            let mut all = vec![0; ALL];
+            client.read_exact(&mut all).await.unwrap();
+            assert!(all.iter().all(|byte| *byte == 7));
+        };
+        LocalSet::new().run_until(story).await;
+    }
+
+    #[tokio::test]
+    async fn who_has_said_all_may_still_listen() {
+        let ((mut client, near), (far, mut upstream)) = (duplex(ROOM), duplex(ROOM));
+        let story = async {
+            client.write_all(b"last words").await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            upstream.read_to_end(&mut heard).await.unwrap();
+            upstream.write_all(b"answer").await.unwrap();
+            upstream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            (heard, answer)
+        };
+        let ((ending, passed), heard) = tokio::join!(pass(near, far), story);
+        assert_eq!(heard, (b"last words".to_vec(), b"answer".to_vec()));
+        assert_eq!((ending, passed.up, passed.down), (Ending::Client, 10, 6));
+    }
+}

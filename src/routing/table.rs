@@ -15,6 +15,7 @@ use crate::{
 
 /// What holds for the requests of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own, independent of the others")]
 pub struct Rule {
     /// Its place among the routes of the config.
     pub id: usize,

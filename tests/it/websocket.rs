@@ -1,4 +1,4 @@
-//! WebSockets: who may open one, what passes and when, and what ends them.
+//! Tunnels: who may open a web socket, what passes and when, and what ends it.
 
 use std::{
     io::{Read, Write},
