@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
 
 use super::parts::{Parts, Seeds};
 use crate::{
@@ -102,6 +105,15 @@ impl Service for Front {
 
     fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
         self.gateway.refuse(why, conn)
+    }
+
+    fn switched<'a>(
+        &'a self,
+        conn: &'a Rc<Conn>,
+        client: impl AsyncRead + AsyncWrite + Unpin + 'a,
+        stopping: impl Future<Output = ()> + 'a,
+    ) -> impl Future<Output = ()> + 'a {
+        self.gateway.switched(conn, client, stopping)
     }
 
     fn tick(&self) {

@@ -58,6 +58,10 @@ pub struct Entry {
     pub cause: Option<String>,
     /// Body bytes of the answer.
     pub bytes: u64,
+    /// What a client sent through a tunnel.
+    pub received: Option<u64>,
+    /// Who or what ended a tunnel.
+    pub ended_by: Option<&'static str>,
     /// Whether the answer's body went out whole.
     pub complete: bool,
     /// When the request was there.
@@ -83,6 +87,8 @@ impl Entry {
             code: None,
             cause: None,
             bytes: 0,
+            received: None,
+            ended_by: None,
             complete: false,
             started: Instant::now(),
             upstream: None,
@@ -184,6 +190,12 @@ impl AccessLog {
             line.text(key!("cause"), cause);
         }
         line.integer(key!("bytes"), entry.bytes);
+        if let Some(received) = entry.received {
+            line.integer(key!("received"), received);
+        }
+        if let Some(ended_by) = entry.ended_by {
+            line.text(key!("ended_by"), ended_by);
+        }
         line.millis(key!("ms"), entry.started.elapsed());
         if let Some(upstream) = entry.upstream {
             line.millis(key!("upstream_ms"), upstream);

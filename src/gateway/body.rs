@@ -17,7 +17,7 @@ use super::access_log::Ticket;
 #[derive(Debug)]
 pub struct Body {
     content: Content,
-    ticket: Ticket,
+    ticket: Option<Ticket>,
 }
 
 /// What is in it. An enum rather than a box: this is on the path of every request.
@@ -33,7 +33,12 @@ impl Body {
     pub(super) fn new(content: Content, mut ticket: Ticket) -> Self {
         // An answer to HEAD is whole without its body.
         ticket.entry.complete = content.is_end() || ticket.entry.method == Some(Method::HEAD);
-        Self { content, ticket }
+        Self { content, ticket: Some(ticket) }
+    }
+
+    /// One whose line waits for something else.
+    pub(super) fn untold(content: Content) -> Self {
+        Self { content, ticket: None }
     }
 }
 
@@ -57,13 +62,14 @@ impl HttpBody for Body {
             Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Content::Forwarded(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
         };
+        let Some(ticket) = &mut this.ticket else { return Poll::Ready(frame) };
         match &frame {
-            Some(Ok(frame)) => this.ticket.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(error)) => this.ticket.entry.cause = Some(format!("the upstream's answer broke off: {error}")),
+            Some(Ok(frame)) => ticket.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(error)) => ticket.entry.cause = Some(format!("the upstream's answer broke off: {error}")),
             None => {}
         }
         if !matches!(frame, Some(Err(_))) {
-            this.ticket.entry.complete = frame.is_none() || this.content.is_end();
+            ticket.entry.complete = frame.is_none() || this.content.is_end();
         }
         Poll::Ready(frame)
     }

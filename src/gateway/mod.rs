@@ -11,10 +11,12 @@ mod request_id;
 mod rescue;
 mod snapshot;
 mod stages;
+mod tunnel;
 mod way_in;
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     future::Future,
     net::SocketAddr,
     rc::Rc,
@@ -23,15 +25,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
-use tokio::time::Instant;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
     api::{Api, Caller, Endpoint},
     auth::{self, Access, Credentials, Decision, bearer},
     limit::RouteLimited,
     model::{AppId, Clock},
-    proxy::{self, Forward, Peer, Proxy},
+    proxy::{self, Forward, Offer, Peer, Proxy, tunnel::Scratch},
     routing::{self, AuthRule, BadTarget, Rule, Target},
     session::Sessions,
     telemetry::{OpenConnection, WorkerTraffic},
@@ -50,6 +55,7 @@ use self::{
     handling::{Handling, Head},
     request_id::RequestIds,
     stages::{Begun, Call, Late, Place, Sent, Way},
+    tunnel::Tunnel,
 };
 
 /// The gateway of one worker.
@@ -62,6 +68,7 @@ pub struct Gateway {
     log: Rc<AccessLog>,
     clock: Arc<dyn Clock>,
     ids: Rc<RequestIds>,
+    scratch: Scratch,
 }
 
 /// What is kept per client connection.
@@ -69,6 +76,8 @@ pub struct Gateway {
 pub struct Conn {
     peer: Peer,
     way_in: WayIn,
+    /// What the connection becomes when its last answer has gone out.
+    tunnel: RefCell<Option<Box<Tunnel>>>,
     _open: OpenConnection,
 }
 
@@ -83,7 +92,8 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         seed: [u8; 32],
     ) -> Self {
-        Self { snapshot, sessions, api, proxy, log, clock, ids: Rc::new(RequestIds::new(seed)) }
+        let (ids, scratch) = (Rc::new(RequestIds::new(seed)), Scratch::default());
+        Self { snapshot, sessions, api, proxy, log, clock, ids, scratch }
     }
 
     /// The same in the place of another on this worker, whose request ids go on.
@@ -105,7 +115,7 @@ impl Gateway {
     /// A connection has come in.
     pub fn connected(&self, peer: SocketAddr, way_in: WayIn) -> Conn {
         let peer = Peer::new(peer, way_in.proto(), &self.snapshot.proxies);
-        Conn { peer, way_in, _open: self.log.connection() }
+        Conn { peer, way_in, tunnel: RefCell::default(), _open: self.log.connection() }
     }
 
     /// Answers a request, whatever becomes of it. As far as nobody has to be waited for, the way is gone before there is
@@ -121,9 +131,25 @@ impl Gateway {
             Ok(Begun::Sent(sent)) => Handling::Sent { head: sent.head, asked_at: sent.asked_at, ticket: Some(ticket) },
             Ok(Begun::Late(late)) => Handling::late(async move {
                 let answer = self.go_on(*late, conn, &timer, &mut ticket.entry).await;
-                finish(answer, ticket, Instant::now())
+                match conn.tunnel.take() {
+                    Some(tunnel) => open(answer, ticket, tunnel, conn),
+                    None => finish(answer, ticket, Instant::now()),
+                }
             }),
             Err(failure) => Handling::late(std::future::ready(finish(Err(failure), ticket, Instant::now()))),
+        }
+    }
+
+    /// Takes over a connection whose last answer was a 101, until the tunnel behind it ends.
+    pub async fn switched(
+        &self,
+        conn: &Conn,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+        stopping: impl Future<Output = ()>,
+    ) {
+        let tunnel = conn.tunnel.take();
+        if let Some(tunnel) = tunnel {
+            tunnel.run(client, stopping, &self.scratch, &self.sessions).await;
         }
     }
 
@@ -163,6 +189,9 @@ impl Gateway {
         let Place::Route(way) = place else { return Ok(Late::begun(request, place, credentials)) };
         // Before the session is looked up, so that who guesses tokens is slowed down, and costs no store a question.
         self.within_limits(self.snapshot.limits.enter_from(way.rule.id, entry.client), way.rule)?;
+        if way.offer.is_some() {
+            return Ok(Late::begun(request, Place::Route(way), credentials));
+        }
         // Who calls is asked before a byte of the body is read: a stranger's upload costs us nothing.
         let decision =
             auth::authenticate_at_once(way.rule.auth, way.rule.apps.as_deref(), &credentials, &self.sessions);
@@ -190,7 +219,15 @@ impl Gateway {
                 let sent = self.forward(request, way, &access, conn, timer, entry)?;
                 let head = sent.head.await;
                 entry.upstream = Some(sent.asked_at.elapsed());
-                Ok(head.map_err(Failure::Proxy)?.map(Content::Forwarded))
+                let head = head.map_err(Failure::Proxy)?;
+                if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    return Ok(head.map(Content::Forwarded));
+                }
+                let (parts, forwarded) = head.into_parts();
+                let upstream = forwarded.into_switched().ok_or(Failure::Proxy(proxy::Error::WrongHandshake))?;
+                let tunnel = Tunnel::new(upstream, rule, &access, &self.sessions);
+                conn.tunnel.replace(Some(Box::new(tunnel)));
+                Ok(Response::from_parts(parts, Content::Whole(Bytes::new())))
             }
         }
     }
@@ -230,6 +267,7 @@ impl Gateway {
             rule,
             target: proxy::target(path.as_ref(), query, request.uri()).map_err(Failure::Proxy)?,
             host: host_line(request, &target),
+            offer: if rule.websocket { Offer::find(request).map_err(Failure::Proxy)? } else { None },
             keep_authorization: rule.forward_token || !bearer::holds_a_token(request.headers()),
         };
         Ok((Place::Route(way), credentials))
@@ -261,12 +299,13 @@ impl Gateway {
             peer: &conn.peer,
             proxies: &self.snapshot.proxies,
             request_id: &entry.id,
+            offer: way.offer,
             keep_authorization: way.keep_authorization,
             connect_timeout: way.rule.connect_timeout,
             response_timeout: way.rule.response_timeout,
         };
         let asked_at = Instant::now();
-        let head = self.proxy.forward(request, &how, timer.clone(), asked_at).map_err(Failure::Proxy)?;
+        let head = self.proxy.forward(request, how, timer.clone(), asked_at).map_err(Failure::Proxy)?;
         Ok(Sent { head, asked_at })
     }
 
@@ -374,6 +413,22 @@ fn finish(answer: Result<Response<Content>, Failure>, mut ticket: Ticket, now: I
     let response = answer.unwrap_or_else(|failure| explain(&failure, &mut ticket.entry).map(Content::Whole));
     ticket.entry.status = Some(response.status());
     response.map(|content| Body::new(content, ticket))
+}
+
+/// The answer that opens a tunnel. The line waits for the tunnel's end.
+fn open(
+    answer: Result<Response<Content>, Failure>,
+    ticket: Ticket,
+    tunnel: Box<Tunnel>,
+    conn: &Conn,
+) -> Response<Body> {
+    let response = match answer {
+        Ok(response) => response.map(drop),
+        Err(failure) => return finish(Err(failure), ticket, Instant::now()),
+    };
+    ticket.answered(Instant::now());
+    conn.tunnel.replace(Some(tunnel.opened(&response, ticket)));
+    response.map(|()| tunnel::body())
 }
 
 /// The answer to a failure, with its cause told to the log.

@@ -260,6 +260,7 @@ fn forwarding(error: &proxy::Error) -> Rescue {
     match error {
         proxy::Error::NoUpstream | proxy::Error::BadTarget | proxy::Error::Identity(_) => ours(),
         proxy::Error::UnderscoreHeader => bad_request("Header names with an underscore are not taken here."),
+        proxy::Error::NoHandshake => bad_request("This is not the opening of a WebSocket of version 13."),
         proxy::Error::Body(error) => body(error),
         proxy::Error::Overloaded(_) => Rescue::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -267,13 +268,15 @@ fn forwarding(error: &proxy::Error) -> Rescue {
             "The service behind this gateway has too much to do.",
         )
         .retry_after(SOON),
-        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Coded | proxy::Error::Switched => {
-            Rescue::new(
-                StatusCode::BAD_GATEWAY,
-                "upstream_unreachable",
-                "The service behind this gateway can't be reached.",
-            )
-        }
+        proxy::Error::Connect(_)
+        | proxy::Error::Broken(_)
+        | proxy::Error::Coded
+        | proxy::Error::Switched
+        | proxy::Error::WrongHandshake => Rescue::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream_unreachable",
+            "The service behind this gateway can't be reached.",
+        ),
         proxy::Error::Timeout => Rescue::new(
             StatusCode::GATEWAY_TIMEOUT,
             "upstream_timeout",

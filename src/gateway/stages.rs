@@ -7,6 +7,7 @@ use crate::{
     api::Endpoint,
     auth::Credentials,
     model::AppId,
+    proxy::Offer,
     routing::{AuthRule, Rule},
     web::RequestBody,
 };
@@ -67,6 +68,8 @@ pub(super) struct Way<'a> {
     pub(super) target: PathAndQuery,
     pub(super) host: Option<HeaderValue>,
     pub(super) keep_authorization: bool,
+    /// What the client offers, where it asks for a WebSocket and the rule lets it.
+    pub(super) offer: Option<Offer>,
 }
 
 /// A request on its way to an upstream.

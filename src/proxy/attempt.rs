@@ -33,6 +33,8 @@ pub(super) struct Errand<'a> {
     pub(super) connect_timeout: Duration,
     /// For the head of the answer.
     pub(super) response_timeout: Duration,
+    /// Whether the answer may be a 101.
+    pub(super) may_switch: bool,
 }
 
 /// What the head of an answer comes as.
@@ -69,6 +71,9 @@ fn start(
     errand.timer.set(now + errand.response_timeout);
     let progress = request.body().progress();
     let spare = if tries == Tries::Two { retry::spare(&errand, &lease, &request) } else { None };
+    if errand.may_switch {
+        lease.let_switch();
+    }
     let answer = lease.send(request);
     Sending::Sent { answer, waiting: Waiting { errand, lease: Some(lease), progress, spare, tries, since: now } }
 }
@@ -144,7 +149,11 @@ impl Waiting<'_> {
         }
         Poll::Ready(match head {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                Ok(Err(self.refuse(Error::Switched)))
+                if self.errand.may_switch {
+                    Ok(Ok(response.map(|body| Forwarded::switching(body, lease, self.progress.clone()))))
+                } else {
+                    Ok(Err(self.refuse(Error::Switched)))
+                }
             }
             Ok(response) if response::is_coded(response.headers()) => Ok(Err(self.refuse(Error::Coded))),
             Ok(response) => Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone())))),

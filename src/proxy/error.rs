@@ -36,6 +36,12 @@ pub enum Error {
     /// could know of.
     #[error("the upstream's answer has a transfer coding that can't be passed on")]
     Coded,
+    /// The client's: it asks for a WebSocket in another than the one way.
+    #[error("the opening of a WebSocket is not well-formed")]
+    NoHandshake,
+    /// The upstream's: its 101 is no answer to what the client has offered.
+    #[error("the upstream's answer to the opening of a WebSocket is not right")]
+    WrongHandshake,
     /// The upstream's: it switches protocols, though nobody asked it to.
     #[error("the upstream switched protocols unasked")]
     Switched,

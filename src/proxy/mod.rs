@@ -10,10 +10,13 @@
 mod attempt;
 mod error;
 mod forwarded;
+mod frames;
 mod hop;
 mod identity;
 mod response;
 mod retry;
+pub mod tunnel;
+mod upgrade;
 
 use std::{
     future::Future,
@@ -24,7 +27,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery,
+};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use rand::{SeedableRng, rngs::SmallRng};
@@ -35,7 +40,7 @@ use crate::{
     assertion::Assertions,
     auth::Access,
     config::sections::{self, UnderscoreHeaders},
-    upstream::{Upstream, Upstreams},
+    upstream::{self, Upstream, Upstreams},
     web::{HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
 
@@ -44,6 +49,10 @@ use attempt::Errand;
 pub use error::Error;
 pub use forwarded::Peer;
 pub use response::Forwarded;
+pub use upgrade::Offer;
+
+/// A connection to an upstream on which HTTP has ended.
+pub type Switched = upstream::Switched<RequestBody>;
 
 /// What is told of us in `Via`, in both directions (RFC 9110, 7.6.3).
 const VIA: HeaderValue = HeaderValue::from_static("1.1 wxgate");
@@ -65,6 +74,8 @@ pub struct Forward<'a> {
     pub proxies: &'a TrustedProxies,
     /// This request's id.
     pub request_id: &'a HeaderValue,
+    /// What the client offers, where it asks for a WebSocket and may have one.
+    pub offer: Option<Offer>,
     /// Whether `Authorization` goes along.
     pub keep_authorization: bool,
     /// For a connection to come about, where the route has a time of its own.
@@ -116,12 +127,13 @@ impl Proxy {
     pub fn forward<'a>(
         &'a self,
         request: Request<RequestBody>,
-        how: &Forward<'_>,
+        mut how: Forward<'_>,
         timer: RequestTimer,
         now: Instant,
     ) -> Result<impl Future<Output = Result<Response<Forwarded>, Error>> + use<'a>, Error> {
         let (upstream, own_host) = self.upstreams.get(how.upstream).ok_or(Error::NoUpstream)?;
-        let request = self.prepare(request, how, own_host)?;
+        let request = self.prepare(request, &how, own_host)?;
+        let offer = how.offer.take().map(Box::new);
         let section = upstream.section();
         let errand = Errand {
             upstream,
@@ -129,8 +141,9 @@ impl Proxy {
             timer,
             connect_timeout: how.connect_timeout.unwrap_or(section.connect_timeout),
             response_timeout: how.response_timeout.unwrap_or(section.response_timeout),
+            may_switch: offer.is_some(),
         };
-        Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone() })
+        Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone(), offer })
     }
 
     /// Tells another proxy, in the answer to its question, who calls the `upstream` that the request would go to.
@@ -158,6 +171,9 @@ impl Proxy {
         told.tell(&mut parts.headers, how.peer, host, &self.scratch);
         if parts.headers.get(header::HOST) != Some(host) {
             parts.headers.insert(header::HOST, host.clone());
+        }
+        if how.offer.is_some() {
+            upgrade::tell(&mut parts.headers);
         }
         parts.headers.append(header::VIA, VIA);
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
@@ -204,6 +220,7 @@ pin_project! {
         #[pin]
         head: F,
         request_id: HeaderValue,
+        offer: Option<Box<Offer>>,
     }
 }
 
@@ -213,9 +230,17 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.head.poll(cx))?;
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && this.offer.as_ref().is_none_or(|offer| !offer.is_met_by(response.headers())) {
+            return Poll::Ready(Err(Error::WrongHandshake));
+        }
         // Ours, whatever the upstream speaks: what it says of the version concerns its own connection.
         *response.version_mut() = Version::HTTP_11;
         response::clean(response.headers_mut());
+        if switches {
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            upgrade::tell(response.headers_mut());
+        }
         response.headers_mut().append(header::VIA, VIA);
         response.headers_mut().insert(X_REQUEST_ID, this.request_id.clone());
         Poll::Ready(Ok(response))

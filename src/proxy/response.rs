@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use smallvec::SmallVec;
 
 use crate::{
-    upstream::Lease,
+    upstream::{Lease, Switched},
     web::{BodyProgress, RequestBody},
 };
 
@@ -65,6 +65,16 @@ impl Forwarded {
             lease.set_going();
         }
         this
+    }
+
+    /// The answer that ends HTTP on its connection.
+    pub(super) fn switching(body: Incoming, lease: Lease<RequestBody>, request: BodyProgress) -> Self {
+        Self { body, lease: Some(lease), request }
+    }
+
+    /// The connection, where HTTP has ended on it.
+    pub fn into_switched(self) -> Option<Switched<RequestBody>> {
+        self.lease?.into_switched()
     }
 
     /// Keeps the connection, unless the request's body is still on its way: the rest of that would be read as the

@@ -15,6 +15,7 @@ use crate::{
 
 /// What holds for the requests of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own, independent of the others")]
 pub struct Rule {
     /// Its place among the routes of the config.
     pub id: usize,
@@ -38,6 +39,12 @@ pub struct Rule {
     pub allow_encoded_slash: bool,
     /// Whether `;` in a path is let through.
     pub allow_semicolon: bool,
+    /// Whether a client may open a WebSocket.
+    pub websocket: bool,
+    /// How long one may stay open without a byte in either direction.
+    pub websocket_idle: Duration,
+    /// How long one may stay open at all; for ever when absent.
+    pub websocket_max_age: Option<Duration>,
     /// How long a connection to its upstream may take; what the upstream says when absent.
     pub connect_timeout: Option<Duration>,
     /// How long its upstream may think; what the upstream says when absent.
@@ -149,6 +156,9 @@ impl Rule {
             forward_token: route.forward_token,
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
+            websocket: route.websocket,
+            websocket_idle: route.websocket_idle,
+            websocket_max_age: route.websocket_max_age,
             connect_timeout: route.connect_timeout,
             response_timeout: route.response_timeout,
             methods: route.methods.clone(),

@@ -11,12 +11,12 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 
-use crate::web::{Refusal, RequestBody};
+use crate::web::{Refusal, RequestBody, Resumed};
 
 use super::{
     Options, Service,
@@ -76,11 +76,27 @@ pub(super) async fn run<S: Service>(stream: Stream, conn: S::Conn, shared: &Shar
         }
         // Boxed, so that an idle connection does not carry the room for a busy one.
         match Box::pin(serve(parked, &conn, shared)).await {
-            Some(idle) => parked = idle,
-            None => return,
+            Left::Idle(idle) => parked = idle,
+            Left::Switched(Parked { stream, held }) => {
+                // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
+                let stopping = poll_fn(|_| if shared.drain.is_on() { Poll::Ready(()) } else { Poll::Pending });
+                let client = Resumed::new(held.freeze(), stream);
+                let service = shared.service.get();
+                return Box::pin(service.switched(&conn, client, stopping)).await;
+            }
+            Left::Closed => return,
         }
         patience = shared.options.keepalive_timeout;
     }
+}
+
+/// What a connection is when it is served no longer.
+enum Left {
+    /// Without anything to do.
+    Idle(Parked),
+    /// No longer HTTP.
+    Switched(Parked),
+    Closed,
 }
 
 /// Why the parser was left.
@@ -93,12 +109,14 @@ enum End {
     Refused,
     /// Nothing to do for a while.
     Idle,
+    /// A 101 has gone out.
+    Switched,
     /// The client is gone or takes nothing.
     Cut,
 }
 
-/// Serves requests. Returns the connection when it has become idle, nothing when it is closed.
-async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S>) -> Option<Parked> {
+/// Serves requests until the connection has become idle, or is HTTP no more, or closed.
+async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S>) -> Left {
     let stream = Rc::new(RefCell::new(parked.stream));
     let traffic = Traffic::new();
     let wire = Wire::new(Rc::clone(&stream), parked.held, shared.options.head, Rc::clone(&traffic));
@@ -110,6 +128,10 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
         loop {
             match Pin::new(&mut http).poll(cx) {
                 Poll::Ready(Err(error)) if error.is_user() => return Poll::Ready(End::Broken),
+                // What the parser could not write would be lost.
+                Poll::Ready(Ok(())) if traffic.has_switched() && !traffic.unflushed() => {
+                    return Poll::Ready(End::Switched);
+                }
                 Poll::Ready(_) => return Poll::Ready(End::Done),
                 Poll::Pending => {}
             }
@@ -132,11 +154,13 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
     let parts = http.into_parts();
     let held = leftover(&parts.read_buf, parts.io.into_inner());
     drop(parts.service);
-    let stream = Rc::into_inner(stream)?.into_inner();
+    let Some(stream) = Rc::into_inner(stream).map(RefCell::into_inner) else { return Left::Closed };
     match end {
-        End::Idle => return Some(Parked { stream, held }),
+        End::Idle => return Left::Idle(Parked { stream, held }),
+        End::Switched => return Left::Switched(Parked { stream, held }),
         End::Refused => {
-            let answer = shared.service.get().refuse(traffic.refusal()?, conn);
+            let Some(why) = traffic.refusal() else { return Left::Closed };
+            let answer = shared.service.get().refuse(why, conn);
             // The client may be gone already; then there is nobody to tell.
             let _: io::Result<()> = refuse::answer(stream, answer, shared.options.write_timeout).await;
         }
@@ -146,7 +170,7 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
         End::Done | End::Broken => refuse::linger(stream, shared.options.write_timeout).await,
         End::Cut => {}
     }
-    None
+    Left::Closed
 }
 
 /// What the parser and the wire had read but not used, in order.
@@ -175,7 +199,9 @@ fn requests<S: Service>(
             }
             let request = request.map(|body| RequestBody::new(body, traffic.body()));
             let mut response = service.call(request, &conn, traffic.timer()).await;
-            if traffic.leaves_body_unread() || drain.is_on() {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                traffic.switch();
+            } else if traffic.leaves_body_unread() || drain.is_on() {
                 // It is closed then, and a client that is told so does not send its next request into the close.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

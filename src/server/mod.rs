@@ -33,6 +33,7 @@ use std::{future::Future, io, net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     config::sections,
@@ -70,6 +71,17 @@ pub trait Service: 'static {
 
     /// The answer to bytes that never became a request; the connection is closed after it.
     fn refuse(&self, why: Refusal, conn: &Self::Conn) -> Response<Bytes>;
+
+    /// Takes over a connection whose last request was answered with 101. It is closed when this is done, and is to come to
+    /// an end when `stopping` does.
+    fn switched<'a>(
+        &'a self,
+        _conn: &'a Rc<Self::Conn>,
+        _client: impl AsyncRead + AsyncWrite + Unpin + 'a,
+        _stopping: impl Future<Output = ()> + 'a,
+    ) -> impl Future<Output = ()> + 'a {
+        std::future::ready(())
+    }
 
     /// Called a few times per second, for what a worker does now and then.
     fn tick(&self) {}

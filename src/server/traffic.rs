@@ -67,6 +67,8 @@ pub(super) struct Traffic {
     chunked: Cell<bool>,
     old_version: Cell<bool>,
     refusal: Cell<Option<Refusal>>,
+    /// The answer is that HTTP ends here.
+    switched: Cell<bool>,
     unflushed: Cell<bool>,
     write_stalled: Cell<Option<Instant>>,
     body: Rc<BodyWatch>,
@@ -85,6 +87,7 @@ impl Traffic {
             chunked: Cell::new(false),
             old_version: Cell::new(false),
             refusal: Cell::new(None),
+            switched: Cell::new(false),
             unflushed: Cell::new(false),
             write_stalled: Cell::new(None),
             body: Rc::default(),
@@ -116,6 +119,15 @@ impl Traffic {
 
     pub(super) fn refuse(&self, why: Refusal) {
         self.refusal.set(Some(why));
+    }
+
+    /// The answer at hand is a 101: what follows in either direction is not HTTP.
+    pub(super) fn switch(&self) {
+        self.switched.set(true);
+    }
+
+    pub(super) fn has_switched(&self) -> bool {
+        self.switched.get()
     }
 
     pub(super) fn has_served(&self) -> bool {

@@ -52,7 +52,7 @@ impl Wire {
     }
 
     fn expect(&self) -> Expect {
-        if self.traffic.refusal().is_some() {
+        if self.traffic.refusal().is_some() || self.traffic.has_switched() {
             return Expect::Nothing;
         }
         match (self.traffic.body_left(), self.traffic.phase()) {

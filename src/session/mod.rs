@@ -115,6 +115,11 @@ impl Sessions {
         self.near.find(&token.digest()).await
     }
 
+    /// Notes that a session is used by whoever keeps it longer than a request. Whether it is live.
+    pub async fn use_again(&self, session: &Session) -> Result<bool, Error> {
+        Ok(self.near.find(session.digest()).await?.is_some())
+    }
+
     /// Ends one session. Ending it again changes nothing.
     pub async fn revoke(&self, session: &Session) -> Result<(), Error> {
         self.revoke_digest(&session.identity().user, session.digest()).await?;

@@ -10,9 +10,18 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, client::conn::TrySendError};
-use tokio::{task::spawn_local, time::sleep};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::spawn_local,
+    time::sleep,
+};
 
-use super::pool::{Kept, Pool};
+use crate::web::Resumed;
+
+use super::{
+    pool::{Kept, Pool},
+    socket::Socket,
+};
 
 /// A connection in use. Dropping it closes it; [`give_back`](Self::give_back) keeps it.
 pub struct Lease<B: Body + 'static> {
@@ -92,9 +101,40 @@ where
         });
     }
 
+    /// The next answer may be that the connection is to be something else than HTTP.
+    pub fn let_switch(&mut self) {
+        self.kept.link.let_switch();
+    }
+
+    /// Takes the connection out of HTTP for good. None where the answer was not a 101.
+    pub fn into_switched(self) -> Option<Switched<B>> {
+        let (socket, read) = self.kept.link.into_socket()?;
+        Some(Switched { stream: Resumed::new(read, socket), busy: self.busy })
+    }
+
     /// The place of its server.
     pub(super) fn at(&self) -> usize {
         self.busy.0.at
+    }
+}
+
+/// A connection that speaks HTTP no more. It counts among its server's connections, and as something that the server has to
+/// do with, until it is dropped.
+pub struct Switched<B: Body + 'static> {
+    stream: Resumed<Socket>,
+    busy: Busy<B>,
+}
+
+impl<B: Body + 'static> Switched<B> {
+    /// What is said on it.
+    pub fn stream(&mut self) -> &mut (impl AsyncRead + AsyncWrite + Unpin + use<B>) {
+        &mut self.stream
+    }
+}
+
+impl<B: Body + 'static> fmt::Debug for Switched<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Switched({})", self.busy.0.server().name)
     }
 }
 

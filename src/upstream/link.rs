@@ -16,6 +16,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
+use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -32,6 +33,8 @@ pub(super) struct Link<B: Body + 'static> {
     pub(super) heard: Heard,
     driver: Driver<B>,
     bell: Bell,
+    /// Whether the answer may be that the connection is to be something else, and then its socket is wanted.
+    may_switch: bool,
 }
 
 enum Driver<B: Body + 'static> {
@@ -41,6 +44,8 @@ enum Driver<B: Body + 'static> {
     Task(Task),
     /// Nobody: it has ended.
     Ended,
+    /// Nobody: HTTP has ended on it, and what comes next is not.
+    Left(Box<Connection<TokioIo<Socket>, B>>),
 }
 
 /// A connection's task. It ends with this: left to itself, hyper would first write out what it holds of a request, and
@@ -71,7 +76,7 @@ where
         // server that answered early without reading it would have that request wait behind it.
         let heard = socket.heard();
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
-        Ok(Self { sender, heard, driver: Driver::User(Box::new(connection)), bell: Bell::default() })
+        Ok(Self { sender, heard, driver: Driver::User(Box::new(connection)), bell: Bell::default(), may_switch: false })
     }
 
     /// Drives the connection and then asks `consumer`, which waits for something that comes out of it.
@@ -89,7 +94,10 @@ where
             let outcome = consumer(&mut hushed);
             if ended {
                 // Whoever waits for an answer on this connection has been told by the sender.
-                self.driver = Driver::Ended;
+                let driver = std::mem::replace(&mut self.driver, Driver::Ended);
+                if let (true, Driver::User(connection)) = (self.may_switch, driver) {
+                    self.driver = Driver::Left(connection);
+                }
                 return if outcome.is_ready() { outcome } else { consumer(cx) };
             }
             if outcome.is_ready() || !self.bell.unhush() {
@@ -108,7 +116,7 @@ where
                 self.driver = Driver::Ended;
             }
         }
-        !matches!(self.driver, Driver::Ended) && !self.sender.is_closed()
+        !matches!(self.driver, Driver::Ended | Driver::Left(_)) && !self.sender.is_closed()
     }
 
     /// Gives the connection a task of its own.
@@ -128,8 +136,20 @@ where
         self.set_going();
         match self.driver {
             Driver::Task(task) => Some(task),
-            Driver::User(_) | Driver::Ended => None,
+            Driver::User(_) | Driver::Ended | Driver::Left(_) => None,
         }
+    }
+
+    /// The next answer may be a 101.
+    pub(super) fn let_switch(&mut self) {
+        self.may_switch = true;
+    }
+
+    /// The socket of a connection on which HTTP has ended with a 101, and what was read behind that.
+    pub(super) fn into_socket(self) -> Option<(Socket, Bytes)> {
+        let Driver::Left(connection) = self.driver else { return None };
+        let parts = connection.into_parts();
+        Some((parts.io.into_inner(), parts.read_buf))
     }
 }
 

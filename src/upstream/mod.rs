@@ -38,7 +38,7 @@ pub use dns::{Lookup, Resolver, SystemResolver};
 pub use error::{ConnectError, SendError};
 pub use group::Group;
 pub use health::Standing;
-pub use lease::Lease;
+pub use lease::{Lease, Switched};
 pub use status::{ServerStatus, Status};
 pub use tls::TlsError;
 pub use upstreams::{SetupError, Upstreams, Watch};

@@ -8,6 +8,7 @@ pub mod headers;
 mod pieces;
 mod problem;
 mod refusal;
+mod resumed;
 mod timer;
 
 pub use body::{BodyError, BodyProgress, BodyWatch, RequestBody};
@@ -16,4 +17,5 @@ pub use header_writer::HeaderWriter;
 pub use pieces::write_pieces;
 pub use problem::Problem;
 pub use refusal::Refusal;
+pub use resumed::Resumed;
 pub use timer::RequestTimer;

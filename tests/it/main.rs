@@ -43,3 +43,4 @@ mod systemd;
 mod tls;
 mod two_parsers;
 mod upstreams;
+mod websocket;

@@ -65,6 +65,9 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         forward_token: fields.boolean("forward_token", default.forward_token),
         allow_encoded_slash: fields.boolean("allow_encoded_slash", default.allow_encoded_slash),
         allow_semicolon: fields.boolean("allow_semicolon", default.allow_semicolon),
+        websocket: fields.boolean("websocket", default.websocket),
+        websocket_idle: fields.duration("websocket_idle", default.websocket_idle),
+        websocket_max_age: fields.duration_if_given("websocket_max_age"),
         connect_timeout: fields.duration_if_given("connect_timeout"),
         response_timeout: fields.duration_if_given("response_timeout"),
         ..default
@@ -73,7 +76,6 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         let line = fields.line_of("path").unwrap_or(line);
         fields.error(line, "path", "has a ; in it, which no request may have without allow_semicolon = true");
     }
-    fields.later("websocket", "an Upgrade is not passed on");
     fields.finish();
     RouteLines { route, line, upstream, apps: apps.map(|apps| apps.value).unwrap_or_default(), comparable }
 }

@@ -35,6 +35,12 @@ pub struct Route {
     pub allow_encoded_slash: bool,
     /// Whether `;` in a path is let through.
     pub allow_semicolon: bool,
+    /// Whether a client may open a WebSocket.
+    pub websocket: bool,
+    /// How long one may stay open without a byte in either direction.
+    pub websocket_idle: Duration,
+    /// How long one may stay open at all; for ever when left out.
+    pub websocket_max_age: Option<Duration>,
     /// Instead of the upstream's `connect_timeout`.
     pub connect_timeout: Option<Duration>,
     /// Instead of the upstream's `response_timeout`.
@@ -57,6 +63,9 @@ impl Route {
             forward_token: false,
             allow_encoded_slash: false,
             allow_semicolon: false,
+            websocket: false,
+            websocket_idle: Duration::from_mins(10),
+            websocket_max_age: None,
             connect_timeout: None,
             response_timeout: None,
         }

@@ -56,6 +56,8 @@ fn name(failure: &Failure) -> String {
             | proxy::Error::UnderscoreHeader
             | proxy::Error::Coded
             | proxy::Error::Switched
+            | proxy::Error::NoHandshake
+            | proxy::Error::WrongHandshake
             | proxy::Error::Timeout => format!("{error:?}"),
             proxy::Error::Identity(_) => "Identity".to_owned(),
             proxy::Error::Body(error) => format!("Proxy body {}", body(error)),
@@ -151,6 +153,8 @@ async fn on_the_way_to_an_upstream() -> Vec<(Failure, u16, &'static str, &'stati
         (proxy(proxy::Error::BadTarget), 500, "internal", ""),
         (proxy(proxy::Error::Identity(assertion::Error::Header)), 500, "internal", ""),
         (proxy(proxy::Error::UnderscoreHeader), 400, "bad_request", CLOSE),
+        (proxy(proxy::Error::NoHandshake), 400, "bad_request", CLOSE),
+        (proxy(proxy::Error::WrongHandshake), 502, "upstream_unreachable", ""),
         (proxy(proxy::Error::Body(BodyError::TooLarge)), 413, "body_too_large", CLOSE),
         (proxy(proxy::Error::Body(BodyError::TimedOut)), 408, "request_timeout", CLOSE),
         (proxy(proxy::Error::Body(BodyError::Broken(broken().await))), 400, "bad_request", CLOSE),

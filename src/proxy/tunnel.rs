@@ -1,0 +1,373 @@
+//! A WebSocket between a client and its upstream: bytes both ways, until one of them ends it, or we do.
+//!
+//! An idle tunnel holds no buffer. What comes is read into one that all tunnels of a worker share and written at once; what
+//! the other side does not take is kept, and nothing more is read from this side until it has been.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, sleep, timeout},
+};
+
+use super::frames::{self, Frames};
+
+/// So many bytes are read at once, and at most so many kept that a side does not take.
+const PIECE: usize = 16 * 1024;
+
+/// So long a side may take to read that it is over.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// How long a tunnel may live.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Without a byte in either direction.
+    pub idle: Duration,
+    /// At all; for ever when absent.
+    pub max_age: Option<Duration>,
+    /// How often it is looked whether something has passed.
+    pub look: Duration,
+}
+
+/// Why a tunnel has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client has closed it, or is gone.
+    Client,
+    /// The upstream has.
+    Upstream,
+    /// Nothing has passed for too long.
+    Idle,
+    /// It has lived as long as it may.
+    Age,
+    /// Its session is over.
+    Session,
+    /// The gateway stops.
+    Stop,
+}
+
+/// What all tunnels of a worker share.
+#[derive(Debug)]
+pub struct Scratch(RefCell<Box<[u8]>>);
+
+/// How many bytes have passed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passed {
+    /// From the client.
+    pub up: u64,
+    /// To the client.
+    pub down: u64,
+}
+
+/// What goes on outside while a tunnel is open.
+#[derive(Debug)]
+pub struct Outside<O, S, U> {
+    /// Comes when its session is over.
+    pub over: O,
+    /// Comes when the gateway stops.
+    pub stopping: S,
+    /// Told now and then that something has passed.
+    pub used: U,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(RefCell::new(vec![0; PIECE].into_boxed_slice()))
+    }
+}
+
+impl Ending {
+    /// What it is called.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Idle => "idle",
+            Self::Age => "max_age",
+            Self::Session => "session",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// The code that a close frame of ours has (RFC 6455, 7.4.1); none where there is nobody to tell.
+    fn code(self) -> Option<u16> {
+        match self {
+            Self::Client | Self::Upstream => None,
+            Self::Idle | Self::Age | Self::Stop => Some(1001),
+            Self::Session => Some(1008),
+        }
+    }
+}
+
+/// Passes bytes on until the tunnel ends.
+pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>>(
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    mut upstream: impl AsyncRead + AsyncWrite + Unpin,
+    terms: Terms,
+    scratch: &Scratch,
+    outside: Outside<O, S, impl FnMut()>,
+) -> (Ending, Passed) {
+    let (mut up, mut down) = (Half::default(), Half::default());
+    let Outside { over, stopping, mut used } = outside;
+    let (mut over, mut stopping) = (pin!(over), pin!(stopping));
+    let mut watch = Watch::new(terms);
+    let ending = poll_fn(|cx| {
+        // First of all: not a byte passes after the end of the session has been heard of.
+        if over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ending::Session);
+        }
+        if stopping.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ending::Stop);
+        }
+        let piece = &mut *scratch.0.borrow_mut();
+        let mut moved = false;
+        let from_client = up.pass(&mut client, &mut upstream, piece, &mut moved, cx);
+        let from_upstream = down.pass(&mut upstream, &mut client, piece, &mut moved, cx);
+        watch.moved |= moved;
+        match (from_client, from_upstream) {
+            (Poll::Ready(Err(Fault::Reading)), _) | (_, Poll::Ready(Err(Fault::Writing))) => {
+                return Poll::Ready(Ending::Client);
+            }
+            (Poll::Ready(Err(Fault::Writing)), _) | (_, Poll::Ready(Err(Fault::Reading))) => {
+                return Poll::Ready(Ending::Upstream);
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
+                return Poll::Ready(if watch.client_first { Ending::Client } else { Ending::Upstream });
+            }
+            (Poll::Ready(Ok(())), Poll::Pending) => watch.client_first = true,
+            (Poll::Pending, _) => {}
+        }
+        watch.poll(cx, &mut used)
+    })
+    .await;
+    if let Some(code) = ending.code() {
+        let told = async {
+            tokio::join!(
+                part(&mut client, down.may_be_told().then(|| frames::close(code))),
+                part(&mut upstream, up.may_be_told().then(|| frames::masked_close(code))),
+            )
+        };
+        // Whoever does not listen is cut off.
+        _ = timeout(PARTING, told).await;
+    }
+    (ending, Passed { up: up.passed, down: down.passed })
+}
+
+/// Says goodbye, where that can be understood, and waits for the other side to close: a close over bytes that nobody has
+/// read would take the goodbye with it.
+async fn part<const N: usize>(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), frame: Option<[u8; N]>) {
+    if let Some(frame) = frame
+        && (stream.write_all(&frame).await.is_err() || stream.flush().await.is_err())
+    {
+        return;
+    }
+    _ = stream.shutdown().await;
+    if frame.is_some() {
+        let mut rest = [0; 512];
+        while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+    }
+}
+
+/// Watches over the time.
+struct Watch {
+    terms: Terms,
+    begun: Instant,
+    last: Instant,
+    moved: bool,
+    /// Whether the client was the first to say that it is done.
+    client_first: bool,
+    look: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Watch {
+    fn new(terms: Terms) -> Self {
+        let now = Instant::now();
+        Self { terms, begun: now, last: now, moved: false, client_first: false, look: Box::pin(sleep(terms.look)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, used: &mut impl FnMut()) -> Poll<Ending> {
+        while self.look.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if self.terms.max_age.is_some_and(|most| now - self.begun >= most) {
+                return Poll::Ready(Ending::Age);
+            }
+            if std::mem::take(&mut self.moved) {
+                self.last = now;
+                used();
+            } else if now - self.last >= self.terms.idle {
+                return Poll::Ready(Ending::Idle);
+            }
+            self.look.as_mut().reset(now + self.terms.look);
+        }
+        Poll::Pending
+    }
+}
+
+/// Which side of a direction has failed.
+enum Fault {
+    Reading,
+    Writing,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Half {
+    /// Read, and not taken by the other side yet.
+    kept: BytesMut,
+    frames: Frames,
+    passed: u64,
+    unflushed: bool,
+    ended: bool,
+    closed: bool,
+}
+
+impl Half {
+    /// Passes on what there is. Ready when the direction has ended and the other side knows.
+    fn pass(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+        piece: &mut [u8],
+        moved: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Fault>> {
+        if self.closed {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            while !self.kept.is_empty() {
+                let n = ready!(Pin::new(&mut *to).poll_write(cx, &self.kept)).map_err(|_| Fault::Writing)?;
+                if n == 0 {
+                    return Poll::Ready(Err(Fault::Writing));
+                }
+                self.kept.advance(n);
+                (*moved, self.unflushed) = (true, true);
+            }
+            self.kept = BytesMut::new();
+            if self.ended {
+                ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Fault::Writing)?;
+                self.closed = true;
+                return Poll::Ready(Ok(()));
+            }
+            let mut buf = ReadBuf::new(piece);
+            match Pin::new(&mut *from).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) => self.take(buf.filled(), to, moved, cx)?,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::Reading)),
+                Poll::Pending => {
+                    if self.unflushed {
+                        // TLS may have taken more than the socket has.
+                        ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|_| Fault::Writing)?;
+                        self.unflushed = false;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Writes what was read, and keeps what is not taken.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        to: &mut (impl AsyncWrite + Unpin),
+        moved: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        if bytes.is_empty() {
+            self.ended = true;
+            return Ok(());
+        }
+        self.passed += bytes.len() as u64;
+        self.frames.pass(bytes);
+        (*moved, self.unflushed) = (true, true);
+        let taken = match Pin::new(to).poll_write(cx, bytes) {
+            Poll::Ready(taken) => taken.map_err(|_| Fault::Writing)?,
+            Poll::Pending => 0,
+        };
+        self.kept.extend_from_slice(&bytes[taken..]);
+        Ok(())
+    }
+
+    /// Whether a frame of ours can be put in.
+    fn may_be_told(&self) -> bool {
+        !self.ended && self.kept.is_empty() && self.frames.is_at_border()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::pending};
+
+    use tokio::{
+        io::duplex,
+        task::{LocalSet, spawn_local, yield_now},
+    };
+
+    use super::*;
+
+    /// As much as a socket's buffer would take.
+    const ROOM: usize = 1024;
+    const ALL: usize = 100 * PIECE;
+
+    /// A tunnel from one end to the other.
+    async fn pass(client: tokio::io::DuplexStream, upstream: tokio::io::DuplexStream) -> (Ending, Passed) {
+        let terms = Terms { idle: Duration::from_hours(1), max_age: None, look: Duration::from_mins(1) };
+        let outside = Outside { over: pending(), stopping: pending(), used: || {} };
+        run(client, upstream, terms, &Scratch::default(), outside).await
+    }
+
+    #[tokio::test]
+    async fn who_reads_slowly_holds_the_other_side_back() {
+        let ((mut client, near), (far, mut upstream)) = (duplex(ROOM), duplex(ROOM));
+        let sent = std::rc::Rc::new(Cell::new(0));
+        let counted = std::rc::Rc::clone(&sent);
+        let story = async move {
+            spawn_local(pass(near, far));
+            spawn_local(async move {
+                while counted.get() < ALL {
+                    upstream.write_all(&[7; 64]).await.unwrap();
+                    counted.set(counted.get() + 64);
+                }
+                upstream
+            });
+            for _ in 0..10_000 {
+                yield_now().await;
+            }
+            assert!(
+                (ROOM..PIECE + 3 * ROOM).contains(&sent.get()),
+                "{} bytes for a client that reads none",
+                sent.get()
+            );
+            let mut all = vec![0; ALL];
+            client.read_exact(&mut all).await.unwrap();
+            assert!(all.iter().all(|byte| *byte == 7));
+        };
+        LocalSet::new().run_until(story).await;
+    }
+
+    #[tokio::test]
+    async fn who_has_said_all_may_still_listen() {
+        let ((mut client, near), (far, mut upstream)) = (duplex(ROOM), duplex(ROOM));
+        let story = async {
+            client.write_all(b"last words").await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            upstream.read_to_end(&mut heard).await.unwrap();
+            upstream.write_all(b"answer").await.unwrap();
+            upstream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            (heard, answer)
+        };
+        let ((ending, passed), heard) = tokio::join!(pass(near, far), story);
+        assert_eq!(heard, (b"last words".to_vec(), b"answer".to_vec()));
+        assert_eq!((ending, passed.up, passed.down), (Ending::Client, 10, 6));
+    }
+}
