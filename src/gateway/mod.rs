@@ -1,12 +1,14 @@
 //! The way of a request: route, authenticate, answer or forward, log.
 
 mod access_log;
+mod answer;
 mod authorize;
 mod body;
 mod counting;
 mod failure;
 mod handling;
 mod line;
+mod onward;
 mod request_id;
 mod rescue;
 mod snapshot;
@@ -15,7 +17,6 @@ mod tunnel;
 mod way_in;
 
 use std::{
-    borrow::Cow,
     cell::RefCell,
     future::Future,
     net::SocketAddr,
@@ -37,7 +38,7 @@ use crate::{
     limit::RouteLimited,
     model::{AppId, Clock},
     proxy::{self, Forward, Offer, Peer, Proxy, tunnel::Scratch},
-    routing::{self, AuthRule, BadTarget, Rule, Target},
+    routing::{self, AuthRule, Rule, Target},
     session::Sessions,
     telemetry::{OpenConnection, WorkerTraffic},
     web::{Refusal, RequestBody, RequestTimer, headers::X_REQUEST_ID},
@@ -52,7 +53,9 @@ pub use snapshot::Snapshot;
 pub use way_in::{Redirect, WayIn};
 
 use self::{
+    answer::{explain, finish, open},
     handling::{Handling, Head},
+    onward::{host_line, upstream_path},
     request_id::RequestIds,
     stages::{Begun, Call, Late, Place, Sent, Way},
     tunnel::Tunnel,
@@ -384,64 +387,4 @@ fn admit(decision: Decision, entry: &mut Entry) -> Result<Access, Failure> {
 /// These ask for a connection, not for an answer.
 fn refuse_tunnels(method: &Method) -> Result<(), Failure> {
     if matches!(*method, Method::CONNECT | Method::TRACE) { Err(Failure::Method) } else { Ok(()) }
-}
-
-/// What the upstream is told as `Host`: the line as received, or the absolute target's authority, which an HTTP/1.0 client
-/// may send without one.
-fn host_line(request: &Request<RequestBody>, target: &Target<'_>) -> Option<HeaderValue> {
-    let line = request.headers().get(header::HOST).cloned();
-    line.or_else(|| HeaderValue::from_str(target.host.as_ref()?.received()).ok())
-}
-
-/// The path to ask the upstream for, and the query, which goes along untouched.
-fn upstream_path<'a>(target: &'a Target<'_>, rule: &Rule) -> Result<(Cow<'a, str>, Option<&'a str>), BadTarget> {
-    target.path.refuse_unless_allowed(rule)?;
-    let path = match &rule.strip_prefix {
-        None => Cow::Borrowed(target.path.as_str()),
-        Some(prefix) => {
-            let stripped = routing::strip_prefix(&target.path, prefix)?;
-            stripped.refuse_unless_allowed(rule)?;
-            Cow::Owned(stripped.as_str().to_owned())
-        }
-    };
-    Ok((path, target.query))
-}
-
-/// The answer that goes out, with the line that waits for its end.
-fn finish(answer: Result<Response<Content>, Failure>, mut ticket: Ticket, now: Instant) -> Response<Body> {
-    ticket.answered(now);
-    let response = answer.unwrap_or_else(|failure| explain(&failure, &mut ticket.entry).map(Content::Whole));
-    ticket.entry.status = Some(response.status());
-    response.map(|content| Body::new(content, ticket))
-}
-
-/// The answer that opens a tunnel. The line waits for the tunnel's end.
-fn open(
-    answer: Result<Response<Content>, Failure>,
-    ticket: Ticket,
-    tunnel: Box<Tunnel>,
-    conn: &Conn,
-) -> Response<Body> {
-    let response = match answer {
-        Ok(response) => response.map(drop),
-        Err(failure) => return finish(Err(failure), ticket, Instant::now()),
-    };
-    ticket.answered(Instant::now());
-    conn.tunnel.replace(Some(tunnel.opened(&response, ticket)));
-    response.map(|()| tunnel::body())
-}
-
-/// The answer to a failure, with its cause told to the log.
-fn explain(failure: &Failure, entry: &mut Entry) -> Response<Bytes> {
-    let rescue = rescue(failure);
-    entry.code = Some(rescue.code);
-    entry.cause = failure.cause();
-    if let Some(app) = failure.app() {
-        entry.app = Some(app.clone());
-        if let Some(advice) = failure.advice() {
-            let request = entry.id.to_str().unwrap_or_default();
-            tracing::error!(request, app = app.as_str(), advice, "a login failed because of the set-up");
-        }
-    }
-    rescue.into_response(&entry.id)
 }

@@ -1,0 +1,49 @@
+//! From what became of a request to the answer that goes out.
+
+use bytes::Bytes;
+use http::Response;
+use tokio::time::Instant;
+
+use super::{
+    Body, Conn, Content, Entry, Failure, Ticket, rescue,
+    tunnel::{self, Tunnel},
+};
+
+/// The answer that goes out, with the line that waits for its end.
+pub(super) fn finish(answer: Result<Response<Content>, Failure>, mut ticket: Ticket, now: Instant) -> Response<Body> {
+    ticket.answered(now);
+    let response = answer.unwrap_or_else(|failure| explain(&failure, &mut ticket.entry).map(Content::Whole));
+    ticket.entry.status = Some(response.status());
+    response.map(|content| Body::new(content, ticket))
+}
+
+/// The answer that opens a tunnel. The line waits for the tunnel's end.
+pub(super) fn open(
+    answer: Result<Response<Content>, Failure>,
+    ticket: Ticket,
+    tunnel: Box<Tunnel>,
+    conn: &Conn,
+) -> Response<Body> {
+    let response = match answer {
+        Ok(response) => response.map(drop),
+        Err(failure) => return finish(Err(failure), ticket, Instant::now()),
+    };
+    ticket.answered(Instant::now());
+    conn.tunnel.replace(Some(tunnel.opened(&response, ticket)));
+    response.map(|()| tunnel::body())
+}
+
+/// The answer to a failure, with its cause told to the log.
+pub(super) fn explain(failure: &Failure, entry: &mut Entry) -> Response<Bytes> {
+    let rescue = rescue(failure);
+    entry.code = Some(rescue.code);
+    entry.cause = failure.cause();
+    if let Some(app) = failure.app() {
+        entry.app = Some(app.clone());
+        if let Some(advice) = failure.advice() {
+            let request = entry.id.to_str().unwrap_or_default();
+            tracing::error!(request, app = app.as_str(), advice, "a login failed because of the set-up");
+        }
+    }
+    rescue.into_response(&entry.id)
+}

@@ -1,0 +1,34 @@
+//! What an upstream is asked for: the path of its route, and the host.
+
+use std::borrow::Cow;
+
+use http::{HeaderValue, Request, header};
+
+use crate::{
+    routing::{self, BadTarget, Rule, Target},
+    web::RequestBody,
+};
+
+/// What the upstream is told as `Host`: the line as received, or the absolute target's authority, which an HTTP/1.0 client
+/// may send without one.
+pub(super) fn host_line(request: &Request<RequestBody>, target: &Target<'_>) -> Option<HeaderValue> {
+    let line = request.headers().get(header::HOST).cloned();
+    line.or_else(|| HeaderValue::from_str(target.host.as_ref()?.received()).ok())
+}
+
+/// The path to ask the upstream for, and the query, which goes along untouched.
+pub(super) fn upstream_path<'a>(
+    target: &'a Target<'_>,
+    rule: &Rule,
+) -> Result<(Cow<'a, str>, Option<&'a str>), BadTarget> {
+    target.path.refuse_unless_allowed(rule)?;
+    let path = match &rule.strip_prefix {
+        None => Cow::Borrowed(target.path.as_str()),
+        Some(prefix) => {
+            let stripped = routing::strip_prefix(&target.path, prefix)?;
+            stripped.refuse_unless_allowed(rule)?;
+            Cow::Owned(stripped.as_str().to_owned())
+        }
+    };
+    Ok((path, target.query))
+}
