@@ -18,8 +18,9 @@ use wxgate::{
 };
 
 use crate::support::{
-    Client, Seen, TestGateway, User,
+    Client, Recorder, Seen, TestGateway, User,
     client::head,
+    endpoint,
     scripted::Scripted,
     tls::{Authority, speak_tls},
     until,
@@ -353,4 +354,21 @@ fn an_upstream_that_closes_closes_the_client() {
     assert_eq!(rest, b"\x01\x02by");
     assert!(client.is_closed());
     assert_eq!(line(&gw, "\"ended_by\"")["ended_by"], "upstream");
+}
+
+#[test]
+fn a_websocket_stays_open_through_changes_and_still_ends_with_its_session() {
+    let mut gw = start();
+    let mut alice = gw.login("oAlice");
+    open(&mut alice);
+    for path in ["/n1/", "/n2/", "/n3/"] {
+        gw.reload(|config| config.routes.push(Route { auth: AuthRule::None, ..Route::new(path, "app") }));
+        until("the route", || (gw.client().get(path).status == 200).then_some(()));
+        says_hi(&mut alice.client);
+    }
+    let other = Recorder::start();
+    gw.reload(|config| config.upstreams[0].servers = vec![endpoint(other.addr()).into()]);
+    says_hi(&mut alice.client);
+    gw.client().request("POST", "/v1/logout", &[("Authorization", &format!("Bearer {}", alice.token))], "");
+    assert_eq!(alice.client.rest(), close(1008));
 }
