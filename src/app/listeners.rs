@@ -23,14 +23,14 @@ pub(super) fn bind(
     mut passed: PassedSockets,
 ) -> Result<PublicListeners, Error> {
     let (mut listeners, mut redirects) = (Vec::new(), Vec::new());
-    for sections::Listener { listen, speaks } in server.all_listeners() {
+    for sections::Listener { listen, speaks, proxy_protocol } in server.all_listeners() {
         for listener in one(&listen, server.socket_mode, workers, &mut passed)? {
             let (listener, redirect) = match speaks {
                 Speaks::Http => (listener, None),
                 Speaks::Https => (listener.with_tls(), None),
                 Speaks::Redirect(port) => (listener, Some(port)),
             };
-            listeners.push(listener);
+            listeners.push(if proxy_protocol { listener.with_proxy_header() } else { listener });
             redirects.push(redirect);
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     gateway::{Body, Conn, Gateway, Redirect, WayIn},
     login::{Issued, Issuing, SessionIssuer},
     model::{CertificateShelf, Clock, Identity, Secret, SessionKey},
-    server::{Arrival, Handshake, Service},
+    server::{Arrival, Handshake, Introduction, Service},
     session::Sessions,
     telemetry::Counters,
     web::{Refusal, RequestBody, RequestTimer},
@@ -59,11 +59,15 @@ impl Service for Front {
             Some(secured) => WayIn::Secured(secured),
             None => redirect().map_or(WayIn::Plain, WayIn::Redirected),
         };
-        self.gateway.connected(arrival.peer, way_in)
+        self.gateway.connected(arrival.peer, arrival.nameless, way_in)
     }
 
     fn shook_hands(&self, how: Handshake) {
         self.counters.tls_handshakes.count(how.word());
+    }
+
+    fn introduced(&self, how: Introduction) {
+        self.counters.proxy_headers.count(how.word());
     }
 
     fn call<'a>(

@@ -35,7 +35,7 @@ use crate::{
     routing::{self, AuthRule, BadTarget, Rule, Target},
     session::Sessions,
     telemetry::OpenConnection,
-    web::{Refusal, RequestBody, RequestTimer, headers::X_REQUEST_ID},
+    web::{Refusal, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
 
 pub use access_log::{AccessLog, Entry, Ticket};
@@ -86,9 +86,12 @@ impl Gateway {
         Self { snapshot, sessions, api, proxy, log, clock, ids: RequestIds::new(seed) }
     }
 
-    /// A connection has come in.
-    pub fn connected(&self, peer: SocketAddr, way_in: WayIn) -> Conn {
-        let peer = Peer::new(peer, way_in.proto(), &self.snapshot.proxies);
+    /// A connection has come in from `peer`; a `nameless` one is somebody else's, who did not come to be known. Whoever
+    /// that is does not get the trust that the peer has.
+    pub fn connected(&self, peer: SocketAddr, nameless: bool, way_in: WayIn) -> Conn {
+        let nobody = TrustedProxies::default();
+        let believed = if nameless { &nobody } else { &self.snapshot.proxies };
+        let peer = Peer::new(peer, way_in.proto(), believed);
         Conn { peer, way_in, _open: self.log.connection() }
     }
 

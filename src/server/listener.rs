@@ -20,11 +20,20 @@ pub(super) const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub struct Listener {
     place: Place,
-    tls: bool,
+    manner: Manner,
     doors: Vec<Door>,
     /// Whether the sockets are bound by somebody else, who keeps them when we go.
     passed: bool,
     file: Option<SocketFile>,
+}
+
+/// What is spoken on the connections of a listener.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manner {
+    /// TLS, beneath the requests.
+    pub(super) tls: bool,
+    /// A PROXY header, before everything else.
+    pub(super) proxied: bool,
 }
 
 /// Where somebody listens.
@@ -54,7 +63,7 @@ impl Listener {
         let addr = probe.local_addr()?.as_socket().unwrap_or(addr);
         drop(probe);
         let doors = (0..workers.max(1)).map(|_| listen(addr).map(Door::Tcp)).collect::<io::Result<_>>()?;
-        Ok(Self { place: Place::Tcp(addr), tls: false, doors, passed: false, file: None })
+        Ok(Self { place: Place::Tcp(addr), manner: Manner::default(), doors, passed: false, file: None })
     }
 
     /// Makes a Unix socket at `path` that those may connect to whom `mode` lets write. One that nobody listens at any
@@ -62,7 +71,13 @@ impl Listener {
     pub fn bind_unix(path: &Path, mode: u32, workers: usize) -> io::Result<Self> {
         let (file, socket) = SocketFile::bind(path, mode)?;
         let doors = shared(&Door::Unix(socket), workers)?;
-        Ok(Self { place: Place::Unix(path.to_owned()), tls: false, doors, passed: false, file: Some(file) })
+        Ok(Self {
+            place: Place::Unix(path.to_owned()),
+            manner: Manner::default(),
+            doors,
+            passed: false,
+            file: Some(file),
+        })
     }
 
     /// Takes over a socket that systemd has bound. The workers share it: it was bound without `SO_REUSEPORT`, so the kernel
@@ -75,13 +90,19 @@ impl Listener {
                 (Place::Unix(path), Door::Unix(socket))
             }
         };
-        Ok(Self { place, tls: false, doors: shared(&door, workers)?, passed: true, file: None })
+        Ok(Self { place, manner: Manner::default(), doors: shared(&door, workers)?, passed: true, file: None })
     }
 
     /// The same, with TLS spoken on it.
     #[must_use]
     pub fn with_tls(self) -> Self {
-        Self { tls: true, ..self }
+        Self { manner: Manner { tls: true, ..self.manner }, ..self }
+    }
+
+    /// The same, with a PROXY header before everything else, from one of [`Options::proxies`](super::Options::proxies).
+    #[must_use]
+    pub fn with_proxy_header(self) -> Self {
+        Self { manner: Manner { proxied: true, ..self.manner }, ..self }
     }
 
     /// Where it listens.
@@ -94,8 +115,8 @@ impl Listener {
         self.place.addr()
     }
 
-    pub(super) fn speaks_tls(&self) -> bool {
-        self.tls
+    pub(super) fn manner(&self) -> Manner {
+        self.manner
     }
 
     pub(super) fn is_passed(&self) -> bool {

@@ -14,6 +14,7 @@ mod connection;
 mod deadline;
 mod drain;
 mod gate;
+mod introduction;
 mod listener;
 pub mod proxy_header;
 mod refuse;
@@ -35,9 +36,10 @@ use http::{Request, Response};
 use crate::{
     config::sections,
     model::Secured,
-    web::{Refusal, RequestBody, RequestTimer},
+    web::{Refusal, RequestBody, RequestTimer, TrustedProxies},
 };
 
+pub use introduction::Introduction;
 pub use listener::{Listener, Place, raise_file_limit};
 pub use signals::{HangUps, Stop, hang_ups, stop_signals};
 pub use tls::{Handshake, Tls};
@@ -58,6 +60,10 @@ pub trait Service: 'static {
     /// A client has tried to speak TLS. Only what has come to a connection is told by [`connected`](Self::connected) too.
     fn shook_hands(&self, _how: Handshake) {}
 
+    /// A connection came to a listener where a PROXY header has to come first. Only one that begins with such a header is
+    /// told by [`connected`](Self::connected) too.
+    fn introduced(&self, _how: Introduction) {}
+
     /// Answers a request. Dropped half-way when the client goes away or the process is told to stop at once.
     fn call<'a>(
         &'a self,
@@ -76,8 +82,12 @@ pub trait Service: 'static {
 /// A connection that has come in.
 #[derive(Debug)]
 pub struct Arrival {
-    /// The other end. That of a Unix socket has no address, and counts as 127.0.0.1.
+    /// The other end: the client that a PROXY header names, or whoever has connected. The end of a Unix socket has no
+    /// address, and counts as 127.0.0.1.
     pub peer: SocketAddr,
+    /// A proxy said that it hands on somebody's connection, and not whose. So the peer is the proxy, and what comes of it
+    /// is a stranger's.
+    pub nameless: bool,
     /// Which of the listeners it came to, in their order at [`start`].
     pub listener: usize,
     /// What its handshake came to, where the listener speaks TLS.
@@ -101,6 +111,8 @@ pub struct Options {
     pub write_timeout: Duration,
     /// What a request head may be.
     pub head: screen::HeadLimits,
+    /// Whose PROXY headers are believed, at listeners where such headers have to come.
+    pub proxies: TrustedProxies,
     /// How the listeners speak TLS that do.
     pub tls: Option<Tls>,
 }
@@ -124,6 +136,7 @@ impl Options {
                 lines: section.max_headers,
                 target: section.max_uri_bytes,
             },
+            proxies: TrustedProxies::new(&section.trusted_proxies),
             tls: None,
         }
     }

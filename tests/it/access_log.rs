@@ -81,10 +81,11 @@ fn every_field_is_documented_and_every_documented_field_is_written() {
         let gw = TestGateway::with(|config| {
             config.log.format = format;
             let listen = config.server.listen[0].clone();
-            config.server.listeners = vec![Listener { listen: listen.clone(), speaks: Speaks::Http }];
+            config.server.listeners =
+                vec![Listener { listen: listen.clone(), speaks: Speaks::Http, proxy_protocol: false }];
             speak_tls(config, vec![ca.files("api", &["api.example.com"])]);
             config.server.listen.clear();
-            config.server.listeners.push(Listener { listen, speaks: Speaks::Https });
+            config.server.listeners.push(Listener { listen, speaks: Speaks::Https, proxy_protocol: false });
         });
         busy(&gw);
         ca.dialler().dial(gw.app().addrs()[1], "api.example.com").get("/orders");
