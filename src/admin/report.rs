@@ -39,6 +39,8 @@ impl Collector for Report {
         self.process(&mut page)?;
         let counted = self.traffic.read();
         requests(&mut page, &counted)?;
+        let headers = self.counters.proxy_headers.each();
+        page.counters("proxy_headers", "Connections behind a PROXY header, by what became of it", "outcome", &headers)?;
         self.tls(&mut page)?;
         upstreams(&mut page, &self.upstreams.status())?;
         self.logins(&mut page, &counted)?;

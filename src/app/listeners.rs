@@ -26,7 +26,7 @@ pub(super) fn bind(
     passed: &mut PassedSockets,
 ) -> Result<PublicListeners, Error> {
     let (mut listeners, mut redirects) = (Vec::new(), Vec::new());
-    for sections::Listener { listen, speaks } in server.all_listeners() {
+    for sections::Listener { listen, speaks, proxy_protocol } in server.all_listeners() {
         for listener in one(&listen, server.socket_mode, workers, passed)? {
             let listener = listener.named(listen.to_string());
             let (listener, redirect) = match speaks {
@@ -34,7 +34,7 @@ pub(super) fn bind(
                 Speaks::Https => (listener.with_tls(), None),
                 Speaks::Redirect(port) => (listener, Some(port)),
             };
-            listeners.push(listener);
+            listeners.push(if proxy_protocol { listener.with_proxy_header() } else { listener });
             redirects.push(redirect);
         }
     }

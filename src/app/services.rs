@@ -3,7 +3,7 @@
 
 use std::{
     future::pending,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
@@ -22,7 +22,7 @@ use crate::{
     gateway::{Body, Conn, Gateway, Redirect, WayIn},
     login::{Issued, Issuing, SessionIssuer},
     model::{CertificateShelf, Clock, Identity, Secret, SessionKey, Timestamp},
-    server::{Arrival, Handshake, Service},
+    server::{Arrival, Handshake, Introduction, Service},
     session::Sessions,
     telemetry::{Counters, LineWriter},
     web::{Refusal, RequestBody, RequestTimer},
@@ -87,11 +87,19 @@ impl Service for Front {
             Some(secured) => WayIn::Secured(secured),
             None => redirect().map_or(WayIn::Plain, WayIn::Redirected),
         };
-        self.gateway.connected(arrival.peer, way_in)
+        self.gateway.connected(arrival.peer, arrival.nameless, way_in)
     }
 
     fn shook_hands(&self, how: Handshake) {
         self.counters.tls_handshakes.count(how.word());
+    }
+
+    fn believes(&self, peer: IpAddr) -> bool {
+        self.gateway.believes(peer)
+    }
+
+    fn introduced(&self, how: Introduction) {
+        self.counters.proxy_headers.count(how.word());
     }
 
     fn call<'a>(

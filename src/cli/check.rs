@@ -83,10 +83,12 @@ fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result
 }
 
 fn listener(listener: &Listener) -> String {
+    let behind = if listener.proxy_protocol { " behind a PROXY header" } else { "" };
+    let listen = format!("{}{behind}", listener.listen);
     match listener.speaks {
-        Speaks::Http => listener.listen.to_string(),
-        Speaks::Https => format!("{} with TLS", listener.listen),
-        Speaks::Redirect(port) => format!("{}, which sends everybody to https on port {port}", listener.listen),
+        Speaks::Http => listen,
+        Speaks::Https => format!("{listen} with TLS"),
+        Speaks::Redirect(port) => format!("{listen}, which sends everybody to https on port {port}"),
     }
 }
 

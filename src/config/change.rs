@@ -84,7 +84,7 @@ impl Change {
         let (old, mut new) = (&running.server, self.config.server.clone());
         compare!(self, "server", Server of old, new;
             live max_body drain_timeout trusted_proxies underscore_headers watch;
-            restart listen listeners socket_mode workers max_connections header_timeout body_timeout keepalive_timeout
+            restart listen listeners proxy_protocol socket_mode workers max_connections header_timeout body_timeout keepalive_timeout
                 write_timeout max_header_bytes max_headers max_uri_bytes;
             apart tls);
         match (&old.tls, &mut new.tls) {

@@ -19,7 +19,7 @@ mod way_in;
 use std::{
     cell::RefCell,
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
@@ -41,7 +41,7 @@ use crate::{
     routing::{self, AuthRule, Rule, Target},
     session::Sessions,
     telemetry::{OpenConnection, WorkerTraffic},
-    web::{Refusal, RequestBody, RequestTimer, headers::X_REQUEST_ID},
+    web::{Refusal, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
 
 pub use access_log::{AccessLog, Entry, Ticket};
@@ -115,9 +115,17 @@ impl Gateway {
         self.log.traffic()
     }
 
-    /// A connection has come in.
-    pub fn connected(&self, peer: SocketAddr, way_in: WayIn) -> Conn {
-        let peer = Peer::new(peer, way_in.proto(), &self.snapshot.proxies);
+    /// Whether this is a proxy that is believed when it says for whom it connects.
+    pub fn believes(&self, peer: IpAddr) -> bool {
+        self.snapshot.proxies.trust(peer)
+    }
+
+    /// A connection has come in from `peer`; a `nameless` one is somebody else's, who did not come to be known. Whoever
+    /// that is does not get the trust that the peer has.
+    pub fn connected(&self, peer: SocketAddr, nameless: bool, way_in: WayIn) -> Conn {
+        let nobody = TrustedProxies::default();
+        let believed = if nameless { &nobody } else { &self.snapshot.proxies };
+        let peer = Peer::new(peer, way_in.proto(), believed);
         Conn { peer, way_in, tunnel: RefCell::default(), _open: self.log.connection() }
     }
 

@@ -1,4 +1,5 @@
-//! From an accepted socket to a connection that requests can be read from: with TLS where the listener speaks it.
+//! From an accepted socket to a connection that requests can be read from: behind a PROXY header where the listener asks
+//! for one, and with TLS where it speaks it.
 
 use std::{
     future::{Future, poll_fn},
@@ -20,6 +21,9 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::{
     Arrival, Service,
     connection::{self, Shared},
+    introduction,
+    listener::Manner,
+    proxy_header::Announced,
     refuse,
     stream::{Socket, Stream},
     tls::{Handshake, Tls, failed},
@@ -32,31 +36,58 @@ pub(super) struct Accepted {
     pub(super) peer: SocketAddr,
     /// The place of its listener.
     pub(super) listener: usize,
-    pub(super) tls: bool,
+    pub(super) manner: Manner,
+}
+
+/// Whose connection it is, and where it came in.
+#[derive(Clone, Copy)]
+struct Origin {
+    peer: SocketAddr,
+    nameless: bool,
+    listener: usize,
+}
+
+impl Origin {
+    /// The same, where the proxy that has connected says this of it.
+    fn announced(self, announced: Announced) -> Self {
+        match announced {
+            Announced::Client(peer) => Self { peer, ..self },
+            Announced::Itself => self,
+            Announced::Somebody => Self { nameless: true, ..self },
+        }
+    }
+
+    fn arrival(self, secured: Option<Secured>) -> Arrival {
+        Arrival { peer: self.peer, nameless: self.nameless, listener: self.listener, secured }
+    }
 }
 
 /// Serves a connection from accept to close.
 pub(super) async fn serve<S: Service>(accepted: Accepted, shared: &Shared<S>) {
     let _counted = shared.drain.enter_task().await;
-    // Whatever a load balancer may say of its client comes here: before TLS, and nothing of it is encrypted.
-    let Accepted { socket, peer, listener, tls } = accepted;
+    let Accepted { mut socket, peer, listener, manner } = accepted;
+    let mut origin = Origin { peer, nameless: false, listener };
+    // Before TLS, and nothing of it is encrypted. Boxed, as the handshake is.
+    if manner.proxied {
+        let Some((behind, announced)) = Box::pin(introduction::listen(socket, peer, shared)).await else { return };
+        (socket, origin) = (behind, origin.announced(announced));
+    }
     let (stream, secured) = match &shared.tls {
         // Boxed, so that a connection does not carry the room for a handshake for all its life.
-        Some(tls_here) if tls => match Box::pin(secure(socket, peer, listener, tls_here, shared)).await {
+        Some(tls) if manner.tls => match Box::pin(secure(socket, origin, tls, shared)).await {
             Some((stream, secured)) => (stream, Some(secured)),
             None => return,
         },
         _ => (Stream::Bare(socket), None),
     };
-    let conn = shared.service.get().connected(Arrival { peer, listener, secured });
+    let conn = shared.service.get().connected(origin.arrival(secured));
     connection::run(stream, conn, shared).await;
 }
 
 /// Puts TLS over a socket, within the time there is for it. `None` when there is nothing more to be done for the client.
 async fn secure<S: Service>(
     socket: Socket,
-    peer: SocketAddr,
-    listener: usize,
+    origin: Origin,
     tls: &Rc<Tls>,
     shared: &Shared<S>,
 ) -> Option<(Stream, Secured)> {
@@ -72,7 +103,7 @@ async fn secure<S: Service>(
     let peeked = poll_fn(|cx| socket.poll_peek(cx, &mut first)).await;
     if peeked.is_ok() && first[0].is_ascii_uppercase() {
         shared.service.get().shook_hands(Handshake::PlainHttp);
-        let conn = shared.service.get().connected(Arrival { peer, listener, secured: None });
+        let conn = shared.service.get().connected(origin.arrival(None));
         let answer = shared.service.get().refuse(Refusal::NotEncrypted, &conn);
         // The client may be gone already; then there is nobody to tell.
         let _: io::Result<()> = refuse::answer(Stream::Bare(socket), answer, shared.options.write_timeout).await;
@@ -85,7 +116,7 @@ async fn secure<S: Service>(
             Some((stream, secured))
         }
         Err(how) => {
-            tracing::debug!(client = %peer.ip(), outcome = how.word(), "a TLS handshake came to nothing");
+            tracing::debug!(client = %origin.peer.ip(), outcome = how.word(), "a TLS handshake came to nothing");
             shared.service.get().shook_hands(how);
             None
         }

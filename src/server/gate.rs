@@ -7,7 +7,12 @@ use std::{
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::{Listener, arrival::Accepted, listener::Door, stream::Socket};
+use super::{
+    Listener,
+    arrival::Accepted,
+    listener::{Door, Manner},
+    stream::Socket,
+};
 
 /// Who is at the other end of a Unix socket. There is no address; whoever it is, it is here.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -18,7 +23,7 @@ pub(super) struct Gate {
     door: Door,
     /// The place of its listener.
     number: usize,
-    tls: bool,
+    manner: Manner,
     passed: bool,
 }
 
@@ -26,7 +31,7 @@ pub(super) struct Gate {
 pub(super) struct OpenGate {
     door: OpenDoor,
     number: usize,
-    tls: bool,
+    manner: Manner,
     passed: bool,
 }
 
@@ -38,8 +43,8 @@ enum OpenDoor {
 impl Gate {
     /// The next worker's share; `None` when all have theirs.
     pub(super) fn of(number: usize, listener: &mut Listener) -> Option<Self> {
-        let (tls, passed) = (listener.speaks_tls(), listener.is_passed());
-        listener.take().map(|door| Self { door, number, tls, passed })
+        let (manner, passed) = (listener.manner(), listener.is_passed());
+        listener.take().map(|door| Self { door, number, manner, passed })
     }
 
     /// Brings it onto the runtime of this thread.
@@ -48,7 +53,7 @@ impl Gate {
             Door::Tcp(socket) => OpenDoor::Tcp(TcpListener::from_std(socket)?),
             Door::Unix(socket) => OpenDoor::Unix(UnixListener::from_std(socket)?),
         };
-        Ok(OpenGate { door, number: self.number, tls: self.tls, passed: self.passed })
+        Ok(OpenGate { door, number: self.number, manner: self.manner, passed: self.passed })
     }
 }
 
@@ -78,8 +83,8 @@ impl OpenGate {
         if self.passed {
             return rest;
         }
-        let (number, tls) = (self.number, self.tls);
-        let accepted = |(socket, peer)| Accepted { socket, peer, listener: number, tls };
+        let (number, manner) = (self.number, self.manner);
+        let accepted = |(socket, peer)| Accepted { socket, peer, listener: number, manner };
         // The system is asked, not the runtime, which hears of new connections only after its next wait.
         match self.door {
             OpenDoor::Tcp(listener) => {
@@ -103,7 +108,7 @@ impl OpenGate {
     }
 
     fn accepted(&self, socket: Socket, peer: SocketAddr) -> Accepted {
-        Accepted { socket, peer, listener: self.number, tls: self.tls }
+        Accepted { socket, peer, listener: self.number, manner: self.manner }
     }
 }
 

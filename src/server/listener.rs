@@ -25,11 +25,20 @@ pub struct Listener {
     place: Place,
     /// By which the next process finds it.
     name: String,
-    tls: bool,
+    manner: Manner,
     doors: Vec<Door>,
     /// Whether the sockets are bound by somebody else, who keeps them when we go.
     passed: bool,
     file: Option<SocketFile>,
+}
+
+/// What is spoken on the connections of a listener.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manner {
+    /// TLS, beneath the requests.
+    pub(super) tls: bool,
+    /// A PROXY header, before everything else.
+    pub(super) proxied: bool,
 }
 
 /// Where somebody listens.
@@ -77,7 +86,8 @@ impl Listener {
         let addr = probe.local_addr()?.as_socket().unwrap_or(addr);
         drop(probe);
         let doors = (0..workers.max(1)).map(|_| listen(addr).map(Door::Tcp)).collect::<io::Result<_>>()?;
-        Ok(Self { place: Place::Tcp(addr), name: String::new(), tls: false, doors, passed: false, file: None })
+        let (name, manner) = (String::new(), Manner::default());
+        Ok(Self { place: Place::Tcp(addr), name, manner, doors, passed: false, file: None })
     }
 
     /// Makes a Unix socket at `path` that those may connect to whom `mode` lets write. One that nobody listens at any
@@ -85,14 +95,8 @@ impl Listener {
     pub fn bind_unix(path: &Path, mode: u32, workers: usize) -> io::Result<Self> {
         let (file, socket) = SocketFile::bind(path, mode)?;
         let doors = shared(&Door::Unix(socket), workers)?;
-        Ok(Self {
-            place: Place::Unix(path.to_owned()),
-            name: String::new(),
-            tls: false,
-            doors,
-            passed: false,
-            file: Some(file),
-        })
+        let (name, manner) = (String::new(), Manner::default());
+        Ok(Self { place: Place::Unix(path.to_owned()), name, manner, doors, passed: false, file: Some(file) })
     }
 
     /// Takes over a socket that systemd has bound. The workers share it: it was bound without `SO_REUSEPORT`, so the kernel
@@ -105,7 +109,8 @@ impl Listener {
                 (Place::Unix(path), Door::Unix(socket))
             }
         };
-        Ok(Self { place, name: String::new(), tls: false, doors: shared(&door, workers)?, passed: true, file: None })
+        let (name, manner) = (String::new(), Manner::default());
+        Ok(Self { place, name, manner, doors: shared(&door, workers)?, passed: true, file: None })
     }
 
     /// Takes over the sockets of a place from the process that this one follows. Each has a queue of its own, so all of them are
@@ -125,7 +130,8 @@ impl Listener {
             for place in several..workers {
                 doors.push(doors[place % several].try_clone()?);
             }
-            listeners.push(Self { place: first.place, name: String::new(), tls: false, doors, passed: false, file });
+            let (name, manner) = (String::new(), Manner::default());
+            listeners.push(Self { place: first.place, name, manner, doors, passed: false, file });
         }
         Ok(listeners)
     }
@@ -145,7 +151,13 @@ impl Listener {
     /// The same, with TLS spoken on it.
     #[must_use]
     pub fn with_tls(self) -> Self {
-        Self { tls: true, ..self }
+        Self { manner: Manner { tls: true, ..self.manner }, ..self }
+    }
+
+    /// The same, with a PROXY header before everything else, from a peer that the service believes.
+    #[must_use]
+    pub fn with_proxy_header(self) -> Self {
+        Self { manner: Manner { proxied: true, ..self.manner }, ..self }
     }
 
     /// Where it listens.
@@ -158,8 +170,8 @@ impl Listener {
         self.place.addr()
     }
 
-    pub(super) fn speaks_tls(&self) -> bool {
-        self.tls
+    pub(super) fn manner(&self) -> Manner {
+        self.manner
     }
 
     pub(super) fn is_passed(&self) -> bool {

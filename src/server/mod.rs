@@ -16,6 +16,7 @@ mod deadline;
 mod drain;
 mod gate;
 pub mod handover;
+mod introduction;
 mod listener;
 pub mod proxy_header;
 mod refuse;
@@ -29,7 +30,13 @@ mod unix_socket;
 mod wire;
 mod worker;
 
-use std::{future::Future, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -41,6 +48,7 @@ use crate::{
     web::{Refusal, RequestBody, RequestTimer},
 };
 
+pub use introduction::Introduction;
 pub use listener::{Listener, Place, raise_file_limit};
 pub use signals::{HangUps, ReplaceSignals, Stop, hang_ups, replace_signals, stop_signals};
 pub use tls::{Handshake, Tls};
@@ -60,6 +68,15 @@ pub trait Service: 'static {
 
     /// A client has tried to speak TLS. Only what has come to a connection is told by [`connected`](Self::connected) too.
     fn shook_hands(&self, _how: Handshake) {}
+
+    /// Whether this peer is believed when it says in a PROXY header for whom it connects.
+    fn believes(&self, _peer: IpAddr) -> bool {
+        false
+    }
+
+    /// A connection came to a listener where a PROXY header has to come first. Only one that begins with such a header is
+    /// told by [`connected`](Self::connected) too.
+    fn introduced(&self, _how: Introduction) {}
 
     /// Answers a request. Dropped half-way when the client goes away or the process is told to stop at once.
     fn call<'a>(
@@ -99,8 +116,12 @@ pub trait Service: 'static {
 /// A connection that has come in.
 #[derive(Debug)]
 pub struct Arrival {
-    /// The other end. That of a Unix socket has no address, and counts as 127.0.0.1.
+    /// The other end: the client that a PROXY header names, or whoever has connected. The end of a Unix socket has no
+    /// address, and counts as 127.0.0.1.
     pub peer: SocketAddr,
+    /// A proxy said that it hands on somebody's connection, and not whose. So the peer is the proxy, and what comes of it
+    /// is a stranger's.
+    pub nameless: bool,
     /// Which of the listeners it came to, in their order at [`start`].
     pub listener: usize,
     /// What its handshake came to, where the listener speaks TLS.

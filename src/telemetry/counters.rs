@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     calls::{StoreCalls, WeChatCalls},
+    proxy_headers::ProxyHeaders,
     reloads::ConfigState,
     tls::{CertificateReloads, TlsHandshakes},
 };
@@ -100,6 +101,8 @@ pub struct Counters {
     pub logins_limited: Counter,
     /// Access log lines that were thrown away because the writer could not keep up.
     pub log_lines_dropped: Counter,
+    /// PROXY headers, at listeners where they have to come.
+    pub proxy_headers: ProxyHeaders,
     /// Handshakes with clients over TLS.
     pub tls_handshakes: TlsHandshakes,
     /// Certificates read again.

@@ -82,12 +82,12 @@ fn every_listener_arrives_with_what_is_spoken_there() {
     let systemd = ListenAt::Systemd("wxgate.socket".to_owned());
     assert_eq!(server.listen, [at("127.0.0.1:8443"), at("[::1]:8443"), systemd.clone()]);
     let others = [
-        Listener { listen: at("127.0.0.1:8080"), speaks: Speaks::Redirect(8443) },
-        Listener { listen: ListenAt::Unix("wxgate.sock".into()), speaks: Speaks::Http },
-        Listener { listen: at("127.0.0.1:9443"), speaks: Speaks::Https },
+        Listener { listen: at("127.0.0.1:8080"), speaks: Speaks::Redirect(8443), proxy_protocol: true },
+        Listener { listen: ListenAt::Unix("wxgate.sock".into()), speaks: Speaks::Http, proxy_protocol: true },
+        Listener { listen: at("127.0.0.1:9443"), speaks: Speaks::Https, proxy_protocol: false },
     ];
     assert_eq!(server.listeners, others);
-    assert_eq!(server.all_listeners()[2], Listener { listen: systemd, speaks: Speaks::Https });
+    assert_eq!(server.all_listeners()[2], Listener { listen: systemd, speaks: Speaks::Https, proxy_protocol: true });
     assert_eq!(server.socket_mode, 0o600);
     let tls = server.tls.unwrap();
     let files: Vec<_> =

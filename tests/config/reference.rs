@@ -153,7 +153,7 @@ fn the_sections_that_most_leave_out_show_their_defaults_too() {
     let listener =
         |wanted: &dyn Fn(&str) -> bool| format!("{pair}[[server.listeners]]\n{}", keys("server.listeners", wanted));
     assert_eq!(config(listener(&|_| true)), config(listener(&|key| key == "listen")));
-    assert_eq!(listener(&|_| true).lines().count(), 8);
+    assert_eq!(listener(&|_| true).lines().count(), 9);
 }
 
 #[test]

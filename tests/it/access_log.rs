@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use wxgate::{
-    config::sections::{HostPattern, Listener, LogFormat, Route, Speaks},
+    config::sections::{AuthRule, HostPattern, Listener, LogFormat, Route, Speaks},
     model::Secret,
     simulator::Fault,
 };
@@ -19,6 +19,7 @@ use crate::support::{
     tls::{Authority, speak_tls},
     upstream::{Then, answer},
 };
+use crate::websocket::visit;
 
 type Fields = BTreeMap<String, Value>;
 
@@ -80,14 +81,17 @@ fn every_field_is_documented_and_every_documented_field_is_written() {
         let ca = Authority::new();
         let gw = TestGateway::with(|config| {
             config.log.format = format;
+            config.routes.push(Route { auth: AuthRule::None, websocket: true, ..Route::new("/chat", "app") });
             let listen = config.server.listen[0].clone();
-            config.server.listeners = vec![Listener { listen: listen.clone(), speaks: Speaks::Http }];
+            config.server.listeners =
+                vec![Listener { listen: listen.clone(), speaks: Speaks::Http, proxy_protocol: false }];
             speak_tls(config, vec![ca.files("api", &["api.example.com"])]);
             config.server.listen.clear();
-            config.server.listeners.push(Listener { listen, speaks: Speaks::Https });
+            config.server.listeners.push(Listener { listen, speaks: Speaks::Https, proxy_protocol: false });
         });
         busy(&gw);
         ca.dialler().dial(gw.app().addrs()[1], "api.example.com").get("/orders");
+        visit(&gw, "/chat");
         let lines: Vec<Fields> = lines(gw)
             .iter()
             .map(|line| match format {
@@ -95,7 +99,7 @@ fn every_field_is_documented_and_every_documented_field_is_written() {
                 LogFormat::Text => pairs(line),
             })
             .collect();
-        assert_eq!(lines.len(), 8, "{lines:?}");
+        assert_eq!(lines.len(), 9, "{lines:?}");
         let written: BTreeSet<String> = lines.iter().flat_map(|line| line.keys().cloned()).collect();
         assert_eq!(written, documented("## Access lines", false), "{format:?}");
         let always = documented("## Access lines", true);

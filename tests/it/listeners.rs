@@ -39,7 +39,7 @@ fn requests_come_in_at_every_listener_there_is() {
     let ca = Authority::new();
     let (gw, path, _folder) = start(|config| {
         let free = config.server.listen.remove(0);
-        let listener = |listen: &ListenAt, speaks| Listener { listen: listen.clone(), speaks };
+        let listener = |listen: &ListenAt, speaks| Listener { listen: listen.clone(), speaks, proxy_protocol: false };
         speak_tls(config, vec![ca.files("api", &["api.example.com"])]);
         let unix = config.server.listen.remove(0);
         config.server.listeners =

@@ -27,6 +27,7 @@ mod listeners;
 mod login;
 mod near_cache;
 mod paths;
+mod proxy_protocol;
 mod redis;
 mod reload;
 mod restart;

@@ -122,7 +122,7 @@ fn a_hang_up_signal_makes_it_read_its_certificates_again() {
 /// A gateway that takes over these sockets under the name `web`.
 fn taking_over(sockets: Vec<Passed>) -> TestGateway {
     let sockets = PassedSockets::of(sockets.into_iter().map(|socket| ("web".to_owned(), socket)));
-    let web = Listener { listen: ListenAt::Systemd("web".to_owned()), speaks: Speaks::Http };
+    let web = Listener { listen: ListenAt::Systemd("web".to_owned()), speaks: Speaks::Http, proxy_protocol: false };
     let change = |config: &mut wxgate::config::Config| config.server.listeners = vec![web];
     TestGateway::try_in(World { sockets, ..World::default() }, change).unwrap()
 }

@@ -97,6 +97,17 @@ fn open(user: &mut User) -> &mut Client {
     &mut user.client
 }
 
+/// Opens a WebSocket that the backend ends at once.
+pub fn visit(gw: &TestGateway, path: &str) {
+    gw.upstream.does(|_, out| {
+        answer(out, OPENED);
+        Then::Close
+    });
+    let mut client = gw.client();
+    assert_eq!(client.send(opening(path, "")).interim().status, 101);
+    client.rest();
+}
+
 fn says_hi(client: &mut Client) {
     assert_eq!(client.send(HI).some(HI.len()), HI);
 }

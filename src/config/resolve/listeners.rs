@@ -1,6 +1,11 @@
 //! `server.listen` and `[[server.listeners]]`: where the public listens, and what is spoken there.
 
-use std::path::Path;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
+
+use ipnet::IpNet;
 
 use crate::config::{
     fields::{At, Fields, Walk, quoted},
@@ -27,24 +32,26 @@ pub(super) fn listen(fields: &mut Fields<'_, '_>, default: Vec<ListenAt>) -> At<
 }
 
 /// Each further listener with the line of its place.
-pub(super) fn listeners(fields: &mut Fields<'_, '_>) -> Vec<At<Listener>> {
+pub(super) fn listeners(fields: &mut Fields<'_, '_>, trusted: &[IpNet]) -> Vec<At<Listener>> {
     let tables = fields.tables("listeners");
     let has_tls = fields.has("tls");
     tables
         .into_iter()
         .filter_map(|At { line, value }| {
             let mut item = fields.item("server.listeners", line, value);
-            let listener = listener(&mut item, has_tls);
+            let listener = listener(&mut item, has_tls, trusted);
             item.finish();
             listener
         })
         .collect()
 }
 
-fn listener(fields: &mut Fields<'_, '_>, has_tls: bool) -> Option<At<Listener>> {
+fn listener(fields: &mut Fields<'_, '_>, has_tls: bool, trusted: &[IpNet]) -> Option<At<Listener>> {
     let listen = fields.required("listen", "\"0.0.0.0:80\"").and_then(|text| place(fields, &text));
     let tls = fields.boolean("tls", false);
     let redirect = fields.boolean("redirect", false);
+    let place = listen.as_ref().map(|at| &at.value);
+    let proxy_protocol = proxy_protocol(fields, place.into_iter(), trusted);
     let port = fields.whole("redirect_port", HTTPS, 1..=usize::from(u16::MAX));
     let port = u16::try_from(port).unwrap_or(u16::MAX);
     for (key, wanted) in [("tls", tls), ("redirect", redirect)] {
@@ -63,7 +70,30 @@ fn listener(fields: &mut Fields<'_, '_>, has_tls: bool) -> Option<At<Listener>> 
         (false, false) => Speaks::Http,
     };
     let At { line, value: listen } = listen?;
-    Some(At { line, value: Listener { listen, speaks } })
+    Some(At { line, value: Listener { listen, speaks, proxy_protocol } })
+}
+
+/// Whether a PROXY header comes first at these places. It is a client's word for who the client is, so somebody has to be
+/// believed, and somebody who can come there.
+pub(super) fn proxy_protocol<'l>(
+    fields: &mut Fields<'_, '_>,
+    mut places: impl Iterator<Item = &'l ListenAt>,
+    trusted: &[IpNet],
+) -> bool {
+    let key = "proxy_protocol";
+    let wanted = fields.boolean(key, false);
+    let line = fields.line_of(key).unwrap_or(fields.line);
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    if wanted && trusted.is_empty() {
+        fields.error(line, key, "needs somebody to be believed; write the load balancers into server.trusted_proxies");
+    } else if wanted
+        && places.any(|place| matches!(place, ListenAt::Unix(_)))
+        && !trusted.iter().any(|net| net.contains(&here))
+    {
+        let message = "all that come by a Unix socket count as 127.0.0.1, and it is not in server.trusted_proxies";
+        fields.error(line, key, message);
+    }
+    wanted
 }
 
 /// Refuses a place that is listed twice. Port 0 is a free port, another one each time.

@@ -21,9 +21,12 @@ pub(super) const LEAST_KEY_BYTES: usize = 16;
 pub(super) fn server(mut fields: Fields<'_, '_>) -> At<Server> {
     let default = Server::default();
     let At { line, value: listen } = listeners::listen(&mut fields, default.listen);
-    let others = listeners::listeners(&mut fields);
+    let trusted_proxies = trusted_proxies(&mut fields);
+    let others = listeners::listeners(&mut fields, &trusted_proxies);
     none_twice(&mut fields, &listen, &others);
     let (max_header_bytes, max_uri_bytes) = head_sizes(&mut fields, default.max_header_bytes, default.max_uri_bytes);
+    let places = listen.iter().map(|at| &at.value);
+    let proxy_protocol = listeners::proxy_protocol(&mut fields, places, &trusted_proxies);
     let value = Server {
         listen: listen.into_iter().map(|at| at.value).collect(),
         listeners: others.into_iter().map(|at| at.value).collect(),
@@ -40,11 +43,11 @@ pub(super) fn server(mut fields: Fields<'_, '_>) -> At<Server> {
         max_uri_bytes,
         max_body: fields.size("max_body", default.max_body, 1..=1 << 40, "between 1 byte and 1TiB"),
         drain_timeout: fields.duration("drain_timeout", default.drain_timeout),
-        trusted_proxies: trusted_proxies(&mut fields),
+        proxy_protocol,
+        trusted_proxies,
         underscore_headers: fields.choice("underscore_headers", default.underscore_headers, &UNDERSCORES),
         watch: fields.duration_or_zero("watch", default.watch),
     };
-    proxy_protocol(&mut fields);
     who_is_local(&mut fields, line, &value);
     fields.finish();
     At { line, value }
@@ -158,13 +161,4 @@ fn trusted_proxies(fields: &mut Fields<'_, '_>) -> Vec<IpNet> {
         nets.push(net);
     }
     nets
-}
-
-/// Off is what it is, so that may be said.
-fn proxy_protocol(fields: &mut Fields<'_, '_>) {
-    let line = fields.line_of("proxy_protocol");
-    if fields.boolean("proxy_protocol", false) {
-        let message = "not built yet in this version; leave it false";
-        fields.error(line.unwrap_or(fields.line), "proxy_protocol", message);
-    }
 }

@@ -20,6 +20,8 @@ pub struct Listener {
     pub listen: ListenAt,
     /// What is spoken there.
     pub speaks: Speaks,
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: bool,
 }
 
 /// What a listener is for.

@@ -39,7 +39,9 @@ pub struct Server {
     pub max_body: u64,
     /// How long requests under way may take to finish after the signal to stop.
     pub drain_timeout: Duration,
-    /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
+    /// Whether a PROXY header comes first at the places of `listen`.
+    pub proxy_protocol: bool,
+    /// Peers whose PROXY headers, `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// What happens to header names with an underscore.
     pub underscore_headers: UnderscoreHeaders,
@@ -64,7 +66,8 @@ impl Server {
     /// Every listener there is, those of `listen` first.
     pub fn all_listeners(&self) -> Vec<Listener> {
         let speaks = if self.tls.is_some() { Speaks::Https } else { Speaks::Http };
-        let first = self.listen.iter().map(|listen| Listener { listen: listen.clone(), speaks });
+        let proxy_protocol = self.proxy_protocol;
+        let first = self.listen.iter().map(|listen| Listener { listen: listen.clone(), speaks, proxy_protocol });
         first.chain(self.listeners.iter().cloned()).collect()
     }
 }
@@ -87,6 +90,7 @@ impl Default for Server {
             max_uri_bytes: 8 * 1024,
             max_body: 10 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
+            proxy_protocol: false,
             trusted_proxies: Vec::new(),
             underscore_headers: UnderscoreHeaders::Drop,
             watch: Duration::from_secs(2),

@@ -21,6 +21,7 @@ use crate::{
     },
 };
 
+pub use process::program;
 use process::{Kind, Process};
 
 /// One of the proxies, a gateway that it asks, and a backend that only the proxy knows.

@@ -93,7 +93,7 @@ impl Kind {
 }
 
 /// Where it is: Debian has some of them where not everybody looks.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let place = Path::new("/usr/sbin").join(name);
     if place.exists() { place } else { name.into() }
 }

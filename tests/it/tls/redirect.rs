@@ -14,7 +14,7 @@ fn start(ca: &Authority, port: u16) -> (TestGateway, SocketAddr) {
     let gw = TestGateway::with(|config| {
         speak_tls(config, vec![ca.files("api", &["api.example.com", "*.shop.example", "192.0.2.7", "2001:db8::7"])]);
         let listen = config.server.listen[0].clone();
-        config.server.listeners = vec![Listener { listen, speaks: Speaks::Redirect(port) }];
+        config.server.listeners = vec![Listener { listen, speaks: Speaks::Redirect(port), proxy_protocol: false }];
     });
     let addr = gw.app().addrs()[1];
     (gw, addr)
