@@ -14,6 +14,7 @@ mod connection;
 mod deadline;
 mod drain;
 mod gate;
+mod http2;
 mod listener;
 pub mod proxy_header;
 mod refuse;
@@ -101,6 +102,8 @@ pub struct Options {
     pub write_timeout: Duration,
     /// What a request head may be.
     pub head: screen::HeadLimits,
+    /// How HTTP/2 is spoken.
+    pub http2: sections::Http2,
     /// How the listeners speak TLS that do.
     pub tls: Option<Tls>,
 }
@@ -124,6 +127,7 @@ impl Options {
                 lines: section.max_headers,
                 target: section.max_uri_bytes,
             },
+            http2: section.http2.clone(),
             tls: None,
         }
     }
