@@ -253,3 +253,46 @@ impl<F: Future<Output = ()>> Future for Answering<F> {
         this.answering.poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+
+    use super::*;
+    use crate::config::sections;
+
+    /// So many requests, answered or not, and what follows.
+    fn after(streams: &Streams, requests: u64, answered: bool) -> Due {
+        for _ in 0..requests {
+            let stream = streams.begin(&Empty::<&[u8]>::new());
+            streams.enter(&stream);
+            if answered {
+                stream.answered();
+            }
+            streams.leave(&stream);
+        }
+        streams.due(Instant::now(), &Options::from_section(&sections::Server::default()))
+    }
+
+    #[test]
+    fn who_only_cancels_is_cut_and_who_also_listens_is_not() {
+        let streams = Streams::new();
+        assert_eq!(after(&streams, CANCELLED, false), Due::Nothing);
+        assert_eq!(after(&streams, 10, true), Due::Nothing);
+        assert_eq!(after(&streams, 10, false), Due::Nothing);
+        assert_eq!(after(&streams, 1, false), Due::Cut);
+    }
+
+    #[test]
+    fn an_idle_connection_is_told_to_go_and_then_cut() {
+        let options = Options::from_section(&sections::Server::default());
+        let (streams, now) = (Streams::new(), Instant::now());
+        assert_eq!(streams.due(now, &options), Due::Nothing);
+        assert_eq!(streams.due(now + options.header_timeout + PARTING, &options), Due::Part);
+        assert!(streams.part() && !streams.part(), "once");
+        assert_eq!(streams.due(Instant::now(), &options), Due::Nothing);
+        streams.wrote(false);
+        assert_eq!(streams.due(now + 2 * PARTING, &options), Due::Nothing, "something of an answer has gone out");
+        assert_eq!(streams.due(now + 4 * PARTING, &options), Due::Cut);
+    }
+}

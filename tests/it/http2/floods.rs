@@ -7,8 +7,8 @@ use crate::support::{
     Client, Recorder,
     binary::Binary,
     http2::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, Http2, POST, RESET, WINDOW_UPDATE, again, block, frame,
-        remember,
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, Http2, POST, RESET, WINDOW_UPDATE, again, block,
+        frame, remember,
     },
 };
 
@@ -17,7 +17,7 @@ const MIB: usize = 1024 * 1024;
 /// A process of its own, so that its memory can be looked at.
 struct Target {
     gw: Binary,
-    _upstream: Recorder,
+    upstream: Recorder,
     before: usize,
 }
 
@@ -25,7 +25,7 @@ impl Target {
     fn start(name: &str) -> Self {
         let upstream = Recorder::start();
         let gw = Binary::serve(name, &config(upstream.addr()), &[]);
-        let mut this = Self { gw, _upstream: upstream, before: 0 };
+        let mut this = Self { gw, upstream: upstream, before: 0 };
         this.serves_others();
         this.before = this.peak();
         this
@@ -141,8 +141,7 @@ fn fields_that_cost_a_byte_are_counted_as_what_they_are() {
             for nth in 0..100 {
                 let stream = attacker.stream();
                 let field = if nth == 0 { remember(name, value) } else { Vec::new() };
-                let bomb = [field, block(&GET), again(times)].concat();
-                let bomb = if nth == 0 { [block(&GET), remember(name, value), again(times)].concat() } else { bomb };
+                let bomb = [block(&GET), field, again(times)].concat();
                 let (first, rest) = bomb.split_at(bomb.len().min(16_000));
                 let last = if rest.is_empty() { END_HEADERS } else { 0 };
                 attacker.frame(HEADERS, END_STREAM | last, stream, first);
@@ -152,7 +151,7 @@ fn fields_that_cost_a_byte_are_counted_as_what_they_are() {
             }
         }
         target.stands(32 * MIB);
-        assert_eq!(target._upstream.seen().iter().filter(|seen| seen.header("x-bomb").is_some()).count(), 0);
+        assert!(target.upstream.seen().iter().all(|seen| seen.headers.len() < 20), "a bomb went on to the upstream");
     }
 }
 

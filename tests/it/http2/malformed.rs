@@ -7,8 +7,9 @@ use crate::support::http2::{DATA, END_STREAM, GET, POST};
 fn but<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let changed = |name: &str| changes.iter().any(|(other, _)| *other == name);
     let kept = GET.into_iter().filter(|(name, _)| !changed(name));
-    let (pseudo, fields): (Vec<_>, Vec<_>) =
-        kept.chain(changes.iter().copied().filter(|(_, value)| !value.is_empty())).partition(|(n, _)| n.starts_with(':'));
+    let (pseudo, fields): (Vec<_>, Vec<_>) = kept
+        .chain(changes.iter().copied().filter(|(_, value)| !value.is_empty()))
+        .partition(|(n, _)| n.starts_with(':'));
     [pseudo, fields].concat()
 }
 

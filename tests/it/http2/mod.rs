@@ -8,7 +8,7 @@ use wxgate::config::{Config, sections::Http2 as Section};
 
 use crate::support::{
     Client, TestGateway,
-    http2::{DATA, END_STREAM, GET, HEADERS, Http2, POST, Outcome, block},
+    http2::{DATA, END_STREAM, GET, HEADERS, Http2, Outcome, POST, block},
     tls::{Authority, speak_tls},
 };
 

@@ -93,21 +93,22 @@ impl Http2 {
             let Ok(frame) = self.next_frame() else { return Outcome::Gone(None) };
             match frame.kind {
                 GOAWAY if frame.reason(4) != 0 => return Outcome::Gone(Some(frame.reason(4))),
+                // What is read of any stream makes room for all of them.
+                DATA if !frame.payload.is_empty() => {
+                    let more = u32::try_from(frame.payload.len()).expect("a frame").to_be_bytes();
+                    self.frame(WINDOW_UPDATE, 0, 0, &more);
+                    self.frame(WINDOW_UPDATE, 0, frame.stream, &more);
+                    if frame.stream == stream {
+                        body.extend_from_slice(&frame.payload);
+                    }
+                }
                 _ if frame.stream != stream => continue,
                 RESET => return Outcome::Reset(frame.reason(0)),
                 // The static table has this status at 8.
                 HEADERS => ok = frame.payload.first() == Some(&0x88),
-                DATA => {
-                    body.extend_from_slice(&frame.payload);
-                    if !frame.payload.is_empty() {
-                        let more = u32::try_from(frame.payload.len()).expect("a frame").to_be_bytes();
-                        self.frame(WINDOW_UPDATE, 0, 0, &more);
-                        self.frame(WINDOW_UPDATE, 0, stream, &more);
-                    }
-                }
                 _ => {}
             }
-            if matches!(frame.kind, HEADERS | DATA) && frame.flags & END_STREAM != 0 {
+            if frame.stream == stream && matches!(frame.kind, HEADERS | DATA) && frame.flags & END_STREAM != 0 {
                 return Outcome::Answer(ok, String::from_utf8(body).expect("UTF-8"));
             }
         }
