@@ -13,13 +13,7 @@ mod request;
 mod streams;
 mod wire;
 
-use std::{
-    convert::Infallible,
-    future::{Future, poll_fn},
-    pin::pin,
-    rc::Rc,
-    task::Poll,
-};
+use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use bytes::BytesMut;
 use http::{Method, Request, Response, header};
@@ -34,7 +28,7 @@ use self::{
     streams::{Due, Spawner, Streams},
     wire::Wire,
 };
-use super::{Options, Service, connection::Shared, deadline::Tick, stream::Stream};
+use super::{Options, Service, connection::Shared, deadline::Tick, screen::HeadLimits, stream::Stream};
 
 pub(super) use preface::{Spoken, listen};
 
@@ -52,7 +46,12 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
     let options = &*shared.options;
     let streams = Rc::new(Streams::new());
     let wire = Wire::new(stream, held, Rc::clone(&streams));
-    let service = requests(shared, conn, &streams);
+    let (service, conn) = (Rc::clone(&shared.service), Rc::new(conn));
+    let (begun, limits) = (Rc::clone(&streams), options.head);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let stream = begun.begin(request.body());
+        answer(request, stream, Rc::clone(&service), Rc::clone(&conn), limits)
+    });
     let mut http = pin!(builder(options, Rc::clone(&streams)).serve_connection(TokioIo::new(wire), service));
     let mut tick = Tick::new(options);
     poll_fn(|cx| {
@@ -66,9 +65,8 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
             }
             let Some(now) = tick.poll(cx) else { return Poll::Pending };
             match streams.due(now, options) {
-                Due::Nothing => {}
                 Due::Part if streams.part() => http.as_mut().graceful_shutdown(),
-                Due::Part => {}
+                Due::Nothing | Due::Part => {}
                 Due::Cut => return Poll::Ready(()),
             }
         }
@@ -91,36 +89,28 @@ fn builder(options: &Options, streams: Rc<Streams>) -> http2::Builder<Spawner> {
     http
 }
 
-/// The service as hyper calls it.
-fn requests<S: Service>(
-    shared: &Shared<S>,
-    conn: S::Conn,
-    streams: &Rc<Streams>,
-) -> impl hyper::service::Service<
-    Request<Incoming>,
-    Response = Response<Answer<S::Body>>,
-    Error = Infallible,
-    Future: Future<Output = Result<Response<Answer<S::Body>>, Infallible>> + 'static,
-> + use<S> {
-    let (service, limits) = (Rc::clone(&shared.service), shared.options.head);
-    let (conn, streams) = (Rc::new(conn), Rc::clone(streams));
-    service_fn(move |request: Request<Incoming>| {
-        let (service, conn) = (Rc::clone(&service), Rc::clone(&conn));
-        let stream = streams.begin(request.body());
-        async move {
-            let to_head = request.method() == Method::HEAD;
-            let mut response = match admit(request, &limits) {
-                Ok(request) => {
-                    let request = request.map(|body| RequestBody::new(body, stream.body()));
-                    let response = service.call(request, &conn, stream.timer()).await;
-                    response.map(|body| Answer::served(body, Rc::clone(&stream)))
-                }
-                Err(why) => service.refuse(why, &conn).map(|body| Answer::ours(body, Rc::clone(&stream))),
-            };
-            stream.answered();
-            // The end of a stream says all that there is to say. It never ends the connection.
-            response.headers_mut().remove(header::CONNECTION);
-            Ok(if to_head { answer::without_body(response) } else { response })
+/// What hyper is answered. The service itself never fails; it has an answer for everything.
+type Answered<S> = Result<Response<Answer<<S as Service>::Body>>, Infallible>;
+
+/// Answers one request.
+async fn answer<S: Service>(
+    request: Request<Incoming>,
+    stream: Rc<streams::Stream>,
+    service: Rc<S>,
+    conn: Rc<S::Conn>,
+    limits: HeadLimits,
+) -> Answered<S> {
+    let to_head = request.method() == Method::HEAD;
+    let mut response = match admit(request, &limits) {
+        Ok(request) => {
+            let request = request.map(|body| RequestBody::new(body, stream.body()));
+            let response = service.call(request, &conn, stream.timer()).await;
+            response.map(|body| Answer::served(body, Rc::clone(&stream)))
         }
-    })
+        Err(why) => service.refuse(why, &conn).map(|body| Answer::ours(body, Rc::clone(&stream))),
+    };
+    stream.answered();
+    // The end of a stream says all that there is to say. It never ends the connection.
+    response.headers_mut().remove(header::CONNECTION);
+    Ok(if to_head { answer::without_body(response) } else { response })
 }

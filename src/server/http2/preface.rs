@@ -1,8 +1,7 @@
 //! Which protocol a client begins with, where it could be either: one that knows HTTP/2 to be spoken here says so with its
 //! first bytes (RFC 9113, 3.4), and no HTTP/1 request begins with them.
 
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::{future::poll_fn, pin::Pin};
 
 use bytes::BytesMut;
 use tokio::{

@@ -15,7 +15,7 @@ use crate::support::{
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SOON: Duration = Duration::from_millis(300);
 
-/// SETTINGS_INITIAL_WINDOW_SIZE.
+/// The number of the setting for it.
 const WINDOW: u16 = 4;
 
 #[test]

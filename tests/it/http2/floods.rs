@@ -25,7 +25,7 @@ impl Target {
     fn start(name: &str) -> Self {
         let upstream = Recorder::start();
         let gw = Binary::serve(name, &config(upstream.addr()), &[]);
-        let mut this = Self { gw, upstream: upstream, before: 0 };
+        let mut this = Self { gw, upstream, before: 0 };
         this.serves_others();
         this.before = this.peak();
         this

@@ -5,8 +5,8 @@ use crate::support::http2::{DATA, END_STREAM, GET, POST};
 
 /// A request like [`GET`], but for these fields; an empty value leaves one out.
 fn but<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let changed = |name: &str| changes.iter().any(|(other, _)| *other == name);
-    let kept = GET.into_iter().filter(|(name, _)| !changed(name));
+    let is_other = |name: &str| changes.iter().any(|(other, _)| *other == name);
+    let kept = GET.into_iter().filter(|(name, _)| !is_other(name));
     let (pseudo, fields): (Vec<_>, Vec<_>) = kept
         .chain(changes.iter().copied().filter(|(_, value)| !value.is_empty()))
         .partition(|(n, _)| n.starts_with(':'));

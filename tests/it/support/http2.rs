@@ -210,21 +210,20 @@ pub fn remember(name: &str, value: &str) -> Vec<u8> {
 
 /// The field that was remembered last, so many times, for a byte each.
 pub fn again(times: usize) -> Vec<u8> {
-    vec![0x80 | 62; times]
+    vec![0xbe; times]
 }
 
 fn text(block: &mut Vec<u8>, text: &str) {
-    match u8::try_from(text.len()) {
-        Ok(short @ ..127) => block.push(short),
-        _ => {
-            let mut rest = text.len() - 127;
-            block.push(127);
-            while rest >= 128 {
-                block.push(u8::try_from(rest % 128).expect("seven bits") | 128);
-                rest /= 128;
-            }
-            block.push(u8::try_from(rest).expect("seven bits"));
+    if let Ok(short @ ..127) = u8::try_from(text.len()) {
+        block.push(short);
+    } else {
+        let mut rest = text.len() - 127;
+        block.push(127);
+        while rest >= 128 {
+            block.push(u8::try_from(rest % 128).expect("seven bits") | 0x80);
+            rest /= 128;
         }
+        block.push(u8::try_from(rest).expect("seven bits"));
     }
     block.extend_from_slice(text.as_bytes());
 }
