@@ -88,6 +88,6 @@ pub(super) fn tls(server: &sections::Server) -> Result<Option<(Tls, Arc<Certific
     let Some(section) = &server.tls else { return Ok(None) };
     let all = section.certificates.iter().map(|files| Arc::new(files.certificate.clone())).collect();
     let shelf = Arc::new(CertificateShelf::new(Certificates::new(all, section.strict_sni)));
-    let tls = Tls::new(section, Arc::clone(&shelf)).map_err(Error::Tls)?;
+    let tls = Tls::new(section, server.http2.enabled, Arc::clone(&shelf)).map_err(Error::Tls)?;
     Ok(Some((tls, shelf)))
 }

@@ -85,7 +85,7 @@ impl Change {
         compare!(self, "server", Server of old, new;
             live max_body drain_timeout trusted_proxies underscore_headers watch;
             restart listen listeners proxy_protocol socket_mode workers max_connections header_timeout body_timeout keepalive_timeout
-                write_timeout max_header_bytes max_headers max_uri_bytes;
+                write_timeout max_header_bytes max_headers max_uri_bytes http2;
             apart tls);
         match (&old.tls, &mut new.tls) {
             (Some(old), Some(new)) => self.tls(old, new),

@@ -57,6 +57,9 @@ pub type Switched = upstream::Switched<RequestBody>;
 /// What is told of us in `Via`, in both directions (RFC 9110, 7.6.3).
 const VIA: HeaderValue = HeaderValue::from_static("1.1 wxgate");
 
+/// The same of a request that came over HTTP/2.
+const VIA_HTTP2: HeaderValue = HeaderValue::from_static("2.0 wxgate");
+
 /// How a request is to be forwarded: what its route says, and what was found out about it.
 #[derive(Debug)]
 pub struct Forward<'a> {
@@ -175,7 +178,7 @@ impl Proxy {
         if how.offer.is_some() {
             upgrade::tell(&mut parts.headers);
         }
-        parts.headers.append(header::VIA, VIA);
+        parts.headers.append(header::VIA, if parts.version == Version::HTTP_2 { VIA_HTTP2 } else { VIA });
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
         self.identity.tell(&mut parts.headers, how.access, how.upstream).map_err(Error::Identity)?;
         if body.size_hint().exact().is_none() {

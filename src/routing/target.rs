@@ -89,6 +89,10 @@ pub fn target_of<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> 
     if version == Version::HTTP_11 && !headers.contains_key(HOST) {
         return Err(BadTarget::HostMissing);
     }
+    // HTTP/2 has a pseudo field for it, in front of which the line may be missing; one of them there must be.
+    if version == Version::HTTP_2 && host.is_none() {
+        return Err(BadTarget::HostMissing);
+    }
     Ok(Target { host, path: canonicalise(uri.path())?, query: uri.query() })
 }
 

@@ -10,6 +10,7 @@ use std::{
     task::Poll,
 };
 
+use bytes::BytesMut;
 use rustls::server::Acceptor;
 use tokio::{
     sync::Semaphore,
@@ -21,6 +22,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::{
     Arrival, Service,
     connection::{self, Shared},
+    http2::{self, Spoken},
     introduction,
     listener::Manner,
     proxy_header::Announced,
@@ -72,7 +74,7 @@ pub(super) async fn serve<S: Service>(accepted: Accepted, shared: &Shared<S>) {
         let Some((behind, announced)) = Box::pin(introduction::listen(socket, peer, shared)).await else { return };
         (socket, origin) = (behind, origin.announced(announced));
     }
-    let (stream, secured) = match &shared.tls {
+    let (mut stream, secured) = match &shared.tls {
         // Boxed, so that a connection does not carry the room for a handshake for all its life.
         Some(tls) if manner.tls => match Box::pin(secure(socket, origin, tls, shared)).await {
             Some((stream, secured)) => (stream, Some(secured)),
@@ -80,8 +82,25 @@ pub(super) async fn serve<S: Service>(accepted: Accepted, shared: &Shared<S>) {
         },
         _ => (Stream::Bare(socket), None),
     };
+    let spoken = spoken(&mut stream, secured.is_some(), shared).await;
     let conn = shared.service.get().connected(origin.arrival(secured));
-    connection::run(stream, conn, shared).await;
+    match spoken {
+        Spoken::Http1(held) => connection::run(stream, held, conn, shared).await,
+        // Boxed, so that an HTTP/1 connection does not carry the room for this one.
+        Spoken::Http2(held) => Box::pin(http2::run(stream, held, conn, shared)).await,
+        Spoken::Nothing => stream.close(),
+    }
+}
+
+/// What is spoken on a connection: what the handshake has agreed on, or else what the client begins with.
+async fn spoken<S>(stream: &mut Stream, secured: bool, shared: &Shared<S>) -> Spoken {
+    if stream.has_agreed_on_http2() {
+        Spoken::Http2(BytesMut::new())
+    } else if secured || !shared.options.http2.prior_knowledge {
+        Spoken::Http1(BytesMut::new())
+    } else {
+        Box::pin(http2::listen(stream, &shared.options, &shared.drain)).await
+    }
 }
 
 /// Puts TLS over a socket, within the time there is for it. `None` when there is nothing more to be done for the client.

@@ -64,10 +64,10 @@ struct Parked {
     held: BytesMut,
 }
 
-/// Serves a connection until it is closed.
-pub(super) async fn run<S: Service>(stream: Stream, conn: S::Conn, shared: &Shared<S>) {
+/// Serves a connection until it is closed. The first bytes may have been read already.
+pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Conn, shared: &Shared<S>) {
     let conn = Rc::new(conn);
-    let mut parked = Parked { stream, held: BytesMut::new() };
+    let mut parked = Parked { stream, held };
     // The first head may take no longer to begin than it may take to arrive.
     let mut patience = shared.options.header_timeout;
     loop {

@@ -16,6 +16,7 @@ mod deadline;
 mod drain;
 mod gate;
 pub mod handover;
+mod http2;
 mod introduction;
 mod listener;
 pub mod proxy_header;
@@ -145,6 +146,8 @@ pub struct Options {
     pub write_timeout: Duration,
     /// What a request head may be.
     pub head: screen::HeadLimits,
+    /// How HTTP/2 is spoken.
+    pub http2: sections::Http2,
     /// How the listeners speak TLS that do.
     pub tls: Option<Tls>,
 }
@@ -168,6 +171,7 @@ impl Options {
                 lines: section.max_headers,
                 target: section.max_uri_bytes,
             },
+            http2: section.http2.clone(),
             tls: None,
         }
     }

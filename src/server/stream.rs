@@ -91,6 +91,11 @@ impl Stream {
         .await
     }
 
+    /// Whether the handshake has come to HTTP/2.
+    pub(super) fn has_agreed_on_http2(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
+
     /// Whether there is something to read: not zero where there is, zero at the end. Nothing of it is taken.
     ///
     /// Under TLS the bytes of the socket may be half a record, or one that says goodbye. So TLS reads ahead here, as far

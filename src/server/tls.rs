@@ -20,7 +20,7 @@ use crate::{
 const HELD_BACK: usize = 16 * 1024;
 
 /// The protocols that may be spoken behind a handshake, the best first.
-const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// How listeners speak TLS.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl Handshake {
 
 impl Tls {
     /// TLS as the section asks for it, with the certificates of this shelf.
-    pub fn new(section: &sections::Tls, shelf: Arc<CertificateShelf>) -> Result<Self, rustls::Error> {
+    pub fn new(section: &sections::Tls, http2: bool, shelf: Arc<CertificateShelf>) -> Result<Self, rustls::Error> {
         let versions: &[_] = match section.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
@@ -109,7 +109,8 @@ impl Tls {
         if section.tickets > 0 {
             config.ticketer = Ticketer::new()?;
         }
-        config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+        let spoken = PROTOCOLS.iter().filter(|name| http2 || **name != b"h2");
+        config.alpn_protocols = spoken.map(|name| name.to_vec()).collect();
         let (handshake_timeout, max_handshakes) = (section.handshake_timeout, section.max_handshakes);
         Ok(Self { config: Arc::new(config), shelf, handshake_timeout, max_handshakes })
     }

@@ -20,6 +20,7 @@ mod errors;
 mod forward;
 mod forwarded;
 mod framing;
+mod http2;
 mod identity_header;
 mod leaks;
 mod limits;

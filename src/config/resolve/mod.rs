@@ -5,6 +5,7 @@ mod across;
 mod api;
 mod apps;
 mod assertion;
+mod http2;
 mod identity;
 mod limits;
 mod listeners;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{listeners, tls};
+use super::{http2, listeners, tls};
 use crate::config::{
     fields::{At, Fields, quoted},
     sections::{Admin, ListenAt, Listener, Server, UnderscoreHeaders},
@@ -32,6 +32,7 @@ pub(super) fn server(mut fields: Fields<'_, '_>) -> At<Server> {
         listeners: others.into_iter().map(|at| at.value).collect(),
         socket_mode: socket_mode(&mut fields, default.socket_mode),
         tls: tls::tls(fields.section("tls")),
+        http2: http2::http2(fields.section("http2")),
         workers: fields.whole("workers", default.workers, 0..=1024),
         max_connections: fields.whole("max_connections", default.max_connections, 1..=10_000_000),
         header_timeout: fields.duration("header_timeout", default.header_timeout),

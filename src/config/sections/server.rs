@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{ListenAt, Listener, Speaks, Tls};
+use super::{Http2, ListenAt, Listener, Speaks, Tls};
 
 /// The public listener and what it puts up with.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Server {
     pub socket_mode: u32,
     /// TLS towards clients.
     pub tls: Option<Tls>,
+    /// HTTP/2 towards clients.
+    pub http2: Http2,
     /// Worker threads; 0 stands for one per core.
     pub workers: usize,
     /// Connections held at once; the next ones wait in the kernel's queue.
@@ -79,6 +81,7 @@ impl Default for Server {
             listeners: Vec::new(),
             socket_mode: 0o660,
             tls: None,
+            http2: Http2::default(),
             workers: 0,
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),

@@ -5,6 +5,7 @@ pub mod attack;
 pub mod binary;
 pub mod cable;
 pub mod client;
+pub mod http2;
 pub mod link;
 pub mod messages;
 pub mod redis_server;

@@ -62,11 +62,11 @@ fn an_old_version_is_refused_where_the_new_one_is_asked_for() {
 fn a_client_that_wants_a_protocol_gets_one_that_is_spoken_or_none() {
     let ca = Authority::new();
     let gw = with_tls(&ca, |_| {});
-    let mut client = ca.dialler().offering(&["h2", "http/1.1"]).dial(gw.addr(), NAME);
+    let mut client = ca.dialler().offering(&["http/1.1", "spdy/3"]).dial(gw.addr(), NAME);
     assert_eq!(client.tls().alpn_protocol(), Some(b"http/1.1".as_slice()));
     assert_eq!(client.get("/public/").status, 200);
     assert_eq!(ca.dialler().dial(gw.addr(), NAME).tls().alpn_protocol(), None);
-    assert!(ca.dialler().offering(&["h2"]).try_dial(gw.addr(), NAME).is_err(), "RFC 7301, 3.2");
+    assert!(ca.dialler().offering(&["spdy/3"]).try_dial(gw.addr(), NAME).is_err(), "RFC 7301, 3.2");
     until_counted(&gw, "incompatible", 1);
 }
 

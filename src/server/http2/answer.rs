@@ -1,0 +1,93 @@
+//! An answer's body that tells its stream whether the client takes it.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body::{Body, Frame, SizeHint};
+
+use super::streams::Stream;
+
+/// An answer's body.
+#[derive(Debug)]
+pub(super) struct Answer<B> {
+    content: Content<B>,
+    stream: Rc<Stream>,
+}
+
+#[derive(Debug)]
+enum Content<B> {
+    /// Of the service.
+    Served(B),
+    /// To what never became a request.
+    Ours(Bytes),
+    /// Not to be sent, but kept until the end: whoever counts the answer counts it then.
+    Unsent(B),
+}
+
+impl<B> Answer<B> {
+    pub(super) fn served(body: B, stream: Rc<Stream>) -> Self {
+        Self { content: Content::Served(body), stream }
+    }
+
+    pub(super) fn ours(body: Bytes, stream: Rc<Stream>) -> Self {
+        Self { content: Content::Ours(body), stream }
+    }
+}
+
+/// The answer to HEAD, which has the length of its body and not the body. HTTP/1's serialiser sees to it by itself.
+pub(super) fn without_body<B: Body>(mut response: Response<Answer<B>>) -> Response<Answer<B>> {
+    let length = match &response.body().content {
+        Content::Served(body) if body.is_end_stream() => None,
+        Content::Served(body) => body.size_hint().exact(),
+        Content::Ours(bytes) => Some(bytes.len() as u64),
+        Content::Unsent(_) => None,
+    };
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    response.map(|answer| match answer.content {
+        Content::Served(body) => Answer { content: Content::Unsent(body), ..answer },
+        Content::Ours(_) | Content::Unsent(_) => Answer { content: Content::Ours(Bytes::new()), ..answer },
+    })
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = &mut *self;
+        // Whoever asks for more has got rid of what there was.
+        this.stream.taken();
+        let frame = match &mut this.content {
+            Content::Served(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Content::Ours(bytes) if !bytes.is_empty() => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Content::Ours(_) | Content::Unsent(_) => None,
+        };
+        if matches!(frame, Some(Ok(_))) {
+            this.stream.offered();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Served(body) => body.is_end_stream(),
+            Content::Ours(bytes) => bytes.is_empty(),
+            Content::Unsent(_) => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Served(body) => body.size_hint(),
+            Content::Ours(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Unsent(_) => SizeHint::with_exact(0),
+        }
+    }
+}

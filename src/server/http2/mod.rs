@@ -1,0 +1,116 @@
+//! One HTTP/2 connection from its preface to its close. The counterpart of [`connection`](super::connection), which
+//! speaks HTTP/1.
+//!
+//! Many requests share the connection here, so what HTTP/1 keeps per connection is kept per [`stream`](streams): the
+//! watch over the body, the deadline, and for how long the client has taken nothing. One timer looks after them all.
+//!
+//! What a client can make us hold is a product of caps: streams at once, the header list of each, the windows for bodies
+//! that come in, and the buffer for answers that go out. None of them grows on the client's word.
+
+mod answer;
+mod preface;
+mod request;
+mod streams;
+mod wire;
+
+use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+
+use bytes::BytesMut;
+use http::{Method, Request, Response, header};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::TokioIo;
+
+use crate::web::RequestBody;
+
+use self::{
+    answer::Answer,
+    request::admit,
+    streams::{Due, Spawner, Streams},
+    wire::Wire,
+};
+use super::{Options, Service, connection::Shared, deadline::Tick, screen::HeadLimits, stream::Stream};
+
+pub(super) use preface::{Spoken, listen};
+
+/// What may lie ready for one stream and wait for the client's window. A slow client keeps this much of each answer here,
+/// the rest waits in the upstream's socket.
+const HELD_BACK: usize = 64 * 1024;
+
+/// Streams that the client has taken back before we came to them, and that we had to take back for an error of the
+/// client's. Beyond it the connection ends with `ENHANCE_YOUR_CALM`.
+const TAKEN_BACK: usize = 20;
+const RESET_FOR_ERRORS: usize = 100;
+
+/// Serves a connection until it is closed. The first bytes may have been read already.
+pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Conn, shared: &Shared<S>) {
+    let options = &*shared.options;
+    let streams = Rc::new(Streams::new());
+    let wire = Wire::new(stream, held, Rc::clone(&streams));
+    let (service, conn) = (Rc::clone(&shared.service), Rc::new(conn));
+    let (begun, limits) = (Rc::clone(&streams), options.head);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let stream = begun.begin(request.body());
+        answer(request, stream, service.get(), Rc::clone(&conn), limits)
+    });
+    let mut http = pin!(builder(options, Rc::clone(&streams)).serve_connection(TokioIo::new(wire), service));
+    let mut tick = Tick::new(options);
+    poll_fn(|cx| {
+        loop {
+            if http.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if shared.drain.is_on() && streams.part() {
+                http.as_mut().graceful_shutdown();
+                continue;
+            }
+            let Some(now) = tick.poll(cx) else { return Poll::Pending };
+            match streams.due(now, options) {
+                Due::Part if streams.part() => http.as_mut().graceful_shutdown(),
+                Due::Nothing | Due::Part => {}
+                Due::Cut => return Poll::Ready(()),
+            }
+        }
+    })
+    .await;
+    streams.end();
+}
+
+/// How the protocol is set up. Pings stay off: a client that is gone takes nothing, and that is noticed.
+fn builder(options: &Options, streams: Rc<Streams>) -> http2::Builder<Spawner> {
+    let figures = &options.http2;
+    let mut http = http2::Builder::new(Spawner(streams));
+    http.max_concurrent_streams(figures.max_streams);
+    http.initial_stream_window_size(figures.stream_window);
+    http.initial_connection_window_size(figures.connection_window);
+    http.max_header_list_size(u32::try_from(options.head.bytes).unwrap_or(u32::MAX));
+    http.max_send_buf_size(HELD_BACK);
+    http.max_pending_accept_reset_streams(TAKEN_BACK);
+    http.max_local_error_reset_streams(RESET_FOR_ERRORS);
+    http
+}
+
+/// What hyper is answered. The service itself never fails; it has an answer for everything.
+type Answered<S> = Result<Response<Answer<<S as Service>::Body>>, Infallible>;
+
+/// Answers one request.
+async fn answer<S: Service>(
+    request: Request<Incoming>,
+    stream: Rc<streams::Stream>,
+    service: Rc<S>,
+    conn: Rc<S::Conn>,
+    limits: HeadLimits,
+) -> Answered<S> {
+    let to_head = request.method() == Method::HEAD;
+    let mut response = match admit(request, &limits) {
+        Ok(request) => {
+            let request = request.map(|body| RequestBody::new(body, stream.body()));
+            let response = service.call(request, &conn, stream.timer()).await;
+            response.map(|body| Answer::served(body, Rc::clone(&stream)))
+        }
+        Err(why) => service.refuse(why, &conn).map(|body| Answer::ours(body, Rc::clone(&stream))),
+    };
+    stream.answered();
+    // The end of a stream says all that there is to say. It never ends the connection.
+    response.headers_mut().remove(header::CONNECTION);
+    Ok(if to_head { answer::without_body(response) } else { response })
+}

@@ -1,0 +1,113 @@
+//! Time and ends: of a request, of a connection, and of the process.
+
+use std::{
+    sync::{Mutex, mpsc},
+    thread::spawn,
+    time::Duration,
+};
+
+use super::{dial, start};
+use crate::support::{
+    http2::{DATA, GET, GOAWAY, Http2, Outcome, POST, RESET},
+    upstream::answer,
+};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const SOON: Duration = Duration::from_millis(300);
+
+/// The number of the setting for it.
+const WINDOW: u16 = 4;
+
+#[test]
+fn what_a_client_takes_back_is_taken_back_from_the_upstream() {
+    let gw = start(|_| {});
+    let (_hold, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    gw.upstream.does(move |_, out| {
+        let _ = wait.lock().unwrap().recv();
+        answer(out, OK)
+    });
+    let mut client = dial(&gw);
+    let stream = client.open(&GET, true);
+    gw.upstream.wait_for(1);
+    client.frame(RESET, 0, stream, &8_u32.to_be_bytes());
+    gw.log.line("\"path\":\"/public/\"");
+    assert_eq!(client.ask(&[&GET[..3], &[(":path", "/nowhere-without-a-token")]].concat()).verdict(), "token_missing");
+}
+
+#[test]
+fn a_connection_without_requests_is_told_to_go() {
+    let gw = start(|config| config.server.keepalive_timeout = SOON);
+    let mut client = dial(&gw);
+    assert_eq!(client.ask(&GET).verdict(), "200");
+    assert_eq!(client.last_words(), Some(0));
+}
+
+#[test]
+fn who_never_asks_for_anything_goes_too() {
+    let gw = start(|config| config.server.header_timeout = SOON);
+    assert_eq!(dial(&gw).last_words(), Some(0));
+}
+
+#[test]
+fn a_body_that_does_not_come_holds_up_nobody_else() {
+    let gw = start(|config| config.server.body_timeout = SOON);
+    let mut client = dial(&gw);
+    let slow = client.open(&POST, false);
+    client.frame(DATA, 0, slow, b"hel");
+    assert_eq!(client.ask(&GET).verdict(), "200");
+    assert_eq!(client.outcome(slow).verdict(), "request_timeout");
+    assert_eq!(client.ask(&GET).verdict(), "200");
+}
+
+#[test]
+fn an_upstream_that_takes_too_long_is_told_of() {
+    let gw = start(|config| config.upstreams[0].response_timeout = SOON);
+    let (_hold, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    gw.upstream.does(move |_, out| {
+        let _ = wait.lock().unwrap().recv();
+        answer(out, OK)
+    });
+    assert_eq!(dial(&gw).ask(&GET).verdict(), "upstream_timeout");
+}
+
+#[test]
+fn a_client_that_opens_no_window_is_not_waited_for() {
+    let gw = start(|config| config.server.write_timeout = SOON);
+    let mut client = Http2::with_settings(gw.client(), &[(WINDOW, 0)]);
+    let stream = client.open(&GET, true);
+    assert!(matches!(client.outcome(stream), Outcome::Reset(_)));
+    gw.log.line("\"path\":\"/public/\"");
+}
+
+#[test]
+fn what_is_under_way_when_the_process_stops_is_finished() {
+    let gw = start(|_| {});
+    let (open, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    gw.upstream.does(move |_, out| {
+        let _ = wait.lock().unwrap().recv();
+        answer(out, OK)
+    });
+    let (mut client, mut idle) = (dial(&gw), dial(&gw));
+    idle.until(4);
+    let stream = client.open(&GET, true);
+    gw.upstream.wait_for(1);
+    let stopping = spawn(move || gw.stop());
+    client.until(GOAWAY);
+    assert_eq!(idle.last_words(), Some(0), "nothing is under way there");
+    open.send(()).unwrap();
+    assert_eq!(client.outcome(stream), Outcome::Answer(true, "ok".to_owned()));
+    client.last_words();
+    stopping.join().unwrap();
+}
+
+#[test]
+fn no_more_streams_are_opened_than_agreed() {
+    let gw = start(|config| config.server.http2.max_streams = 2);
+    let mut client = dial(&gw);
+    let streams: Vec<u32> = (0..3).map(|_| client.open(&POST, false)).collect();
+    assert_eq!(client.outcome(streams[2]), Outcome::Reset(7), "refused");
+    assert_eq!(client.ask(&GET), Outcome::Reset(7), "and as long as they are under way");
+}

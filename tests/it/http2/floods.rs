@@ -1,0 +1,169 @@
+//! Threats 40 and 41: floods that cost a client little. They end at our caps, memory stays flat, and others are served
+//! meanwhile.
+
+use std::{fs, net::SocketAddr};
+
+use crate::support::{
+    Client, Recorder,
+    binary::Binary,
+    http2::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, Http2, POST, RESET, WINDOW_UPDATE, again, block,
+        frame, remember,
+    },
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// A process of its own, so that its memory can be looked at.
+struct Target {
+    gw: Binary,
+    upstream: Recorder,
+    before: usize,
+}
+
+impl Target {
+    fn start(name: &str) -> Self {
+        let upstream = Recorder::start();
+        let gw = Binary::serve(name, &config(upstream.addr()), &[]);
+        let mut this = Self { gw, upstream, before: 0 };
+        this.serves_others();
+        this.before = this.peak();
+        this
+    }
+
+    fn attacker(&self) -> Http2 {
+        Http2::over(self.gw.client())
+    }
+
+    fn serves_others(&self) {
+        let mut other: Client = self.gw.client();
+        assert_eq!(other.get("/public/").status, 200);
+        assert_eq!(self.attacker().ask(&GET).verdict(), "200");
+    }
+
+    /// Somebody else is served, and memory has not grown by more than this.
+    fn stands(&self, most: usize) {
+        self.serves_others();
+        let grown = self.peak() - self.before;
+        assert!(grown < most, "{grown} bytes more than before");
+    }
+
+    fn peak(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.gw.pid().as_raw_nonzero())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+        line.strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+    }
+}
+
+fn config(backend: SocketAddr) -> String {
+    format!(
+        r#"
+        [server]
+        listen = ["127.0.0.1:0"]
+        [server.http2]
+        prior_knowledge = true
+        [admin]
+        listen = "127.0.0.1:0"
+        [[apps]]
+        app_id = "wx4f4bc4dec97d474b"
+        secret = "no-secret-to-anybody"
+        [[upstreams]]
+        name = "app"
+        servers = ["http://{backend}"]
+        [[routes]]
+        path = "/public/"
+        auth = "none"
+        upstream = "app"
+        "#
+    )
+}
+
+/// CVE-2023-44487, RUSTSEC-2024-0003.
+#[test]
+fn streams_that_are_taken_back_at_once_end_the_connection() {
+    let target = Target::start("rapid-reset");
+    let mut attacker = target.attacker();
+    for _ in 0..20_000 {
+        let stream = attacker.open(&GET, true);
+        attacker.frame(RESET, 0, stream, &8_u32.to_be_bytes());
+    }
+    attacker.last_words();
+    target.stands(16 * MIB);
+}
+
+/// CVE-2025-8671: the client makes us reset its streams.
+#[test]
+fn streams_that_we_are_made_to_take_back_end_the_connection() {
+    let target = Target::start("made-you-reset");
+    let mut attacker = target.attacker();
+    for _ in 0..20_000 {
+        let stream = attacker.open(&POST, false);
+        attacker.frame(WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes());
+    }
+    attacker.last_words();
+    target.stands(16 * MIB);
+}
+
+/// RUSTSEC-2024-0332.
+#[test]
+fn a_head_that_never_ends_ends_the_connection() {
+    let target = Target::start("continuation");
+    let mut attacker = target.attacker();
+    let stream = attacker.stream();
+    attacker.frame(HEADERS, END_STREAM, stream, &block(&GET));
+    for n in 0..20_000 {
+        attacker.frame(CONTINUATION, 0, stream, &block(&[(&format!("x-{n}"), "y")]));
+    }
+    attacker.last_words();
+    target.stands(16 * MIB);
+}
+
+/// RUSTSEC-2026-0258.
+#[test]
+fn a_body_of_nothing_ends_or_costs_nothing() {
+    let target = Target::start("empty-data");
+    let mut attacker = target.attacker();
+    let stream = attacker.open(&POST, false);
+    for _ in 0..200 {
+        attacker.client.send(frame(DATA, 0, stream, b"").repeat(1000));
+    }
+    attacker.outcome(stream);
+    target.stands(16 * MIB);
+}
+
+/// CVE-2026-49975, CVE-2026-47774: a byte stands for a field, and a window of nothing keeps what it costs.
+#[test]
+fn fields_that_cost_a_byte_are_counted_as_what_they_are() {
+    for (name, value, times) in [("x-bomb", "y", 20_000), ("cookie", "a=1", 5000), ("x", "", 20_000)] {
+        let target = Target::start(&format!("bomb-{name}-{times}"));
+        let mut attackers: Vec<_> = (0..10).map(|_| Http2::with_settings(target.gw.client(), &[(4, 0)])).collect();
+        for attacker in &mut attackers {
+            for nth in 0..100 {
+                let stream = attacker.stream();
+                let field = if nth == 0 { remember(name, value) } else { Vec::new() };
+                let bomb = [block(&GET), field, again(times)].concat();
+                let (first, rest) = bomb.split_at(bomb.len().min(16_000));
+                let last = if rest.is_empty() { END_HEADERS } else { 0 };
+                attacker.frame(HEADERS, END_STREAM | last, stream, first);
+                if !rest.is_empty() {
+                    attacker.frame(CONTINUATION, END_HEADERS, stream, rest);
+                }
+            }
+        }
+        target.stands(32 * MIB);
+        assert!(target.upstream.seen().iter().all(|seen| seen.headers.len() < 20), "a bomb went on to the upstream");
+    }
+}
+
+#[test]
+fn a_field_too_many_is_refused_and_the_next_request_is_not() {
+    let target = Target::start("one-too-many");
+    let mut attacker = target.attacker();
+    let mut many: Vec<(&str, &str)> = GET.to_vec();
+    many.resize(4 + 101, ("cookie", "a=1"));
+    assert_eq!(attacker.ask(&many).verdict(), "headers_too_large");
+    many.truncate(4 + 100);
+    assert_eq!(attacker.ask(&many).verdict(), "200");
+    let long = "x".repeat(9 * 1024);
+    assert_eq!(attacker.ask(&[&GET[..3], &[(":path", &format!("/public/{long}"))]].concat()).verdict(), "uri_too_long");
+}
