@@ -126,3 +126,41 @@ async fn take(socket: &mut Socket) -> Result<Announced, Introduction> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use tokio::{io::AsyncWriteExt, net::UnixStream};
+
+    use super::*;
+
+    const HEADERS: [&[u8]; 2] = [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x21\x00\0\x02\xea\0"];
+    const BEHIND: &[u8] = b"PROXY UNKNOWN\r\n";
+
+    #[tokio::test]
+    async fn a_header_is_taken_to_its_last_byte_wherever_it_is_cut() {
+        for header in HEADERS {
+            for cut in 1..header.len() {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                theirs.write_all(&header[..cut]).await.unwrap();
+                ours.readable().await.unwrap();
+                let mut socket = Socket::Unix(ours);
+                {
+                    let mut taking = pin!(take(&mut socket));
+                    assert_eq!(taking.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending, "{cut}");
+                    theirs.write_all(&[&header[cut..], BEHIND].concat()).await.unwrap();
+                    assert_eq!(taking.await, Ok(Announced::Somebody), "{cut}");
+                }
+                drop(theirs);
+                let mut rest = Vec::new();
+                socket.read_to_end(&mut rest).await.unwrap();
+                assert_eq!(rest, BEHIND, "{cut}");
+            }
+        }
+    }
+}

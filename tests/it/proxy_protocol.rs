@@ -3,19 +3,24 @@
 use std::{
     fs,
     io::Write,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
     process::{Child, Command},
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use wxgate::config::{Config, sections::Rate};
+use socket2::{Domain, Socket, Type};
+use wxgate::config::{
+    Config,
+    sections::{ListenAt, Listener, Rate, Speaks},
+};
 
 use crate::behind::program;
 use crate::support::{
     APP, TestGateway,
-    client::{Client, head, tcp},
+    client::{Client, Reply, head, tcp},
+    link::Link,
     tls::{Authority, speak_tls},
     until,
 };
@@ -45,6 +50,11 @@ fn get(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
 
 fn counted(gw: &TestGateway, outcome: &str) -> u64 {
     gw.app().counters().proxy_headers.each().into_iter().find(|(word, _)| *word == outcome).unwrap().1
+}
+
+/// The log line of an answer.
+fn line(gw: &TestGateway, reply: &Reply) -> Value {
+    serde_json::from_str(&gw.log.line(reply.header("x-request-id").unwrap())).unwrap()
 }
 
 /// What the upstream is told of whom the request behind this header came from.
@@ -195,15 +205,121 @@ fn the_header_comes_before_tls() {
 }
 
 #[test]
+fn plain_http_behind_the_header_of_a_listener_with_tls_is_told_so() {
+    let ca = Authority::new();
+    let gw = start(|config| {
+        speak_tls(config, vec![ca.files("api", &["api.example.com"])]);
+    });
+    let reply = gw.client().raw([V1, &get("/public/", &[])].concat());
+    assert_eq!((reply.verdict().as_str(), &line(&gw, &reply)["client"]), ("400 bad_request", &json!("203.0.113.7")));
+    assert!(ca.dialler().try_dial(gw.addr(), "api.example.com").is_err(), "TLS without a header is not begun");
+}
+
+#[test]
+fn the_word_of_a_client_counts_only_where_it_is_a_proxy_too() {
+    let gw = start(|config| config.server.trusted_proxies.push("10.0.0.0/8".parse().unwrap()));
+    let proxy = b"PROXY TCP4 10.0.0.5 10.0.0.1 5000 443\r\n";
+    let disguised = [&[0; 10][..], &[0xff, 0xff, 10, 0, 0, 5], &[0; 20]].concat();
+    let disguised = binary(0x21, 0x21, &disguised);
+    for (header, claim, upstream, client) in [
+        (V1, "10.0.0.9", "203.0.113.7", "203.0.113.7"),
+        (proxy, "192.0.2.1", "192.0.2.1, 10.0.0.5", "192.0.2.1"),
+        (&disguised, "192.0.2.1", "192.0.2.1, 10.0.0.5", "192.0.2.1"),
+        (proxy, "198.51.100.1, 192.0.2.1, 10.0.0.6", "198.51.100.1, 192.0.2.1, 10.0.0.6, 10.0.0.5", "192.0.2.1"),
+    ] {
+        let reply = gw.client().raw([header, &get("/public/", &[("X-Forwarded-For", claim)])].concat());
+        assert_eq!(gw.upstream.last().header("x-forwarded-for"), Some(upstream));
+        assert_eq!(line(&gw, &reply)["client"], client);
+    }
+}
+
+/// Whoever it is must not speak with the voice of the proxy in anything else either.
+#[test]
+fn a_client_without_a_name_neither_asks_for_others_nor_names_its_requests() {
+    let gw = start(|_| {});
+    let id = "0123456789abcdef0123456789abcdef";
+    let original = [("X-Original-Method", "GET"), ("X-Original-URI", "/public/"), ("X-Forwarded-Host", "a")];
+    for (header, believed) in [(&b"PROXY UNKNOWN\r\n"[..], false), (&binary(0x20, 0, &[]), true)] {
+        let reply = gw.client().raw([header, &get("/public/", &[("X-Request-Id", id)])].concat());
+        assert_eq!(reply.header("x-request-id") == Some(id), believed);
+        let asked = gw.client().raw([header, &get("/v1/authorize", &original)].concat());
+        assert_eq!(asked.status, if believed { 200 } else { 403 }, "{asked:?}");
+    }
+}
+
+#[test]
+fn a_listener_without_the_protocol_takes_no_header_and_one_beside_it_does() {
+    let gw = start(|config| {
+        config.server.proxy_protocol = false;
+        let (listen, speaks) = (config.server.listen[0].clone(), Speaks::Http);
+        config.server.listeners = vec![Listener { listen, speaks, proxy_protocol: true }];
+    });
+    let behind = gw.app().addrs()[1];
+    let request = get("/public/", &[]);
+    assert_eq!(gw.raw(&request).status, 200);
+    assert_eq!(gw.raw([V1, &request].concat()).status, 400);
+    assert_eq!(Client::connect(behind).raw([V1, &request].concat()).status, 200);
+    assert_eq!(Client::connect(behind).send(request).rest(), b"");
+    assert_eq!(gw.upstream.count(), 2);
+}
+
+#[test]
+fn a_header_comes_by_a_unix_socket_as_from_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wxgate.sock");
+    for (trusted, told) in [("127.0.0.1/32", Some("203.0.113.7")), ("10.0.0.0/8", None)] {
+        let gw = start(|config| {
+            config.server.trusted_proxies = vec![trusted.parse().unwrap()];
+            config.server.listen.push(ListenAt::Unix(path.clone()));
+        });
+        let reply = Client::connect_unix(&path).send([V1, &get("/public/", &[])].concat()).try_reply("GET");
+        assert_eq!(reply.is_ok(), told.is_some());
+        assert_eq!(gw.upstream.seen().first().and_then(|seen| seen.header("x-forwarded-for")), told);
+    }
+}
+
+#[test]
+fn a_stop_closes_who_has_said_nothing_and_serves_who_has_begun() {
+    let gw = start(|config| config.server.header_timeout = Duration::from_hours(1));
+    let (mut silent, mut begun) = (gw.client(), gw.client());
+    begun.send(&V1[..20]);
+    let stopping = std::thread::spawn(move || gw.stop());
+    assert_eq!(silent.rest(), b"");
+    let reply = begun.raw([&V1[20..], &get("/public/", &[])].concat());
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    stopping.join().unwrap();
+}
+
+#[test]
 fn a_real_haproxy_is_understood() {
-    for how in ["send-proxy", "send-proxy-v2"] {
+    for how in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id,authority"] {
         let gw = start(|_| {});
         let balancer = HaProxy::start(gw.addr(), how);
-        let mut client = Client::connect(balancer.addr);
-        assert_eq!(client.get("/public/").status, 200, "{how}");
-        let line: Value = serde_json::from_str(&gw.log.line("access")).unwrap();
-        assert_eq!((line["client"].as_str(), counted(&gw, "client")), (Some("127.0.0.1"), 1), "{how}");
+        let mut client = Client::over(Link::Tcp(balancer.dial_from("127.0.0.2")));
+        let reply = client.request("GET", "/public/", &[("X-Forwarded-For", "192.0.2.66")], "");
+        assert_eq!(gw.upstream.last().header("x-forwarded-for"), Some("127.0.0.2"), "{how}");
+        assert_eq!((&line(&gw, &reply)["client"], counted(&gw, "client")), (&json!("127.0.0.2"), 1), "{how}");
     }
+}
+
+#[test]
+fn tls_passes_through_a_real_haproxy_to_us() {
+    let ca = Authority::new();
+    let gw = start(|config| {
+        speak_tls(config, vec![ca.files("api", &["api.example.com"])]);
+    });
+    let balancer = HaProxy::start(gw.addr(), "send-proxy-v2");
+    let mut client = ca.dialler().dial_over(balancer.dial_from("127.0.0.2"), "api.example.com");
+    assert_eq!(client.get("/public/").status, 200);
+    assert_eq!(gw.upstream.last().header("x-forwarded-for"), Some("127.0.0.2"));
+    assert_eq!(gw.upstream.last().header("x-forwarded-proto"), Some("https"));
+}
+
+#[test]
+fn a_real_haproxy_looks_whether_we_are_alive() {
+    let gw = start(|_| {});
+    let _balancer = HaProxy::start(gw.addr(), "send-proxy-v2 check inter 50ms");
+    until("three checks", || (counted(&gw, "local") >= 3).then_some(()));
 }
 
 /// A load balancer that passes TCP on. Dropped, it is killed.
@@ -217,8 +333,9 @@ impl HaProxy {
     fn start(gateway: SocketAddr, how: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let timeouts = "timeout connect 5s\n timeout client 30s\n timeout server 30s";
-        let config =
-            format!("defaults\n mode tcp\n {timeouts}\nlisten all\n bind fd@0\n server wxgate {gateway} {how}\n");
+        let config = format!(
+            "defaults\n mode tcp\n {timeouts}\nlisten all\n bind fd@0\n server wxgate {gateway} source 127.0.0.1 {how}\n"
+        );
         fs::write(folder.path().join("haproxy.cfg"), config).unwrap();
         // It is given a socket that listens, so nobody can be quicker to take its port.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -226,6 +343,16 @@ impl HaProxy {
         let mut command = Command::new(program("haproxy"));
         command.args(["-f", "haproxy.cfg", "-db"]).current_dir(folder.path()).stdin(OwnedFd::from(listener));
         Self { child: command.spawn().expect("HAProxy starts"), addr, _folder: folder }
+    }
+}
+
+impl HaProxy {
+    /// A connection of a client's at this address, which is not the load balancer's own.
+    fn dial_from(&self, ip: &str) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(ip.parse().unwrap(), 0).into()).unwrap();
+        socket.connect(&self.addr.into()).unwrap();
+        socket.into()
     }
 }
 
