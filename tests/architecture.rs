@@ -302,7 +302,7 @@ impl Source {
         if module.last().is_some_and(|last| last == "mod" || last == "lib") {
             module.pop();
         }
-        let is_tests = module.last().is_some_and(|last| last == "tests");
+        let is_tests = module.iter().any(|part| part == "tests");
         let keep = if is_tests { Vec::new() } else { without_tests(&blank(&raw, true)) };
         let pick =
             |text: &str| -> String { keep.iter().map(|range| &text[range.clone()]).collect::<Vec<_>>().join("\n") };

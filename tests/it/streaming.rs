@@ -1,7 +1,6 @@
 //! Bodies that are long in bytes or in time: they pass as they come, both ways at once, and rest nowhere.
 
 use std::{
-    fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Mutex, mpsc},
@@ -64,14 +63,9 @@ fn a_body_and_its_answer_flow_at_the_same_time() {
 fn hundreds_of_megabytes_pass_both_ways_and_none_of_them_stays_in_memory() {
     const SIZE: usize = 300 * MIB;
     let gw = Binary::serve("streaming", &config(echo()), &[]);
-    let peak = |gw: &Binary| {
-        let status = fs::read_to_string(format!("/proc/{}/status", gw.pid().as_raw_nonzero())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
-        line.strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
-    };
     let mut client = gw.client();
     client.request("POST", "/public/", &[], "warm");
-    let before = peak(&gw);
+    let before = gw.peak_memory();
     let mut client = gw.client();
     let mut sender = client.again();
     let sending = thread::spawn(move || {
@@ -86,7 +80,7 @@ fn hundreds_of_megabytes_pass_both_ways_and_none_of_them_stays_in_memory() {
         assert!(client.some(MIB).iter().all(|byte| *byte == as_sent), "piece {piece} is another one");
     }
     sending.join().unwrap();
-    let grown = peak(&gw) - before;
+    let grown = gw.peak_memory() - before;
     assert!(grown < 32 * MIB, "{grown} bytes more than before");
 }
 

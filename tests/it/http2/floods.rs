@@ -1,7 +1,7 @@
 //! Threats 40 and 41: floods that cost a client little. They end at our caps, memory stays flat, and others are served
 //! meanwhile.
 
-use std::{fs, net::SocketAddr};
+use std::net::SocketAddr;
 
 use crate::support::{
     Client, Recorder,
@@ -27,7 +27,7 @@ impl Target {
         let gw = Binary::serve(name, &config(upstream.addr()), &[]);
         let mut this = Self { gw, upstream, before: 0 };
         this.serves_others();
-        this.before = this.peak();
+        this.before = this.gw.peak_memory();
         this
     }
 
@@ -44,14 +44,8 @@ impl Target {
     /// Somebody else is served, and memory has not grown by more than this.
     fn stands(&self, most: usize) {
         self.serves_others();
-        let grown = self.peak() - self.before;
+        let grown = self.gw.peak_memory() - self.before;
         assert!(grown < most, "{grown} bytes more than before");
-    }
-
-    fn peak(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.gw.pid().as_raw_nonzero())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
-        line.strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
     }
 }
 

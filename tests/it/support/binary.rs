@@ -102,6 +102,13 @@ impl Binary {
         self.addrs[1]
     }
 
+    /// The most memory that it has had so far, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        line.trim().strip_suffix(" kB").and_then(|n| n.parse::<usize>().ok()).expect("kilobytes") * 1024
+    }
+
     /// Sends SIGUSR2, and waits until another process has taken the place of this one, which has ended well.
     pub fn replace(&mut self) {
         self.signal(Signal::USR2);

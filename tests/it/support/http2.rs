@@ -124,15 +124,17 @@ impl Http2 {
         }
     }
 
-    /// Reads to the end of the connection. The reason of a goodbye, where there was one.
+    /// Reads to the end of the connection, which has to come. The reason of a goodbye, where there was one.
     pub fn last_words(&mut self) -> Option<u32> {
         let mut reason = None;
-        while let Ok(frame) = self.next_frame() {
-            if frame.kind == GOAWAY {
-                reason = Some(frame.reason(4));
+        loop {
+            match self.next_frame() {
+                Ok(frame) if frame.kind == GOAWAY => reason = Some(frame.reason(4)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("the connection does not end"),
+                Err(_) => return reason,
             }
         }
-        reason
     }
 
     fn next_frame(&mut self) -> io::Result<Frame> {
