@@ -13,10 +13,10 @@ use std::{
 
 use governor::clock::Clock as GovernorClock;
 
-use crate::model::{Clock, Timestamp};
+use crate::model::Clock;
 
-/// A reading that is this much earlier than the last is of a clock that was set back. Anything less is a worker that
-/// was a moment late to compare.
+/// A reading that is this much earlier than the last is of a clock that was set back. Anything less may be of a core
+/// whose clock runs a little behind that of another.
 const SET_BACK_MILLIS: u64 = 1000;
 
 /// Time that never goes back. Its copies run together.
@@ -26,17 +26,19 @@ pub(super) struct Forward {
     run: Arc<Run>,
 }
 
+/// Two workers may come at the first moment after a quiet hour. Each counts that hour from its own reading: if one
+/// took it over from the other, it could come too early, and be refused for an hour by a budget that is whole.
 #[derive(Debug)]
 struct Run {
-    /// Of the clock, in its milliseconds.
-    read_at: AtomicU64,
-    /// Milliseconds since the beginning.
-    elapsed: AtomicU64,
+    /// The latest time that anybody was told, in milliseconds.
+    latest: AtomicU64,
+    /// By how many milliseconds the clock was set back, all in all.
+    set_back: AtomicU64,
 }
 
 impl Forward {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let run = Run { read_at: AtomicU64::new(clock.now().as_millis()), elapsed: AtomicU64::new(0) };
+        let run = Run { latest: AtomicU64::new(clock.now().as_millis()), set_back: AtomicU64::new(0) };
         Self { clock, run: Arc::new(run) }
     }
 }
@@ -45,31 +47,34 @@ impl GovernorClock for Forward {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        let now = self.clock.now();
-        let before = self.run.read_at.load(Ordering::Relaxed);
-        let moved = now.as_millis() > before || before - now.as_millis() >= SET_BACK_MILLIS;
-        let exchange =
-            || self.run.read_at.compare_exchange(before, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed);
-        // Who loses the exchange leaves the step to the one that won.
-        if moved && exchange().is_ok() {
-            let step = now.since(Timestamp::from_millis(before)).as_millis();
-            self.run.elapsed.fetch_add(u64::try_from(step).unwrap_or(u64::MAX), Ordering::Relaxed);
+        // In this order: the clock is read last, so only one that was set back can be behind the latest.
+        let latest = self.run.latest.load(Ordering::Acquire);
+        let set_back = self.run.set_back.load(Ordering::Relaxed);
+        let now = self.clock.now().as_millis().saturating_add(set_back);
+        if now > latest {
+            self.run.latest.fetch_max(now, Ordering::AcqRel);
+        } else if latest - now >= SET_BACK_MILLIS {
+            // Who loses the exchange leaves it to the one that won.
+            let more = set_back.saturating_add(latest - now);
+            let _lost = self.run.set_back.compare_exchange(set_back, more, Ordering::AcqRel, Ordering::Relaxed);
         }
-        Duration::from_millis(self.run.elapsed.load(Ordering::Relaxed))
+        Duration::from_millis(now.max(latest))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Barrier, atomic::AtomicU32};
+
     use super::*;
-    use crate::model::ManualClock;
+    use crate::model::{ManualClock, Timestamp};
 
     fn readings(times: &[u64]) -> Vec<u128> {
         let wall = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_000_000)));
         let forward = Forward::new(wall.clone());
         let mut read = |time: &u64| {
             wall.set(Timestamp::from_millis(*time));
-            forward.now().as_millis()
+            forward.now().as_millis() - 1_000_000
         };
         times.iter().map(&mut read).collect()
     }
@@ -109,5 +114,32 @@ mod tests {
             });
         });
         assert_eq!(forward.now(), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn who_reads_after_a_quiet_hour_is_told_of_all_of_it() {
+        const HOURS: u32 = 20_000;
+        let hour = Duration::from_hours(1);
+        let wall = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
+        let forward = Forward::new(wall.clone());
+        let (before, after, too_early) = (Barrier::new(3), Barrier::new(3), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for hours in 1..=HOURS {
+                        before.wait();
+                        let early = u32::from(forward.now() < hour * hours);
+                        too_early.fetch_add(early, Ordering::Relaxed);
+                        after.wait();
+                    }
+                });
+            }
+            for _ in 1..=HOURS {
+                wall.advance(hour);
+                before.wait();
+                after.wait();
+            }
+        });
+        assert_eq!((too_early.into_inner(), forward.now()), (0, hour * HOURS));
     }
 }
