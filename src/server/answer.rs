@@ -6,32 +6,34 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::traffic::Traffic;
+use super::{Service, traffic::Traffic};
 
 /// An answer's body that tells the connection when it has gone.
 ///
 /// An error of the body makes hyper drop the connection with all that it still holds for the client. So the error waits
 /// until what came before it has gone out: a client is owed the bytes that there were.
-#[derive(Debug)]
-pub(super) struct Answer<B: Body> {
-    body: B,
-    broke: Option<B::Error>,
+pub(super) struct Answer<S: Service> {
+    body: S::Body,
+    broke: Option<<S::Body as Body>::Error>,
     traffic: Rc<Traffic>,
+    /// Goes on doing what it does now and then until its last answer is out.
+    _service: Rc<S>,
 }
 
-impl<B: Body> Answer<B> {
-    pub(super) fn new(body: B, traffic: Rc<Traffic>) -> Self {
-        Self { body, broke: None, traffic }
+impl<S: Service> Answer<S> {
+    pub(super) fn new(body: S::Body, traffic: Rc<Traffic>, service: Rc<S>) -> Self {
+        Self { body, broke: None, traffic, _service: service }
     }
 }
 
-impl<B: Body<Error: Unpin> + Unpin> Body for Answer<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl<S: Service> Body for Answer<S> {
+    type Data = Bytes;
+    type Error = <S::Body as Body>::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         if this.broke.is_some() && !this.traffic.unflushed() {
             return Poll::Ready(this.broke.take().map(Err));
@@ -56,7 +58,7 @@ impl<B: Body<Error: Unpin> + Unpin> Body for Answer<B> {
     }
 }
 
-impl<B: Body> Drop for Answer<B> {
+impl<S: Service> Drop for Answer<S> {
     fn drop(&mut self) {
         self.traffic.end_request();
     }

@@ -205,22 +205,22 @@ fn requests<S: Service>(
                 // It is closed then, and a client that is told so does not send its next request into the close.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Answer::new(body, traffic)))
+            Ok(response.map(|body| Answer::new(body, traffic, service)))
         }
     })
 }
 
 /// What hyper is answered. The service itself never fails; it has an answer for everything.
-type Answered<S> = Result<Response<Answer<<S as Service>::Body>>, Infallible>;
+type Answered<S> = Result<Response<Answer<S>>, Infallible>;
 
 /// A hyper service that gives answers of `S`.
 trait Requests<S: Service>:
-    hyper::service::Service<Request<Incoming>, Response = Response<Answer<S::Body>>, Error = Infallible>
+    hyper::service::Service<Request<Incoming>, Response = Response<Answer<S>>, Error = Infallible>
 {
 }
 
 impl<S: Service, R> Requests<S> for R where
-    R: hyper::service::Service<Request<Incoming>, Response = Response<Answer<S::Body>>, Error = Infallible>
+    R: hyper::service::Service<Request<Incoming>, Response = Response<Answer<S>>, Error = Infallible>
 {
 }
 

@@ -10,16 +10,16 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
-use super::streams::Stream;
+use super::{Service, streams::Stream};
 
 /// An answer's body.
-#[derive(Debug)]
-pub(super) struct Answer<B> {
-    content: Content<B>,
+pub(super) struct Answer<S: Service> {
+    content: Content<S::Body>,
     stream: Rc<Stream>,
+    /// Goes on doing what it does now and then until its last answer is out.
+    _service: Rc<S>,
 }
 
-#[derive(Debug)]
 enum Content<B> {
     /// Of the service.
     Served(B),
@@ -29,18 +29,18 @@ enum Content<B> {
     Unsent(B),
 }
 
-impl<B> Answer<B> {
-    pub(super) fn served(body: B, stream: Rc<Stream>) -> Self {
-        Self { content: Content::Served(body), stream }
+impl<S: Service> Answer<S> {
+    pub(super) fn served(body: S::Body, stream: Rc<Stream>, service: Rc<S>) -> Self {
+        Self { content: Content::Served(body), stream, _service: service }
     }
 
-    pub(super) fn ours(body: Bytes, stream: Rc<Stream>) -> Self {
-        Self { content: Content::Ours(body), stream }
+    pub(super) fn ours(body: Bytes, stream: Rc<Stream>, service: Rc<S>) -> Self {
+        Self { content: Content::Ours(body), stream, _service: service }
     }
 }
 
 /// The answer to HEAD, which has the length of its body and not the body. HTTP/1's serialiser sees to it by itself.
-pub(super) fn without_body<B: Body>(mut response: Response<Answer<B>>) -> Response<Answer<B>> {
+pub(super) fn without_body<S: Service>(mut response: Response<Answer<S>>) -> Response<Answer<S>> {
     let length = match &response.body().content {
         Content::Served(body) if body.is_end_stream() => None,
         Content::Served(body) => body.size_hint().exact(),
@@ -56,11 +56,11 @@ pub(super) fn without_body<B: Body>(mut response: Response<Answer<B>>) -> Respon
     })
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
+impl<S: Service> Body for Answer<S> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = <S::Body as Body>::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         // Whoever asks for more has got rid of what there was.
         this.stream.taken();

@@ -90,7 +90,7 @@ fn builder(options: &Options, streams: Rc<Streams>) -> http2::Builder<Spawner> {
 }
 
 /// What hyper is answered. The service itself never fails; it has an answer for everything.
-type Answered<S> = Result<Response<Answer<<S as Service>::Body>>, Infallible>;
+type Answered<S> = Result<Response<Answer<S>>, Infallible>;
 
 /// Answers one request.
 async fn answer<S: Service>(
@@ -105,9 +105,9 @@ async fn answer<S: Service>(
         Ok(request) => {
             let request = request.map(|body| RequestBody::new(body, stream.body()));
             let response = service.call(request, &conn, stream.timer()).await;
-            response.map(|body| Answer::served(body, Rc::clone(&stream)))
+            response.map(|body| Answer::served(body, Rc::clone(&stream), Rc::clone(&service)))
         }
-        Err(why) => service.refuse(why, &conn).map(|body| Answer::ours(body, Rc::clone(&stream))),
+        Err(why) => service.refuse(why, &conn).map(|body| Answer::ours(body, Rc::clone(&stream), Rc::clone(&service))),
     };
     stream.answered();
     // The end of a stream says all that there is to say. It never ends the connection.

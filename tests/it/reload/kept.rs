@@ -99,6 +99,30 @@ fn an_answer_that_is_on_its_way_is_finished() {
 }
 
 #[test]
+fn what_ends_after_a_reload_is_written_down_and_let_go_while_another_goes_on() {
+    let mut gw = gateway(|config| config.upstreams[0].idle_timeout = Duration::from_millis(300));
+    let (finish, finished) = mpsc::channel::<()>();
+    let finished = Mutex::new(finished);
+    gw.upstream.does(move |_, out| {
+        answer(&mut *out, "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none");
+        finished.lock().unwrap().recv().unwrap();
+        answer(out, "two")
+    });
+    let (mut first, mut second) = (gw.client(), gw.client());
+    for client in [&mut first, &mut second] {
+        client.send(head("GET", "/public/long", &[], 0)).head_only();
+    }
+    gw.upstream.does(|_, out| answer(out, OK));
+    gw.reload(|config| config.upstreams[0].max_idle = 7);
+    reload_in_passing(&mut gw, "/new/");
+    finish.send(()).unwrap();
+    gw.log.line("\"bytes\":6");
+    until("the end of its connection", || (gw.upstream.open() == 1).then_some(()));
+    finish.send(()).unwrap();
+    assert_eq!([first.some(6), second.some(6)], [b"onetwo", b"onetwo"]);
+}
+
+#[test]
 fn who_waits_for_a_connection_of_an_upstream_that_changes_gets_it() {
     let mut gw = gateway(|config| {
         config.upstreams[0].max_connections = 1;
