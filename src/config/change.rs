@@ -10,8 +10,8 @@ use std::{
 use super::{
     Config,
     sections::{
-        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, Log, NewestSealKey, Route, Seal,
-        Server, Sessions, Tls, Upstream, WeChat,
+        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, ListenAt, Log, NewestSealKey, Route,
+        Seal, Server, Sessions, Tls, Upstream, WeChat,
     },
 };
 
@@ -82,11 +82,19 @@ impl Change {
 
     fn server(&mut self, running: &Config) {
         let (old, mut new) = (&running.server, self.config.server.clone());
+        // Who is believed without a PROXY header is not who is believed with one.
+        let same_doors = proxied(old) == proxied(&new);
         compare!(self, "server", Server of old, new;
-            live max_body drain_timeout trusted_proxies underscore_headers watch;
+            live max_body drain_timeout underscore_headers watch;
             restart listen listeners proxy_protocol socket_mode workers max_connections header_timeout body_timeout keepalive_timeout
                 write_timeout max_header_bytes max_headers max_uri_bytes http2;
-            apart tls);
+            apart tls trusted_proxies);
+        if old.trusted_proxies != new.trusted_proxies && same_doors {
+            self.applied("server.trusted_proxies".to_owned(), How::Changed);
+        } else if old.trusted_proxies != new.trusted_proxies {
+            self.waits("server.trusted_proxies".to_owned());
+            new.trusted_proxies.clone_from(&old.trusted_proxies);
+        }
         match (&old.tls, &mut new.tls) {
             (Some(old), Some(new)) => self.tls(old, new),
             (None, None) => {}
@@ -213,6 +221,16 @@ impl fmt::Display for Difference {
         };
         write!(f, "{how} {}", self.key)
     }
+}
+
+/// Where a PROXY header comes first.
+fn proxied(server: &Server) -> Vec<ListenAt> {
+    server
+        .all_listeners()
+        .into_iter()
+        .filter(|listener| listener.proxy_protocol)
+        .map(|listener| listener.listen)
+        .collect()
 }
 
 fn paths(files: &CertificateFiles) -> (&Path, &Path) {

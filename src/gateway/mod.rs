@@ -370,7 +370,7 @@ impl Gateway {
 
     fn entry(&self, request: &Request<RequestBody>, conn: &Conn) -> Entry {
         let headers = request.headers();
-        let (id, client) = if conn.peer.is_trusted() {
+        let (id, client) = if conn.peer.is_trusted_still(&self.snapshot.proxies) {
             let client = self.snapshot.proxies.client(conn.peer.ip(), headers).ip;
             (request_id::told(headers).unwrap_or_else(|| self.ids.fresh()), client)
         } else {

@@ -1,7 +1,10 @@
 //! Where a request came from, told to the upstream: `X-Forwarded-*` and `Forwarded` are rebuilt, and what the client says
 //! in them is believed only from a trusted proxy.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    cell::Cell,
+    net::{IpAddr, SocketAddr},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -21,7 +24,7 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 #[derive(Debug)]
 pub struct Peer {
     ip: IpAddr,
-    trusted: bool,
+    trusted: Cell<bool>,
     /// The scheme of its connection to us.
     proto: HeaderValue,
     /// `X-Forwarded-For` for a client that is not a proxy of ours: made once per connection.
@@ -35,7 +38,7 @@ impl Peer {
     pub fn new(addr: SocketAddr, proto: Proto, proxies: &TrustedProxies) -> Self {
         // An IPv4 client on a dual-stack socket is the IPv4 client it is.
         let ip = addr.ip().to_canonical();
-        let trusted = proxies.trust(ip);
+        let trusted = Cell::new(proxies.trust(ip));
         let element = match ip {
             IpAddr::V4(ip) => format!("for={ip};host=\""),
             IpAddr::V6(ip) => format!("for=\"[{ip}]\";host=\""),
@@ -51,7 +54,13 @@ impl Peer {
 
     /// Whether it is a proxy whose word counts.
     pub fn is_trusted(&self) -> bool {
-        self.trusted
+        self.trusted.get()
+    }
+
+    /// Whether it is one by this list too. One that has been taken off stays a stranger for as long as it is connected.
+    pub fn is_trusted_still(&self, proxies: &TrustedProxies) -> bool {
+        self.trusted.set(self.trusted.get() && proxies.trust(self.ip));
+        self.trusted.get()
     }
 }
 
@@ -63,7 +72,7 @@ pub(super) fn is_ours(name: &HeaderName, peer: &Peer) -> bool {
         || *name == X_FORWARDED_PROTO
         || *name == X_FORWARDED_HOST;
     // A proxy of ours writes these with dashes. Written otherwise it is what the proxy's client sent and nobody noticed.
-    rebuilt || (is_claim(name) && !(peer.trusted && is_dashed(name)))
+    rebuilt || (is_claim(name) && !(peer.is_trusted() && is_dashed(name)))
 }
 
 fn is_claim(name: &HeaderName) -> bool {
@@ -97,7 +106,7 @@ pub(super) struct Told {
 
 /// Reads what is to be kept, before it is removed.
 pub(super) fn take(headers: &HeaderMap, peer: &Peer, proxies: &TrustedProxies) -> Told {
-    if !peer.trusted {
+    if !peer.is_trusted() {
         return Told::default();
     }
     let client = proxies.client(peer.ip, headers);

@@ -54,8 +54,8 @@ impl Origin {
     fn announced(self, announced: Announced) -> Self {
         match announced {
             Announced::Client(peer) => Self { peer, ..self },
-            Announced::Itself => self,
-            Announced::Somebody => Self { nameless: true, ..self },
+            // HAProxy says that it comes for itself also where its client came by a Unix socket.
+            Announced::Itself | Announced::Somebody => Self { nameless: true, ..self },
         }
     }
 

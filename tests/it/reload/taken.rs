@@ -99,6 +99,22 @@ fn names_of_identity_headers_and_limits_change() {
 }
 
 #[test]
+fn a_proxy_that_is_trusted_no_more_is_a_stranger_on_its_open_connections() {
+    let mut gw = gateway(|config| config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()]);
+    let mut proxy = gw.client();
+    let id = "0123456789abcdef0123456789abcdef";
+    let said = [("X-Request-Id", id), ("X-Forwarded-For", "192.0.2.1"), ("X-Original-URL", "/admin")];
+    let mut says = || proxy.request("GET", "/public/", &said, "").header("x-request-id") == Some(id);
+    assert!(says());
+    assert_eq!(gw.upstream.last().header("x-forwarded-for"), Some("192.0.2.1, 127.0.0.1"));
+    gw.reload(|config| config.server.trusted_proxies.clear());
+    until("an id of ours", || (!says()).then_some(()));
+    let seen = gw.upstream.last();
+    assert_eq!((seen.header("x-forwarded-for"), seen.header("x-original-url")), (Some("127.0.0.1"), None));
+    assert_eq!(proxy.request("GET", "/v1/authorize", &[("X-Original-URI", "/public/")], "").status, 403);
+}
+
+#[test]
 fn operators_get_another_token() {
     let token = |text: &str| Some(Secret::new(text));
     let mut gw = gateway(|config| config.admin.token = token("the-token-of-yesterday"));
