@@ -81,7 +81,7 @@ impl CertificateKeeper {
         let mut held = keeper.held.lock().unwrap_or_else(PoisonError::into_inner);
         let new = all_of(section);
         if !held.iter().map(Held::paths).eq(new.iter().map(Held::paths)) {
-            keeper.shelf.restock(new.iter().map(|one| Arc::new(one.files.certificate.clone())).collect());
+            keeper.shelf.restock(keeper.best_of(&held, &new));
             *held = new;
         }
     }
@@ -147,6 +147,19 @@ impl Keeper {
         }
         drop(held);
         self.warn_of_the_end();
+    }
+
+    /// What is to be shown of another list of files: what is in them, or what was shown of the same files before, where only
+    /// that is valid.
+    fn best_of(&self, before: &[Held], wanted: &[Held]) -> Vec<Arc<Certificate>> {
+        let (now, shown) = (self.clock.now(), self.shelf.current());
+        let was_shown = |one: &Held| shown.iter().nth(before.iter().position(|old| old.paths() == one.paths())?);
+        let best = |one: &Held| {
+            let new = &one.files.certificate;
+            let old = was_shown(one).filter(|old| !new.is_valid_at(now) && old.is_valid_at(now));
+            old.map_or_else(|| Arc::new(new.clone()), Arc::clone)
+        };
+        wanted.iter().map(best).collect()
     }
 
     /// Puts a certificate in its place, unless it is the one there.

@@ -121,6 +121,18 @@ fn asked_to_it_reads_the_files_at_once_though_nobody_watches_them() {
 }
 
 #[test]
+fn a_changed_list_shows_no_expired_certificate_in_the_place_of_a_valid_one() {
+    let ca = Authority::new();
+    let files = ca.files("api", &[NAME]);
+    let mut gw = TestGateway::with(|config| speak_tls(config, vec![files]).watch = Duration::ZERO);
+    let expired = ca.write("api", &ca.pair_until(&[NAME], 2020));
+    gw.reload(|config| _ = speak_tls(config, vec![ca.files("other", &["other.example"]), expired]));
+    assert!(is_shown(&ca, &gw, "other.example") && is_shown(&ca, &gw, NAME));
+    gw.app().certificates().reread();
+    assert_eq!(gw.app().counters().certificate_reloads.failed.get(), 1);
+}
+
+#[test]
 fn the_end_of_each_certificate_is_a_metric() {
     let ca = Authority::new();
     let (one, two) = (ca.files("one", &["a.example", NAME]), ca.write("two", &ca.pair_until(&["b.example"], 2030)));
