@@ -38,7 +38,7 @@ pub fn run(path: &Path, take_over: bool) -> anyhow::Result<()> {
         tracing::warn!(files, wanted, "the system allows fewer open files than server.max_connections may need");
     }
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = server::stop_signals().context("can't listen for signals")?;
         let replace_signals = server::replace_signals().context("can't listen for signals")?;
         let hang_ups = server::hang_ups().context("can't listen for signals")?;
@@ -63,7 +63,10 @@ pub fn run(path: &Path, take_over: bool) -> anyhow::Result<()> {
         }
         tracing::info!("stopped");
         Ok(())
-    })
+    });
+    // A look at a file on a disk that hangs would be waited for without end.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Reads certificates and configuration again whenever somebody asks for it.

@@ -119,7 +119,11 @@ impl Traffic {
 
     fn counting_in(&self, cells: Arc<Cells>) -> WorkerTraffic {
         let (names, rows) = (Arc::clone(&self.names), Arc::new(Rows::new(&self.names)));
-        self.all().rows.push((Arc::clone(&names), Arc::clone(&rows)));
+        let mut all = self.all();
+        // Also where nobody reads the metrics.
+        all.settle();
+        all.rows.push((Arc::clone(&names), Arc::clone(&rows)));
+        drop(all);
         WorkerTraffic { names, cells, rows, one_thread: PhantomData }
     }
 
