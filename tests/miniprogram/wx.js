@@ -116,7 +116,7 @@ function createWx({ appId, openid, unionid, wechat }) {
     switchOff() {
       agent.destroy();
       sockets.forEach((socket) => socket.terminate());
-      files.forEach((folder) => fs.rmSync(folder, { recursive: true }));
+      files.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true }));
     },
   };
 }
