@@ -176,4 +176,4 @@ function fromEnv(name) {
   return value;
 }
 
-module.exports = { startStack, freePorts };
+module.exports = { accepts, freePorts, startStack };

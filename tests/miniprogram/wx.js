@@ -24,6 +24,7 @@ function createWx({ appId, openid, unionid, wechat }) {
   const codes = [];
   const sockets = new Set();
   const files = [];
+  let stalled = false;
 
   const wx = {
     login({ success, fail, complete } = {}) {
@@ -98,7 +99,8 @@ function createWx({ appId, openid, unionid, wechat }) {
       response.on('error', failed);
       response.on('end', () => succeed({ head, body: Buffer.concat(chunks) }));
     });
-    if (kind === 'uploadFile') sendInPieces(request, body, (sent) => listeners.emit('ProgressUpdate', sent));
+    if (stalled && kind === 'uploadFile') request.write(body.subarray(0, UPLOAD_PIECE));
+    else if (kind === 'uploadFile') sendInPieces(request, body, (sent) => listeners.emit('ProgressUpdate', sent));
     else request.end(body);
 
     const task = { abort: () => request.destroy(new Error('abort')) };
@@ -113,6 +115,8 @@ function createWx({ appId, openid, unionid, wechat }) {
     wx,
     // The next wx.login gives this code instead of a fresh one.
     nextCode: (code) => void codes.push(code),
+    // From now on uploads send a beginning and no more.
+    stallUploads: () => void (stalled = true),
     switchOff() {
       agent.destroy();
       sockets.forEach((socket) => socket.terminate());
