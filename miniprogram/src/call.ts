@@ -86,7 +86,7 @@ export function withToken(header: Record<string, unknown> | undefined, token: st
 
 /** Where a URL leads. What does not begin with a slash could turn the host into another one. */
 export function targetOf({ base }: Settings, url: string): string {
-  const path = url.startsWith(`${base}/`) ? url.slice(base.length) : url;
+  const path = url.startsWith(base) ? url.slice(base.length) : url;
   if (path[0] !== '/') throw new WxgateError('foreign_url', { errMsg: url });
   return base + path;
 }

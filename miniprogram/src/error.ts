@@ -99,7 +99,8 @@ export class WxgateError extends Error {
  * @internal
  */
 export function refusalOf(answer: Answer, token: string): WxgateError | undefined {
-  if (answer.statusCode < 400) return undefined;
+  // What the gateway passes on, it says so of.
+  if (answer.statusCode < 400 || /wxgate/.test(headerOf(answer, 'via') || '')) return undefined;
   const body = bodyOf(answer);
   const id = headerOf(answer, 'x-request-id');
   if (body) {

@@ -19,6 +19,8 @@ export interface ClientOptions {
   prefix?: string;
   /** The longest `Retry-After` that a call waits for by itself, in seconds. Default: 10. */
   patience?: number;
+  /** What makes codes instead of `wx.login`: that of another platform, or of a stand-in. */
+  wxLogin?: (options: WechatMiniprogram.LoginOption) => void;
 }
 
 interface Access {
@@ -98,10 +100,10 @@ export interface Client {
   getPhoneNumber(event: PhoneEvent, options?: EndpointOptions<PhoneNumber>): RequestTask<PhoneNumber>;
 }
 
-export function createClient({ baseUrl, appId, prefix = '/v1', patience = 10 }: ClientOptions): Client {
+export function createClient({ baseUrl, appId, prefix = '/v1', patience = 10, wxLogin }: ClientOptions): Client {
   const base = baseUrl.replace(/\/+$/, '');
   if (!/^https?:\/\/[^\s/?#@\\]+(\/[^\s?#\\]*)?$/.test(base)) throw new TypeError(`baseUrl: ${baseUrl}`);
-  const settings = { base, appId, prefix, patience };
+  const settings = { base, appId, prefix, patience, wxLogin };
   const session = openSession(settings);
   const gateway: Gateway = { settings, session };
 

@@ -15,6 +15,7 @@ export interface Settings {
   appId: string;
   /** In seconds. */
   patience: number;
+  wxLogin?: ((options: WechatMiniprogram.LoginOption) => void) | undefined;
 }
 
 /**
@@ -113,10 +114,10 @@ export function pause(seconds: number): Promise<void> {
 }
 
 // A code for a token, with a new code wherever that may help.
-async function exchange({ base, prefix, appId, patience }: Settings): Promise<string> {
+async function exchange({ base, prefix, appId, patience, wxLogin }: Settings): Promise<string> {
   let spent = false;
   for (let tries = 1; ; tries += 1) {
-    const data = { jsCode: await freshCode(), appId };
+    const data = { jsCode: await freshCode(wxLogin || wx.login), appId };
     const answer = await openLine().send('request', { url: `${base + prefix}/verify`, method: 'POST', data, redirect: 'manual' });
     const token = ((answer.data || {}) as { token?: unknown }).token;
     if (answer.statusCode === 200 && typeof token === 'string' && token) return token;
@@ -131,10 +132,10 @@ async function exchange({ base, prefix, appId, patience }: Settings): Promise<st
   }
 }
 
-function freshCode(): Promise<string> {
+function freshCode(wxLogin: (options: WechatMiniprogram.LoginOption) => void): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (cause: unknown): void => reject(new WxgateError('wx_login_failed', cause));
-    wx.login({ success: (result) => (result.code ? resolve(result.code) : fail(result)), fail });
+    wxLogin({ success: (result) => (result.code ? resolve(result.code) : fail(result)), fail });
   });
 }
 

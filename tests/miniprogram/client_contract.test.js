@@ -183,6 +183,18 @@ test('a login code in the place of a phone code is told apart', async () => {
   assert.equal((await failure(phone.getPhoneNumber({ detail: { code: 'code-1' } }))).code, 'wrong_code_kind');
 });
 
+test('headers are found however they are spelled', async () => {
+  let busy = true;
+  server.answers((request, response) => {
+    if (request.url === '/v1/verify' || !busy) return gateway.answer(request, response);
+    busy = false;
+    return json(response, 503, {}, { 'RETRY-AFTER': '3' });
+  });
+  await phone.getProfile();
+  assert.equal(phone.waits.length, 1);
+  assert.ok(phone.waits[0] >= 3000);
+});
+
 test('endpoints have callbacks too', async () => {
   const profile = await new Promise((success, fail) => void phone.updateProfile({ nickName: 'Band' }, { success, fail }));
   assert.equal(profile.nickName, 'Band');

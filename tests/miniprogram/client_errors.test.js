@@ -138,6 +138,7 @@ test('what the gateway says of a request', async () => {
   const phone = newPhone();
   await reach('bad_request', 400, phone.request({ url: '/orders/%5c' }));
   await reach('no_route', 404, phone.request({ url: '/nowhere' }));
+  await reach('no_route', 404, phone.downloadFile({ url: '/nowhere' }));
   await reach('method_not_allowed', 405, phone.request({ url: '/v1/session', method: 'POST', data: {} }));
   await reach('body_too_large', 413, phone.request({ url: '/v1/logout', method: 'POST', data: 'x'.repeat(5000) }));
   await reach('uri_too_long', 414, phone.request({ url: `/orders?${'x'.repeat(9000)}` }));
@@ -208,6 +209,8 @@ test('where something else answers in the place of the gateway', async () => {
     assert.equal(error.statusCode, status);
     reached.add(error.code);
   }
+  backend.answers((request, response) => json(response, 403, { code: 'Throttled', requestId: 'theirs' }, { 'X-Request-Id': 'another' }));
+  assert.equal((await failure(phone.login())).code, 'unexpected_answer');
   assert.equal(phone.token, '');
 });
 

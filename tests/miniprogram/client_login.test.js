@@ -99,6 +99,18 @@ test('fifty requests whose login fails share its failure, and the next one tries
   assert.equal(await openidOf(phone), phone.openid);
 });
 
+test('a request that was under way when a login failed shares the failure', async () => {
+  const phone = phoneWithDeadToken();
+  const slow = hold(phone, '/orders');
+  const waiting = failure(openidOf(phone));
+  await slow.answered;
+  await stack.orderFault({ fault: 'errcode', errcode: 40226 });
+  const error = await failure(openidOf(phone));
+  slow.release();
+  assert.equal(await waiting, error);
+  assert.equal(phone.sentTo('/v1/verify'), 1);
+});
+
 test('a login that fails does not loop', async () => {
   const phone = newPhone();
   await stack.orderFault({ fault: 'errcode', errcode: 40226, times: 5 });
@@ -133,6 +145,20 @@ test('a refusal of an older token leaves the newer one alone', async () => {
   assert.equal(phone.sentTo('/v1/verify'), 2);
 });
 
+test('a refusal of an older token leaves the newer one alone where storage fails, too', async () => {
+  const phone = phoneWithDeadToken();
+  const slow = hold(phone, '/orders');
+  phone.wx.setStorageSync = () => {
+    throw new Error('setStorage:fail');
+  };
+  const waiting = openidOf(phone);
+  await slow.answered;
+  await phone.login({ force: true });
+  slow.release();
+  assert.equal(await waiting, phone.openid);
+  assert.equal(phone.sentTo('/v1/verify'), 1);
+});
+
 // Keeps the answer to the next request for `end` back until it is released.
 function hold(phone, end) {
   let release;
@@ -161,6 +187,13 @@ test('wx.login fails: what it said is passed on whole', async () => {
   assert.equal(error.cause, said);
   assert.match(error.errMsg, /login:fail network timeout/);
   assert.ok(error instanceof phone.WxgateError);
+});
+
+test('codes may come from somebody else than wx.login', async () => {
+  const makeCode = ({ success }) => stack.makeCode('oElsewhere').then((code) => success({ code, errMsg: 'login:ok' }));
+  const phone = newPhone({ wxLogin: makeCode });
+  assert.equal(await openidOf(phone), 'oElsewhere');
+  assert.deepEqual(phone.sent.map(({ name }) => name), ['request', 'request']);
 });
 
 test('a spent code is followed by one more, and not by a third', async () => {
@@ -229,12 +262,15 @@ test('a storage that fails costs nothing but the session at the next start', asy
 });
 
 test('a storage that is full does not bring an old token back', async () => {
-  const phone = phoneWithDeadToken();
+  const phone = newPhone();
+  const old = await phone.login();
   phone.wx.setStorageSync = () => {
     throw new Error('setStorage:fail exceed storage max size');
   };
-  assert.equal(await openidOf(phone), phone.openid);
+  const { token } = await phone.login({ force: true });
   assert.equal(phone.token, '');
+  await Promise.all([old.token, token].map(stack.logOut));
+  assert.equal(await openidOf(phone), phone.openid);
 });
 
 test('two clients with other gateways or apps have sessions of their own', async () => {

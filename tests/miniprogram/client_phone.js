@@ -8,6 +8,8 @@ const vm = require('node:vm');
 
 const { createWx } = require('./wx');
 
+// Milliseconds, after which what has not come does not come any more.
+const PATIENCE = 20_000;
 const PACKAGE = path.join(__dirname, '../../miniprogram/miniprogram_dist/index.js');
 
 // `device` may be one of another phone: then this is the same phone after a restart of the Mini Program.
@@ -83,9 +85,15 @@ function failure(promise) {
   );
 }
 
-// Resolves with what a function that takes a listener calls it with, the first time that `wanted` is true of it.
-function heard(on, wanted = () => true) {
-  return new Promise((resolve) => on((event) => wanted(event) && resolve(event)));
+// Resolves with what a function that takes a listener calls it with first.
+function heard(on) {
+  return new Promise((resolve, reject) => {
+    const limit = setTimeout(() => reject(new Error(`nothing came to ${on.name}`)), PATIENCE);
+    on((event) => {
+      clearTimeout(limit);
+      resolve(event);
+    });
+  });
 }
 
 module.exports = { openClient, failure, heard };

@@ -79,6 +79,16 @@ test('what the backend answers comes as it is, whatever its status', async () =>
   assert.equal(phone.sentTo('/node/any'), 8);
 });
 
+test('a backend may answer in the words of the gateway, and is not taken for it', async () => {
+  const phone = newPhone();
+  backend.answers((request, response) => {
+    const requestId = request.headers['x-request-id'];
+    json(response, 401, { error: 'Mine.', code: 'token_invalid', requestId }, { 'WWW-Authenticate': 'Bearer' });
+  });
+  for (const method of ['GET', 'HEAD']) assert.equal((await phone.request({ url: '/node/any', method })).statusCode, 401);
+  assert.equal(phone.sentTo('/v1/verify'), 1);
+});
+
 test('a dead token is noticed whatever the answer is asked for as', async () => {
   backend.answers((request, response) => response.end('{"plain": true}'));
   for (const more of [{}, { dataType: 'text' }, { responseType: 'arraybuffer' }, { method: 'HEAD' }, { method: 'POST', data: { item: 'tea' } }]) {
@@ -229,9 +239,15 @@ test('a request can be aborted while it is under way, and between two sendings',
   const phone = newPhone();
   await phone.login();
   let task;
-  backend.answers(() => task.abort());
+  const hungUp = new Promise((resolve) => {
+    backend.answers((request) => {
+      request.socket.on('close', resolve);
+      task.abort();
+    });
+  });
   task = phone.request({ url: '/node/any' });
   assert.equal((await failure(task)).code, 'aborted');
+  await hungUp;
 
   backendIsBusy(9, 503, { 'Retry-After': '1' });
   phone.wx.request = ((request) => (options) =>

@@ -176,4 +176,4 @@ function fromEnv(name) {
   return value;
 }
 
-module.exports = { accepts, freePorts, startStack };
+module.exports = { accepts, freePorts, start, startStack, stop };
