@@ -2,6 +2,7 @@
 //
 //   cargo build --release
 //   python3 -m venv .venv && .venv/bin/pip install -r tests/miniprogram/requirements.txt
+//   npm ci --prefix tests/miniprogram
 //   WXGATE_BIN=target/release/wxgate WXGATE_PYTHON=.venv/bin/python node --test tests/miniprogram/orders.test.js
 
 'use strict';

@@ -16,11 +16,12 @@ const APP_SECRET = 'the secret of a Mini Program that does not exist';
 const START_LIMIT = 20_000;
 const STOP_LIMIT = 10_000;
 
-// Starts all three and resolves once each accepts connections. `more` goes to the end of gateway.toml.
-async function startStack({ more = '' } = {}) {
+// Starts all three and resolves once each accepts connections. `more` goes to the end of gateway.toml, `server` into its
+// section, and without `root` the paths that no route names lead nowhere.
+async function startStack({ more = '', server = '', root = true } = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'wxgate-miniprogram-'));
   const [wechatPort, backendPort, gatewayPort, adminPort] = await freePorts(4);
-  const ports = { wechatPort, backendPort, gatewayPort, adminPort };
+  const ports = { wechatPort, backendPort, gatewayPort, adminPort, server, root };
   const config = path.join(dir, 'gateway.toml');
   fs.writeFileSync(config, gatewayToml(ports) + more);
 
@@ -41,9 +42,10 @@ async function startStack({ more = '' } = {}) {
   }
 
   const wechat = `http://127.0.0.1:${wechatPort}`;
+  const base = `http://127.0.0.1:${gatewayPort}`;
   return {
     appId: APP_ID,
-    baseUrl: `http://127.0.0.1:${gatewayPort}`,
+    baseUrl: base,
     wechat,
     dir,
     // Spoils the next exchanges; see src/simulator/control.rs for the words.
@@ -61,6 +63,10 @@ async function startStack({ more = '' } = {}) {
       const query = new URLSearchParams({ appid: APP_ID, secret: APP_SECRET, js_code: code, grant_type: 'authorization_code' });
       return (await fetch(`${wechat}/sns/jscode2session?${query}`)).json();
     },
+    // What the gateway says of a token, whoever holds it.
+    session: (token) => fetch(`${base}/v1/session`, { headers: { authorization: `Bearer ${token}` } }),
+    // Ends its session behind its holder's back.
+    logOut: (token) => fetch(`${base}/v1/logout`, { method: 'POST', headers: { authorization: `Bearer ${token}` } }),
     stopGateway: () => stop(gateway),
     async restartGateway() {
       gateway = await startGateway();
@@ -72,11 +78,12 @@ async function startStack({ more = '' } = {}) {
   };
 }
 
-function gatewayToml({ wechatPort, backendPort, gatewayPort, adminPort }) {
+function gatewayToml({ wechatPort, backendPort, gatewayPort, adminPort, server, root }) {
   return `
 [server]
 listen = ["127.0.0.1:${gatewayPort}"]
 workers = 2
+${server}
 
 [admin]
 listen = "127.0.0.1:${adminPort}"
@@ -104,7 +111,7 @@ auth = "none"
 upstream = "app"
 
 [[routes]]
-path = "/"
+path = "${root ? '/' : '/orders'}"
 upstream = "app"
 `;
 }
@@ -169,4 +176,4 @@ function fromEnv(name) {
   return value;
 }
 
-module.exports = { startStack, freePorts };
+module.exports = { accepts, freePorts, start, startStack, stop };

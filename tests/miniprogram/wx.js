@@ -6,17 +6,25 @@
 
 'use strict';
 
+const { EventEmitter } = require('node:events');
 const http = require('node:http');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 
+const { connectSocket } = require('./socket');
+
 const DEFAULT_TIMEOUT = 60_000;
+const UPLOAD_PIECE = 64 * 1024;
 
 // `wechat` is the stand-in's address; its control endpoint is what the WeChat app is on a real phone.
 function createWx({ appId, openid, unionid, wechat }) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 10 });
   const storage = new Map();
   const codes = [];
+  const sockets = new Set();
+  const files = [];
+  let stalled = false;
 
   const wx = {
     login({ success, fail, complete } = {}) {
@@ -46,6 +54,20 @@ function createWx({ appId, openid, unionid, wechat }) {
       });
     },
 
+    // As documented, the result has no header; a task tells of it.
+    downloadFile({ url, header = {}, timeout, success, fail, complete }) {
+      return send({ kind: 'downloadFile', target: url, method: 'GET', headers: header, timeout }, fail, complete, (answer) => {
+        const tempFilePath = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'wxfile-')), 'tmp');
+        files.push(path.dirname(tempFilePath));
+        fs.writeFileSync(tempFilePath, answer.body);
+        finish({ errMsg: 'downloadFile:ok', statusCode: answer.head.statusCode, tempFilePath }, success, complete);
+      });
+    },
+
+    connectSocket: (options) => connectSocket({ ...options, sockets, appId }),
+
+    getFileSystemManager: () => ({ readFileSync: (file, encoding) => fs.readFileSync(file, encoding) }),
+
     getStorageSync: (key) => storage.get(key) ?? '',
     setStorageSync: (key, value) => void storage.set(key, value),
     removeStorageSync: (key) => void storage.delete(key),
@@ -53,6 +75,7 @@ function createWx({ appId, openid, unionid, wechat }) {
 
   function send({ kind, target, method, headers, body, timeout = DEFAULT_TIMEOUT }, fail, complete, succeed) {
     const url = new URL(target);
+    const listeners = new EventEmitter();
     const request = http.request({
       agent,
       host: url.hostname,
@@ -66,20 +89,39 @@ function createWx({ appId, openid, unionid, wechat }) {
     request.on('timeout', () => request.destroy(new Error('timeout')));
     request.on('error', failed);
     request.on('response', (response) => {
+      const head = headOf(response);
       const chunks = [];
-      response.on('data', (chunk) => chunks.push(chunk));
+      listeners.emit('HeadersReceived', { header: head.header, cookies: head.cookies });
+      response.on('data', (chunk) => {
+        chunks.push(chunk);
+        if (kind === 'downloadFile') listeners.emit('ProgressUpdate', progressOf(chunks, response));
+      });
       response.on('error', failed);
-      response.on('end', () => succeed({ head: headOf(response), body: Buffer.concat(chunks) }));
+      response.on('end', () => succeed({ head, body: Buffer.concat(chunks) }));
     });
-    request.end(body);
-    return { abort: () => request.destroy(new Error('abort')) };
+    if (stalled && kind === 'uploadFile') request.write(body.subarray(0, UPLOAD_PIECE));
+    else if (kind === 'uploadFile') sendInPieces(request, body, (sent) => listeners.emit('ProgressUpdate', sent));
+    else request.end(body);
+
+    const task = { abort: () => request.destroy(new Error('abort')) };
+    for (const event of ['HeadersReceived', 'ProgressUpdate']) {
+      task[`on${event}`] = (listener) => listeners.on(event, listener);
+      task[`off${event}`] = (listener) => listeners.off(event, listener);
+    }
+    return task;
   }
 
   return {
     wx,
     // The next wx.login gives this code instead of a fresh one.
     nextCode: (code) => void codes.push(code),
-    switchOff: () => agent.destroy(),
+    // From now on uploads send a beginning and no more.
+    stallUploads: () => void (stalled = true),
+    switchOff() {
+      agent.destroy();
+      sockets.forEach((socket) => socket.terminate());
+      files.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true }));
+    },
   };
 }
 
@@ -142,6 +184,31 @@ function wireHeaders(url, method, headers, body, appId) {
   if (body !== undefined) list.push('Content-Length', String(body.length));
   else if (method !== 'GET' && method !== 'HEAD') list.push('Content-Length', '0');
   return list;
+}
+
+function sendInPieces(request, body, onProgress) {
+  let sent = 0;
+  const next = () => {
+    if (sent === body.length) return request.end();
+    const piece = body.subarray(sent, sent + UPLOAD_PIECE);
+    return request.write(piece, (error) => {
+      if (error) return;
+      sent += piece.length;
+      onProgress({
+        progress: Math.floor((100 * sent) / body.length),
+        totalBytesSent: sent,
+        totalBytesExpectedToSend: body.length,
+      });
+      next();
+    });
+  };
+  next();
+}
+
+function progressOf(chunks, response) {
+  const written = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  const expected = Number(response.headers['content-length']);
+  return { progress: Math.floor((100 * written) / expected), totalBytesWritten: written, totalBytesExpectedToWrite: expected };
 }
 
 function headOf(response) {
