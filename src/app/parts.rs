@@ -6,16 +6,17 @@ use tokio::runtime;
 
 use super::{Error, services::Issuer};
 use crate::{
-    api::Api,
+    api::{self, Api},
     assertion::{Assertions, Signer},
     config::{Config, sections::LogFormat},
     gateway::{self, AccessLog, Gateway, Snapshot},
-    limit::{RouteLimits, VerifyLimits},
+    limit::{ProfileLimits, RouteLimits, VerifyLimits},
     login::Login,
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
+    profile::Profiles,
     proxy::Proxy,
     routing::Table,
-    session::Sessions,
+    session::{Measured, Sessions},
     store::Store,
     telemetry::{Counters, LineBuffer, Traffic, UserTagger},
     upstream::Upstreams,
@@ -31,7 +32,8 @@ pub(super) struct Parts {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) login: Arc<Login>,
-    pub(super) limits: Arc<VerifyLimits>,
+    pub(super) profiles: Arc<Profiles>,
+    pub(super) limits: api::Limits,
     pub(super) counters: Arc<Counters>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) shelf: Option<Arc<CertificateShelf>>,
@@ -77,6 +79,8 @@ impl Parts {
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let traffic = Arc::new(gateway::traffic(&routes));
         let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
+        let measured = Measured::new(Arc::clone(&store), Arc::clone(&counters));
+        let profiles = Arc::new(Profiles::new(Arc::new(measured), Arc::clone(&clock)));
         let sessions = Arc::new(Sessions::new(
             &config.sessions,
             store,
@@ -96,7 +100,10 @@ impl Parts {
             Arc::clone(&clock),
             Arc::clone(&counters),
         ));
-        let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
+        let limits = api::Limits {
+            logins: Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock))),
+            profiles: Arc::new(ProfileLimits::new(&config.limits, Arc::clone(&clock))),
+        };
         let proxies = TrustedProxies::new(&config.server.trusted_proxies);
         let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
         let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
@@ -107,6 +114,7 @@ impl Parts {
             snapshot,
             sessions,
             login,
+            profiles,
             limits,
             counters,
             traffic,
@@ -131,7 +139,8 @@ impl Parts {
             self.apps(),
             Arc::clone(&self.login),
             Arc::clone(&self.sessions),
-            Arc::clone(&self.limits),
+            Arc::clone(&self.profiles),
+            self.limits.clone(),
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
         )
