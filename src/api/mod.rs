@@ -26,7 +26,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use crate::{
     auth::Access,
-    limit::{ProfileLimits, VerifyLimits},
+    limit::EndpointLimits,
     login::Login,
     model::{AppId, Clock},
     profile::Profiles,
@@ -106,30 +106,10 @@ pub struct Api {
     login: Arc<Login>,
     sessions: Arc<Sessions>,
     profiles: Arc<Profiles>,
-    limits: Limits,
+    limits: EndpointLimits,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
     jwks: Option<Bytes>,
-}
-
-/// How often the endpoints may be asked.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Logins.
-    pub logins: Arc<VerifyLimits>,
-    /// Changes of profiles.
-    pub profiles: Arc<ProfileLimits>,
-}
-
-impl Limits {
-    /// The limits of another section. Budgets go on where their rule is the same.
-    #[must_use]
-    pub fn changed_to(&self, section: &sections::Limits, clock: &Arc<dyn Clock>) -> Self {
-        Self {
-            logins: Arc::new(self.logins.changed_to(section, Arc::clone(clock))),
-            profiles: Arc::new(self.profiles.changed_to(section, Arc::clone(clock))),
-        }
-    }
 }
 
 impl Api {
@@ -140,7 +120,7 @@ impl Api {
         login: Arc<Login>,
         sessions: Arc<Sessions>,
         profiles: Arc<Profiles>,
-        limits: Limits,
+        limits: EndpointLimits,
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {

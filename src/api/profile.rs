@@ -35,12 +35,7 @@ pub(super) async fn answer(
     }
 }
 
-async fn change(
-    api: &Api,
-    user: &UserKey,
-    headers: &HeaderMap,
-    body: RequestBody,
-) -> Result<Response<Bytes>, Error> {
+async fn change(api: &Api, user: &UserKey, headers: &HeaderMap, body: RequestBody) -> Result<Response<Bytes>, Error> {
     enter(api, user)?;
     let expected = expected(headers)?;
     let body = input::read_up_to(body, MAX_BYTES).await?;
@@ -143,7 +138,9 @@ mod tests {
         assert_eq!(of(&["*"]), Some(Expected::Something));
         assert_eq!(of(&["\"0\""]), Some(Expected::Version(0)));
         assert_eq!(of(&["\"1790000000000\""]), Some(Expected::Version(1_790_000_000_000)));
-        for odd in ["", "1", "\"", "\"\"", "\"x\"", "\"+1\"", "\"-1\"", "W/\"1\"", "\"1\", \"2\"", "\"18446744073709551616\""] {
+        for odd in
+            ["", "1", "\"", "\"\"", "\"x\"", "\"+1\"", "\"-1\"", "W/\"1\"", "\"1\", \"2\"", "\"18446744073709551616\""]
+        {
             assert_eq!(of(&[odd]), None, "{odd}");
         }
         assert_eq!(of(&["\"1\"", "\"1\""]), None);

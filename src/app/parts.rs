@@ -6,11 +6,11 @@ use tokio::runtime;
 
 use super::{Error, services::Issuer};
 use crate::{
-    api::{self, Api},
+    api::Api,
     assertion::{Assertions, Signer},
     config::{Config, sections::LogFormat},
     gateway::{self, AccessLog, Gateway, Snapshot},
-    limit::{ProfileLimits, RouteLimits, VerifyLimits},
+    limit::{EndpointLimits, RouteLimits},
     login::Login,
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
     profile::Profiles,
@@ -33,7 +33,7 @@ pub(super) struct Parts {
     pub(super) sessions: Arc<Sessions>,
     pub(super) login: Arc<Login>,
     pub(super) profiles: Arc<Profiles>,
-    pub(super) limits: api::Limits,
+    pub(super) limits: EndpointLimits,
     pub(super) counters: Arc<Counters>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) shelf: Option<Arc<CertificateShelf>>,
@@ -100,10 +100,7 @@ impl Parts {
             Arc::clone(&clock),
             Arc::clone(&counters),
         ));
-        let limits = api::Limits {
-            logins: Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock))),
-            profiles: Arc::new(ProfileLimits::new(&config.limits, Arc::clone(&clock))),
-        };
+        let limits = EndpointLimits::new(&config.limits, &clock);
         let proxies = TrustedProxies::new(&config.server.trusted_proxies);
         let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
         let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });

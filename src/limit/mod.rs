@@ -8,12 +8,14 @@
 //! divided. The price is a short lock of one of many parts of a table, on requests of routes that have a limit.
 
 mod budgets;
+mod endpoints;
 mod forward;
 mod logins;
 mod network;
 mod profiles;
 mod routes;
 
+pub use endpoints::EndpointLimits;
 pub use logins::{Limited, Permit, VerifyLimits};
 pub use profiles::ProfileLimits;
 pub use routes::{RouteLimited, RouteLimits, Whose};
