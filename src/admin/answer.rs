@@ -32,7 +32,7 @@ pub(super) enum Refusal {
     NotFound,
     /// Another method than these.
     Method(&'static str),
-    /// No app of this AppID is configured, and the user has no session in it either.
+    /// No app of this AppID is configured, and the user has nothing in it either.
     UnknownApp,
     /// The path has something in it that can't be an openid.
     BadOpenId,
@@ -87,7 +87,7 @@ impl Refusal {
             Self::UnknownApp => (
                 StatusCode::NOT_FOUND,
                 "unknown_app",
-                "No app of this AppID is configured here, and the user has no session in it.",
+                "No app of this AppID is configured here, and nothing is kept of the user in it.",
             ),
             Self::BadOpenId => (StatusCode::BAD_REQUEST, "bad_request", "This can't be an openid."),
             Self::NoSession => {

@@ -10,6 +10,7 @@
 //! | `/v1/users/{app}/{openid}/sessions` | GET | token | the user's sessions |
 //! | `/v1/users/{app}/{openid}/sessions` | DELETE | token | ends all of them |
 //! | `/v1/users/{app}/{openid}/sessions/{id}` | DELETE | token | ends one |
+//! | `/v1/users/{app}/{openid}/profile` | DELETE | token | removes the user's profile |
 //! | anything else | | token | 404 |
 //!
 //! All but the first two are for a `Host` of the listener's own only, and for no other origin's pages: see [`gate`]. No
@@ -19,6 +20,7 @@ mod answer;
 mod gate;
 mod health;
 mod metrics;
+mod profiles;
 mod report;
 mod session_id;
 mod sessions;
@@ -33,10 +35,14 @@ use std::{
 use bytes::Bytes;
 use http::{Response, request::Parts};
 
-use self::{answer::Refusal, gate::Gate, health::Health, metrics::Metrics, report::Report, sessions::SessionApi};
+use self::{
+    answer::Refusal, gate::Gate, health::Health, metrics::Metrics, profiles::ProfileApi, report::Report,
+    sessions::SessionApi,
+};
 use crate::{
     config::sections,
     model::{AppId, CertificateShelf, Clock, Entropy, Timestamp},
+    profile::Profiles,
     session::Sessions,
     telemetry::{Counters, Traffic},
     upstream::Upstreams,
@@ -56,6 +62,8 @@ pub struct Ingredients<'a> {
     pub traffic: Arc<Traffic>,
     /// The sessions.
     pub sessions: Arc<Sessions>,
+    /// The profiles.
+    pub profiles: Arc<Profiles>,
     /// The upstreams.
     pub upstreams: Arc<Upstreams>,
     /// The apps that are configured.
@@ -76,6 +84,7 @@ pub struct Admin {
     health: Health,
     metrics: Metrics,
     sessions: SessionApi,
+    profiles: ProfileApi,
     upstreams: Arc<Upstreams>,
     entropy: Arc<dyn Entropy>,
 }
@@ -104,6 +113,7 @@ impl Admin {
                 Arc::clone(&from.sessions),
                 Arc::clone(&from.clock),
             ),
+            profiles: ProfileApi::new(from.profiles, Arc::clone(&from.sessions), from.apps.clone()),
             sessions: SessionApi::new(from.sessions, from.apps, from.clock),
             upstreams: from.upstreams,
             entropy: from.entropy,
@@ -136,6 +146,9 @@ impl Admin {
         if path == "/v1/upstreams" {
             answer::only_get(&head.method)?;
             return upstreams::answer(&self.upstreams, id);
+        }
+        if let Some(user) = profiles::whose(path) {
+            return self.profiles.answer(&head.method, &user?, id).await;
         }
         self.sessions.answer(&head.method, path, id).await
     }

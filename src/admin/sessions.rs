@@ -137,7 +137,7 @@ impl SessionApi {
 }
 
 /// The user that a path names. The app need not be configured.
-fn user_of(app: &str, openid: &str) -> Result<UserKey, Refusal> {
+pub(super) fn user_of(app: &str, openid: &str) -> Result<UserKey, Refusal> {
     let app = percent_decode_str(app).decode_utf8().map_err(|_| Refusal::UnknownApp)?;
     let app = AppId::parse(&app).map_err(|_| Refusal::UnknownApp)?;
     let openid = percent_decode_str(openid).decode_utf8().map_err(|_| Refusal::BadOpenId)?;

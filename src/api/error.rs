@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{login, model::AppId, session, web::BodyError, wechat};
+use crate::{login, model::AppId, profile, session, web::BodyError, wechat};
 
 /// Why an endpoint of ours can't give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,15 @@ pub enum Error {
         /// When another try makes sense.
         retry_after: Duration,
     },
+    /// The user's profile was changed too often.
+    #[error("the limit on changes of a profile was reached")]
+    ProfileLimited {
+        /// When another change makes sense.
+        retry_after: Duration,
+    },
+    /// The profile could not be told or changed.
+    #[error("the profile could not be told or changed")]
+    Profile(#[source] profile::Error),
     /// WeChat said no, or could not be asked.
     #[error("the login failed")]
     Login {
@@ -73,6 +82,14 @@ impl Error {
     /// A login to `app` that failed.
     pub(super) fn login(app: &AppId, source: login::Error) -> Self {
         Error::Login { why: LoginFailure::of(&source), app: app.clone(), source }
+    }
+
+    /// A change of a profile that failed. That a value is none of its field's is told in the field's own words.
+    pub(super) fn profile(error: profile::Error) -> Self {
+        match error {
+            profile::Error::Invalid(expected) => Error::BadInput(expected),
+            error => Error::Profile(error),
+        }
     }
 }
 

@@ -8,12 +8,17 @@ use crate::web::RequestBody;
 
 use super::Error;
 
-/// The most that an endpoint of ours reads. The largest request we know is a tenth of it.
+/// The most that most endpoints of ours read. The largest request we know of them is a tenth of it.
 const MAX_BYTES: u64 = 4 * 1024;
 
 /// Reads the whole body.
-pub(super) async fn read(mut body: RequestBody) -> Result<Bytes, Error> {
-    body.limit(MAX_BYTES).map_err(Error::Body)?;
+pub(super) async fn read(body: RequestBody) -> Result<Bytes, Error> {
+    read_up_to(body, MAX_BYTES).await
+}
+
+/// The same where a body may be longer, or less long.
+pub(super) async fn read_up_to(mut body: RequestBody, max: u64) -> Result<Bytes, Error> {
+    body.limit(max).map_err(Error::Body)?;
     Ok(body.collect().await.map_err(Error::Body)?.to_bytes())
 }
 

@@ -5,6 +5,7 @@
 //! | `/verify` | POST | login code → session → token |
 //! | `/session` | GET, HEAD | how the caller's session stands |
 //! | `/logout` | POST | ends this session, or all of the user's |
+//! | `/profile` | GET, HEAD, PUT, DELETE | what the caller has told of himself |
 //! | `/authorize` | GET, POST, HEAD | whether a request may pass that another proxy holds |
 //!
 //! And `/.well-known/jwks.json`, GET and HEAD, where identity is signed: the public keys.
@@ -14,6 +15,7 @@ mod error;
 mod input;
 mod jwks;
 mod logout;
+mod profile;
 mod session;
 mod verify;
 
@@ -24,9 +26,10 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use crate::{
     auth::Access,
-    limit::VerifyLimits,
+    limit::EndpointLimits,
     login::Login,
     model::{AppId, Clock},
+    profile::Profiles,
     session::Sessions,
     telemetry::Counters,
     web::{RequestBody, endpoints},
@@ -43,6 +46,8 @@ pub enum Endpoint {
     Session,
     /// `POST /v1/logout`
     Logout,
+    /// `GET /v1/profile`, HEAD, PUT and DELETE
+    Profile,
     /// `GET /v1/authorize`, POST and HEAD
     Authorize,
     /// `GET /.well-known/jwks.json`, and HEAD
@@ -50,10 +55,11 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [(&'static str, Endpoint); 4] = [
+    const ALL: [(&'static str, Endpoint); 5] = [
         (endpoints::VERIFY, Endpoint::Verify),
         (endpoints::SESSION, Endpoint::Session),
         (endpoints::LOGOUT, Endpoint::Logout),
+        (endpoints::PROFILE, Endpoint::Profile),
         (endpoints::AUTHORIZE, Endpoint::Authorize),
     ];
 
@@ -61,13 +67,13 @@ impl Endpoint {
     pub fn needs_session(self) -> bool {
         match self {
             Endpoint::Verify | Endpoint::Authorize | Endpoint::Jwks => false,
-            Endpoint::Session | Endpoint::Logout => true,
+            Endpoint::Session | Endpoint::Logout | Endpoint::Profile => true,
         }
     }
 
     /// What all of them are called in the log.
-    pub fn labels() -> [&'static str; 5] {
-        [Self::Verify, Self::Session, Self::Logout, Self::Authorize, Self::Jwks].map(Self::label)
+    pub fn labels() -> [&'static str; 6] {
+        [Self::Verify, Self::Session, Self::Logout, Self::Profile, Self::Authorize, Self::Jwks].map(Self::label)
     }
 
     /// What it is called in the log.
@@ -76,6 +82,7 @@ impl Endpoint {
             Endpoint::Verify => "verify",
             Endpoint::Session => "session",
             Endpoint::Logout => "logout",
+            Endpoint::Profile => "profile",
             Endpoint::Authorize => "authorize",
             Endpoint::Jwks => "jwks",
         }
@@ -98,7 +105,8 @@ pub struct Api {
     apps: Vec<AppId>,
     login: Arc<Login>,
     sessions: Arc<Sessions>,
-    limits: Arc<VerifyLimits>,
+    profiles: Arc<Profiles>,
+    limits: EndpointLimits,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
     jwks: Option<Bytes>,
@@ -111,11 +119,12 @@ impl Api {
         apps: Vec<AppId>,
         login: Arc<Login>,
         sessions: Arc<Sessions>,
-        limits: Arc<VerifyLimits>,
+        profiles: Arc<Profiles>,
+        limits: EndpointLimits,
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { prefix: prefix.to_owned(), apps, login, sessions, limits, clock, counters, jwks: None }
+        Self { prefix: prefix.to_owned(), apps, login, sessions, profiles, limits, clock, counters, jwks: None }
     }
 
     /// The same with these public keys to publish.
@@ -151,6 +160,7 @@ impl Api {
             Endpoint::Verify => verify::answer(self, request.into_body(), caller.ip).await,
             Endpoint::Session => session::answer(self, caller.access),
             Endpoint::Logout => logout::answer(self, request.into_body(), caller.access).await,
+            Endpoint::Profile => profile::answer(self, request, caller.access).await,
             Endpoint::Authorize => Ok(authorize::answer()),
             Endpoint::Jwks => Ok(jwks::answer(self)),
         }

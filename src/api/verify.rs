@@ -40,7 +40,7 @@ pub(super) async fn answer(api: &Api, body: RequestBody, ip: IpAddr) -> Result<R
         return Err(Error::BadInput(EXPECTED));
     }
     let app = app(&api.apps, asked.app_id.as_deref()).ok_or(Error::UnknownApp)?;
-    let _permit = api.limits.enter(ip).map_err(|limited| {
+    let _permit = api.limits.logins.enter(ip).map_err(|limited| {
         api.counters.logins_limited.inc();
         Error::Limited { retry_after: limited.retry_after }
     })?;

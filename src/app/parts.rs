@@ -10,12 +10,13 @@ use crate::{
     assertion::{Assertions, Signer},
     config::{Config, sections::LogFormat},
     gateway::{self, AccessLog, Gateway, Snapshot},
-    limit::{RouteLimits, VerifyLimits},
+    limit::{EndpointLimits, RouteLimits},
     login::Login,
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
+    profile::Profiles,
     proxy::Proxy,
     routing::Table,
-    session::Sessions,
+    session::{Measured, Sessions},
     store::Store,
     telemetry::{Counters, LineBuffer, Traffic, UserTagger},
     upstream::Upstreams,
@@ -31,7 +32,8 @@ pub(super) struct Parts {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) login: Arc<Login>,
-    pub(super) limits: Arc<VerifyLimits>,
+    pub(super) profiles: Arc<Profiles>,
+    pub(super) limits: EndpointLimits,
     pub(super) counters: Arc<Counters>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) shelf: Option<Arc<CertificateShelf>>,
@@ -77,6 +79,8 @@ impl Parts {
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let traffic = Arc::new(gateway::traffic(&routes));
         let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
+        let measured = Measured::new(Arc::clone(&store), Arc::clone(&counters));
+        let profiles = Arc::new(Profiles::new(Arc::new(measured), Arc::clone(&clock)));
         let sessions = Arc::new(Sessions::new(
             &config.sessions,
             store,
@@ -96,7 +100,7 @@ impl Parts {
             Arc::clone(&clock),
             Arc::clone(&counters),
         ));
-        let limits = Arc::new(VerifyLimits::new(&config.limits, Arc::clone(&clock)));
+        let limits = EndpointLimits::new(&config.limits, &clock);
         let proxies = TrustedProxies::new(&config.server.trusted_proxies);
         let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
         let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
@@ -107,6 +111,7 @@ impl Parts {
             snapshot,
             sessions,
             login,
+            profiles,
             limits,
             counters,
             traffic,
@@ -131,7 +136,8 @@ impl Parts {
             self.apps(),
             Arc::clone(&self.login),
             Arc::clone(&self.sessions),
-            Arc::clone(&self.limits),
+            Arc::clone(&self.profiles),
+            self.limits.clone(),
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
         )

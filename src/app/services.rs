@@ -168,6 +168,7 @@ impl Back {
             counters: Arc::clone(&parts.counters),
             traffic: Arc::clone(&parts.traffic),
             sessions: Arc::clone(&parts.sessions),
+            profiles: Arc::clone(&parts.profiles),
             upstreams: Arc::clone(&parts.upstreams),
             apps: parts.apps(),
             certificates: parts.shelf.clone(),

@@ -131,6 +131,8 @@ fn sessions_and_limits(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     writeln!(out, "\nsessions   end {idle} after their last use, {lifetime} after login; {per_user}")?;
     writeln!(out, "           {} of them in memory; {}", sessions.capacity, rest(sessions))?;
     writeln!(out, "logins     {} from one address, {} at once", limits.verify_per_ip, limits.verify_in_flight)?;
+    let changes = limits.profile_per_user;
+    writeln!(out, "profiles   {} changes per {} by one user", changes.count, time(changes.per))?;
     writeln!(out, "limits     {}", whose(limits))?;
     let connections = server.max_connections;
     let (head, target) = (bytes(server.max_header_bytes), bytes(server.max_uri_bytes));

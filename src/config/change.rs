@@ -142,7 +142,7 @@ impl Change {
             self.applied("identity.assertion".to_owned(), How::Changed);
         }
         compare!(self, "limits", Limits of running.limits, limits;
-            live verify_per_ip verify_in_flight ipv6_prefix; restart; apart);
+            live verify_per_ip verify_in_flight profile_per_user ipv6_prefix; restart; apart);
         compare!(self, "log", Log of running.log, log; live level access; restart format user_key; apart);
         (self.config.admin, self.config.wechat, self.config.log) = (admin, wechat, log);
     }

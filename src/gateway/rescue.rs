@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use crate::{
     api::{self, LoginFailure},
     auth::Denial,
-    proxy,
+    profile, proxy,
     web::{BodyError, Problem, Refusal, headers::X_REQUEST_ID},
 };
 
@@ -214,7 +214,11 @@ fn endpoint(error: &api::Error) -> Rescue {
             Rescue::new(StatusCode::BAD_REQUEST, "unknown_app", "This appId is not configured here.")
         }
         api::Error::Limited { retry_after } => rate_limited(*retry_after),
+        api::Error::ProfileLimited { retry_after } => {
+            too_many("Too many changes of this profile. Try again a little later.", *retry_after)
+        }
         api::Error::Login { why, .. } => failed_login(*why),
+        api::Error::Profile(error) => failed_profile(error),
         api::Error::Session(_) => store_unavailable(),
         api::Error::NoSession | api::Error::Encode(_) => ours(),
     }
@@ -245,6 +249,27 @@ fn failed_login(why: LoginFailure) -> Rescue {
         ),
         LoginFailure::Store => store_unavailable(),
         LoginFailure::Internal => ours(),
+    }
+}
+
+fn failed_profile(error: &profile::Error) -> Rescue {
+    match error {
+        profile::Error::Invalid(expected) => Rescue::new(StatusCode::BAD_REQUEST, "bad_request", expected),
+        // One answer for all that can be wrong with such data: more would help to read what was encrypted for others.
+        profile::Error::Stale(_) => Rescue::new(
+            StatusCode::CONFLICT,
+            "session_key_stale",
+            "WeChat's data does not fit the newest login. Log in again, then ask WeChat for it again.",
+        ),
+        profile::Error::Changed => {
+            Rescue::new(StatusCode::PRECONDITION_FAILED, "profile_changed", "The profile has changed meanwhile.")
+        }
+        profile::Error::Crowded | profile::Error::Store(_) => Rescue::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "Profiles can't be looked up or kept at the moment.",
+        )
+        .retry_after(SOON),
     }
 }
 

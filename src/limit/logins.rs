@@ -28,7 +28,7 @@ const SWEEP_EVERY: usize = 1024;
 /// When to come back if too many logins are waiting: most are answered in a fraction of this.
 const WHEN_FULL: Duration = Duration::from_secs(1);
 
-/// The login may not be tried now.
+/// What was to be done may not be tried now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
     /// When it may be tried again. Exact; whoever sends whole seconds rounds up.

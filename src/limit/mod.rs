@@ -1,4 +1,4 @@
-//! How much one client may ask for: logins, and requests of a route.
+//! How much one client may ask for: logins, changes of a profile, and requests of a route.
 //!
 //! A limit is a budget per address or per user: its whole count at once, and one more each time a `count`-th of the
 //! period has gone by. Whoever is refused is told when to come back; the answer is made elsewhere.
@@ -8,10 +8,14 @@
 //! divided. The price is a short lock of one of many parts of a table, on requests of routes that have a limit.
 
 mod budgets;
+mod endpoints;
 mod forward;
 mod logins;
 mod network;
+mod profiles;
 mod routes;
 
+pub use endpoints::EndpointLimits;
 pub use logins::{Limited, Permit, VerifyLimits};
+pub use profiles::ProfileLimits;
 pub use routes::{RouteLimited, RouteLimits, Whose};

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     model::{Session, SessionKey, Timestamp, TokenDigest, UserKey},
-    store::{Answer, Seen, Store, Watcher},
+    store::{Answer, ProfileRecord, Seen, Store, Watcher},
     telemetry::{Counters, Operation, StoreCalls},
 };
 
@@ -18,13 +18,14 @@ use crate::{
 /// Every method of [`Store`] has to be passed on, those with a default too: one that is missing here would be the
 /// default's for every store.
 #[derive(Debug)]
-pub(super) struct Measured {
+pub struct Measured {
     behind: Arc<dyn Store>,
     counters: Arc<Counters>,
 }
 
 impl Measured {
-    pub(super) fn new(behind: Arc<dyn Store>, counters: Arc<Counters>) -> Self {
+    /// The store `behind`, counted and timed in `counters`.
+    pub fn new(behind: Arc<dyn Store>, counters: Arc<Counters>) -> Self {
         Self { behind, counters }
     }
 
@@ -72,6 +73,23 @@ impl Store for Measured {
 
     fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>> {
         self.time(|calls| &calls.session_key, self.behind.session_key(user, now))
+    }
+
+    fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+        self.time(|calls| &calls.profile, self.behind.profile(user))
+    }
+
+    fn put_profile<'a>(
+        &'a self,
+        user: &'a UserKey,
+        before: Option<u64>,
+        profile: &'a ProfileRecord,
+    ) -> Answer<'a, bool> {
+        self.time(|calls| &calls.put_profile, self.behind.put_profile(user, before, profile))
+    }
+
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
+        self.time(|calls| &calls.forget_profile, self.behind.forget_profile(user))
     }
 
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {

@@ -34,9 +34,10 @@ use tokio::runtime::Handle;
 
 pub use ended::Ended;
 pub use error::Error;
+pub use measured::Measured;
 pub use token::SessionToken;
 
-use self::{finishing::Finishing, link::Listener, measured::Measured, near::Near};
+use self::{finishing::Finishing, link::Listener, near::Near};
 use crate::{
     config::sections,
     model::{Clock, Entropy, Identity, Session, SessionKey, Terms, TokenDigest, UserKey, UserTag},

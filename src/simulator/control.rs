@@ -1,8 +1,9 @@
-//! The endpoints under `/_sim/`: make a code, order a fault, block a user, read the counts. The real WeChat has none of these.
+//! The endpoints under `/_sim/`: make a code, tell of a user, order a fault, block a user, read the counts. The real WeChat has none of these.
 //!
 //! | endpoint | does |
 //! |---|---|
 //! | `POST /_sim/codes` `{"appId", "openid", "unionid"?, "code"?}` | what `wx.login` does: 200 `{"code"}` |
+//! | `POST /_sim/user_data` `{"appId", "openid", "userInfo"?}` | what `wx.getUserInfo` gives: 200 `{"rawData", "signature", "encryptedData", "iv"}`; 404 before a login |
 //! | `POST /_sim/faults` `{"fault", …, "times"?, "burnsCode"?}` | spoils the next calls; see [`Fault`](super::Fault) |
 //! | `DELETE /_sim/faults` | calls the faults off that are still to come |
 //! | `POST /_sim/release` | lets calls go on that hang |
@@ -15,12 +16,13 @@
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{
     reply::Reply,
     scenario::Order,
     stand_in::{StandIn, Tally},
+    user_data,
     wechat::User,
 };
 
@@ -40,6 +42,14 @@ struct UserState {
     blocked: bool,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AskedUser {
+    app_id: String,
+    openid: String,
+    user_info: Option<Map<String, Value>>,
+}
+
 #[derive(Serialize)]
 struct Calls {
     #[serde(flatten)]
@@ -52,6 +62,7 @@ pub(super) fn handle(stand_in: &StandIn, what: &str, request: &Request<Bytes>) -
     let body = request.body();
     match (request.method(), what) {
         (&Method::POST, "codes") => return make_code(stand_in, body),
+        (&Method::POST, "user_data") => return tell_of_a_user(stand_in, body),
         (&Method::GET, "calls") => return count_calls(stand_in),
         (&Method::POST, "faults") => match Order::parse(body) {
             Ok(order) => stand_in.script.append(order),
@@ -67,7 +78,7 @@ pub(super) fn handle(stand_in: &StandIn, what: &str, request: &Request<Bytes>) -
         _ => {
             return refuse(
                 StatusCode::NOT_FOUND,
-                &"no such control; there are codes, faults, users, release, reset, calls",
+                &"no such control; there are codes, user_data, faults, users, release, reset, calls",
             );
         }
     }
@@ -85,6 +96,18 @@ fn make_code(stand_in: &StandIn, body: &[u8]) -> Reply {
     };
     stand_in.wechat.learn(&code, User { app: new.app_id, openid: new.openid, unionid: new.unionid });
     Reply::json(StatusCode::OK, &json!({ "code": code }))
+}
+
+fn tell_of_a_user(stand_in: &StandIn, body: &[u8]) -> Reply {
+    let asked: AskedUser = match serde_json::from_slice(body) {
+        Ok(asked) => asked,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+    };
+    let info = asked.user_info.map_or_else(user_data::nobody, Value::Object);
+    match stand_in.wechat.user_data(&asked.app_id, &asked.openid, &info) {
+        Some(data) => Reply::json(StatusCode::OK, &data),
+        None => refuse(StatusCode::NOT_FOUND, &"this user has not logged in to this app"),
+    }
 }
 
 fn count_calls(stand_in: &StandIn) -> Reply {

@@ -10,6 +10,7 @@ mod scenario;
 mod serving;
 mod stand_in;
 mod upstream;
+mod user_data;
 mod wechat;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ pub use self::{
     scenario::{Fault, InvalidOrder, Order},
     serving::StartError,
     upstream::Echo,
+    user_data::UserData,
     wechat::Apps,
 };
 use self::{
@@ -133,6 +135,11 @@ impl Simulator {
     /// Blocks a user as high risk, in every app, or lets them in again.
     pub fn block(&self, openid: &str, blocked: bool) {
         self.stand_in.wechat.block(openid, blocked);
+    }
+
+    /// What `wx.getUserInfo` gives to a client whose user has logged in: `info`, signed and encrypted with the key of that login.
+    pub fn user_data(&self, app_id: &str, openid: &str, info: &serde_json::Value) -> Option<UserData> {
+        self.stand_in.wechat.user_data(app_id, openid, info)
     }
 
     /// Orders a fault for the next call, or calls: `Order::from(fault).times(3)`. Orders queue up.
@@ -306,6 +313,23 @@ mod tests {
         assert!(said["error"].as_str().unwrap().contains("unknown variant `rain`"), "{said}");
         assert_eq!(client.control("POST", "users", &json!({ "openid": "oAlice" })).0, 400);
         assert_eq!(client.control("GET", "codes", &Value::Null).0, 404);
+    }
+
+    #[test]
+    fn what_a_client_would_be_given_can_be_had_over_http() {
+        let wechat = simulator();
+        let mut client = Client::connect(wechat.addr());
+        let whose = json!({ "appId": APP, "openid": "oAlice", "userInfo": { "nickName": "Band" } });
+        assert_eq!(client.control("POST", "user_data", &whose).0, 404);
+        wechat.knows("c", APP, "oAlice");
+        client.ask("c").unwrap();
+        let (status, data) = client.control("POST", "user_data", &whose);
+        assert_eq!((status, &data["rawData"]), (200, &json!(r#"{"nickName":"Band"}"#)));
+        let in_process = wechat.user_data(APP, "oAlice", &whose["userInfo"]).unwrap();
+        assert_eq!(data["signature"], in_process.signature);
+        assert_ne!(data["encryptedData"], in_process.encrypted_data, "encrypted anew");
+        let (_, data) = client.control("POST", "user_data", &json!({ "appId": APP, "openid": "oAlice" }));
+        assert!(data["rawData"].as_str().unwrap().contains("微信用户"), "{data}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What WeChat knows and decides when a login code is exchanged: apps, users, codes and the quota. No HTTP in here.
+//! What WeChat knows and decides when a login code is exchanged: apps, users, codes and the quota; and which key each user has
+//! from that. No HTTP in here.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,6 +13,7 @@ use base64::{
 };
 use serde_json::{Map, Value, json};
 
+use super::user_data::{self, UserData, Whose};
 use crate::model::{AppSecret, Clock, Entropy, EntropyError, Timestamp};
 
 /// Whose codes can be exchanged.
@@ -57,6 +59,8 @@ struct State {
     codes: HashMap<String, Code>,
     blocked: HashSet<String>,
     minute: Minute,
+    /// The key of each user's newest login, by app and openid.
+    keys: HashMap<(String, String), [u8; 16]>,
     sweep_at: usize,
 }
 
@@ -72,6 +76,9 @@ struct Minute {
     number: u64,
     exchanges: HashMap<(String, String), u32>,
 }
+
+/// Users whose keys are known; one more, and all others have to log in again before anything is signed for them.
+const KNOWN_KEYS: usize = 100_000;
 
 /// Below so many codes nobody looks for expired ones.
 const SWEEP_FROM: usize = 10_000;
@@ -189,11 +196,21 @@ impl WeChat {
         if self.entropy.fill(&mut key).is_err() {
             return self.refusal(-1, None);
         }
+        self.state().know(&user, key);
         let mut answer = object(json!({ "session_key": STANDARD.encode(key), "openid": user.openid }));
         if let Some(unionid) = user.unionid {
             answer.insert("unionid".to_owned(), unionid.into());
         }
         answer
+    }
+
+    /// What a client gets to tell of its user, who has logged in. `None` is one who has not, or whose key is forgotten.
+    pub(super) fn user_data(&self, app: &str, openid: &str, info: &Value) -> Option<UserData> {
+        let key = *self.state().keys.get(&(app.to_owned(), openid.to_owned()))?;
+        let mut iv = [0; 16];
+        self.entropy.fill(&mut iv).ok()?;
+        let whose = Whose { app, openid, now: self.clock.now().as_secs() };
+        user_data::make(info, &whose, key, iv).ok()
     }
 
     /// The trace id WeChat appends to each error message: seconds, then two words that look random.
@@ -231,7 +248,21 @@ impl Apps {
 
 impl State {
     fn new() -> Self {
-        Self { codes: HashMap::new(), blocked: HashSet::new(), minute: Minute::default(), sweep_at: SWEEP_FROM }
+        Self {
+            codes: HashMap::new(),
+            blocked: HashSet::new(),
+            minute: Minute::default(),
+            keys: HashMap::new(),
+            sweep_at: SWEEP_FROM,
+        }
+    }
+
+    /// From now on this key is the only one of the user.
+    fn know(&mut self, user: &User, key: [u8; 16]) {
+        if self.keys.len() >= KNOWN_KEYS {
+            self.keys.clear();
+        }
+        self.keys.insert((user.app.clone(), user.openid.clone()), key);
     }
 
     /// Keeps the memory of codes bounded by the rate they are made at. Doubling makes it cheap on average.
@@ -344,6 +375,21 @@ mod tests {
         assert_eq!(STANDARD.decode(&keys[0]).unwrap().len(), 16);
         assert_eq!(keys[0].len(), 24);
         assert_ne!(keys[0], keys[1]);
+    }
+
+    #[test]
+    fn what_is_told_of_a_user_is_signed_with_the_key_of_the_newest_login() {
+        let world = world();
+        let data = |openid| world.wechat.user_data(APP, openid, &user_data::nobody());
+        assert!(data("oAlice").is_none(), "nobody has logged in");
+        let mut signatures = HashSet::new();
+        for code in ["c1", "c2"] {
+            world.learn(code, "oAlice");
+            world.log_in(code);
+            signatures.insert(data("oAlice").unwrap().signature);
+        }
+        assert_eq!(signatures.len(), 2);
+        assert!(data("oBob").is_none() && world.wechat.user_data(OTHER_APP, "oAlice", &json!({})).is_none());
     }
 
     #[test]

@@ -1,20 +1,25 @@
-//! Where sessions rest: the contract that every store keeps.
+//! Where sessions and profiles rest: the contract that every store keeps.
 //!
 //! A store holds, of each session, what [`Session::restore`] needs; an index of the sessions of each user of each app; and
 //! the `session_key` of each such user's newest login. In front of it stands the cache of `session/`, which asks it on a
 //! miss and tells it of every change.
 //!
+//! Beside the sessions it holds a profile of each user who has one. What is in it is the business of `profile/`; here it is
+//! bytes with a version. It outlives the user's sessions and goes only when it is told to.
+//!
 //! **What "not found" is.** A session that never was, that was ended, or that has run out by `now` is `Ok(None)`, and there
 //! is no telling them apart. An [`Error`] means that nothing is known: the caller must neither let pass nor turn away.
 //!
-//! **What survives a crash.** When [`begin`](Store::begin), [`end`](Store::end) or [`end_user`](Store::end_user) has
+//! **What survives a crash.** When [`begin`](Store::begin), [`end`](Store::end), [`end_user`](Store::end_user),
+//! [`put_profile`](Store::put_profile) or [`forget_profile`](Store::forget_profile) has
 //! answered with `Ok`, the change is as durable as the store ever makes one: kept by the file or the server, where there
 //! is one. Without an answer, or with an error, it may have happened or not; doing it again does no harm.
 //! [`touch`](Store::touch) may be lost: a session then looks unused for a little longer than it was.
 //!
 //! **Who wins a race.** Each method takes effect at one moment, whole or not at all, for all who share the store. A session
 //! that was ended never comes back: a `touch` or a `load` that races with its end does not revive it. Of two logins of
-//! one user the one that takes effect later is the newer, and its `session_key` is the one that stays.
+//! one user the one that takes effect later is the newer, and its `session_key` is the one that stays. Of several changes
+//! of one version of a profile one is made, and the others are told that it was not theirs.
 //!
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
 //! Uses are not all written down, so a session may be live for a gateway that has seen it used, and look to the store as
@@ -55,7 +60,22 @@ pub struct Seen {
     pub at: Timestamp,
 }
 
-/// Where sessions rest.
+/// A user's profile as it is kept. It is personal data: `Debug` shows nothing but the version.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProfileRecord {
+    /// Which one it is: each change has another, up to 2^53, so that a program in JavaScript can tell them apart.
+    pub version: u64,
+    /// What `profile/` has written.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for ProfileRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProfileRecord").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Where sessions and profiles rest.
 pub trait Store: fmt::Debug + Send + Sync {
     /// Takes in a new session as its user's newest, with the only `session_key` that counts from now on. Where `per_user`
     /// is not 0, the user's oldest live sessions beyond so many end; their digests are the answer, with those of sessions
@@ -83,6 +103,21 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The `session_key` of the user's newest login, as long as one of the user's sessions is live.
     fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>>;
+
+    /// The profile of a user. `None` is a user who has none.
+    fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>>;
+
+    /// Puts a profile in the place of the one of version `before`, or where there is none. False where it is another, or is
+    /// there, or is not: then nothing has changed.
+    fn put_profile<'a>(
+        &'a self,
+        user: &'a UserKey,
+        before: Option<u64>,
+        profile: &'a ProfileRecord,
+    ) -> Answer<'a, bool>;
+
+    /// Removes a user's profile, whatever it is. True where there was one.
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool>;
 
     /// Writes down when sessions were last used. It moves forward only, and passes over those that are gone. The caller
     /// vouches that each use came before the session's end.

@@ -31,6 +31,7 @@ const HEAD: usize = 1 + KEY_ID;
 
 /// What the bytes are, as a part of what they are bound to.
 const SESSION_KEY: &str = "session_key";
+const PROFILE: &str = "profile";
 
 /// Why something was not sealed or not opened.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,16 @@ impl Sealer {
     pub fn open_session_key(&self, user: &UserKey, sealed: &[u8]) -> Result<SessionKey, SealError> {
         let opened = self.open(SESSION_KEY, user, sealed)?;
         std::str::from_utf8(&opened).map(SessionKey::new).map_err(|_| SealError::Refused)
+    }
+
+    /// A user's profile, as it may rest.
+    pub fn seal_profile(&self, user: &UserKey, profile: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal(PROFILE, user, profile)
+    }
+
+    /// What [`seal_profile`](Self::seal_profile) made this of, for the same user.
+    pub fn open_profile(&self, user: &UserKey, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        Ok(self.open(PROFILE, user, sealed)?.to_vec())
     }
 
     fn seal(&self, purpose: &str, user: &UserKey, secret: &[u8]) -> Result<Vec<u8>, SealError> {
@@ -179,6 +190,15 @@ mod tests {
         assert!(is_refused(&keys.open(SESSION_KEY, &user("wx1", "o"), &sealed)));
         assert!(is_refused(&keys.open("phone", &user("wx1", "2o"), &sealed)));
         assert!(keys.open(SESSION_KEY, &user("wx1", "2o"), &sealed).is_ok());
+    }
+
+    #[test]
+    fn a_profile_opens_for_its_user_and_is_no_session_key() {
+        let (keys, alice) = (holder(1, &[]), user("wx1", "oAlice"));
+        let sealed = keys.seal_profile(&alice, "Alice".as_bytes()).unwrap();
+        assert_eq!(keys.open_profile(&alice, &sealed).unwrap(), b"Alice");
+        assert!(is_refused(&keys.open_profile(&user("wx2", "oAlice"), &sealed)));
+        assert!(is_refused(&keys.open_session_key(&alice, &sealed)));
     }
 
     #[test]

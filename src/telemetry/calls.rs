@@ -27,6 +27,12 @@ pub struct StoreCalls {
     pub sessions_of: Operation,
     /// A user's `session_key`.
     pub session_key: Operation,
+    /// A user's profile.
+    pub profile: Operation,
+    /// A change of it.
+    pub put_profile: Operation,
+    /// Its removal.
+    pub forget_profile: Operation,
     /// Last uses, written down in batches.
     pub touch: Operation,
     /// What is brought into memory at the start.
@@ -41,7 +47,7 @@ pub struct StoreCalls {
 
 impl StoreCalls {
     /// Each by name.
-    pub fn each(&self) -> [(&'static str, &Operation); 11] {
+    pub fn each(&self) -> [(&'static str, &Operation); 14] {
         [
             ("begin", &self.begin),
             ("load", &self.load),
@@ -49,6 +55,9 @@ impl StoreCalls {
             ("end_user", &self.end_user),
             ("sessions_of", &self.sessions_of),
             ("session_key", &self.session_key),
+            ("profile", &self.profile),
+            ("put_profile", &self.put_profile),
+            ("forget_profile", &self.forget_profile),
             ("touch", &self.touch),
             ("recent", &self.recent),
             ("count", &self.count),

@@ -6,6 +6,8 @@ pub const VERIFY: &str = "/verify";
 pub const SESSION: &str = "/session";
 /// The end of it.
 pub const LOGOUT: &str = "/logout";
+/// What the caller has told of himself.
+pub const PROFILE: &str = "/profile";
 /// Whether a request may pass that another proxy holds.
 pub const AUTHORIZE: &str = "/authorize";
 
@@ -14,8 +16,13 @@ pub const JWKS: &str = "/.well-known/jwks.json";
 /// What it takes. It is there only where identity is signed.
 pub const JWKS_METHODS: &str = "GET, HEAD";
 
-const ALL: &[(&str, &str)] =
-    &[(VERIFY, "POST"), (SESSION, "GET, HEAD"), (LOGOUT, "POST"), (AUTHORIZE, "GET, POST, HEAD")];
+const ALL: &[(&str, &str)] = &[
+    (VERIFY, "POST"),
+    (SESSION, "GET, HEAD"),
+    (LOGOUT, "POST"),
+    (PROFILE, "GET, HEAD, PUT, DELETE"),
+    (AUTHORIZE, "GET, POST, HEAD"),
+];
 
 /// The methods of the endpoint at this canonical path, as an `Allow` header lists them; `None` when it is none of ours.
 pub fn methods_of(prefix: &str, path: &str) -> Option<&'static str> {

@@ -144,6 +144,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(assertion.header, "x-signed");
     assert_eq!((limits.verify_per_ip.count.get(), limits.verify_per_ip.per), (5, secs(1)));
     assert_eq!(limits.verify_in_flight, 10);
+    assert_eq!((limits.profile_per_user.count.get(), limits.profile_per_user.per), (7, secs(3600)));
     assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
     assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
 

@@ -28,6 +28,7 @@ mod listeners;
 mod login;
 mod near_cache;
 mod paths;
+mod profile;
 mod proxy_protocol;
 mod redis;
 mod reload;

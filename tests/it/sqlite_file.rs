@@ -12,10 +12,10 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use wxgate::{
     model::{
-        AppId, Identity, OpenId, SealKey, Session, SessionKey, SystemEntropy, Terms, Timestamp, TokenDigest, UserKey,
-        UserTag,
+        AppId, Identity, OpenId, SealKey, Secret, Session, SessionKey, SystemEntropy, Terms, Timestamp, TokenDigest,
+        UnionId, UserKey, UserTag,
     },
-    store::{Error, OpenError, Sealer, Sqlite, Store},
+    store::{Error, OpenError, ProfileRecord, Sealer, Sqlite, Store},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -116,7 +116,7 @@ async fn a_file_of_a_newer_wxgate_is_refused_and_stays_as_it_is_to_the_last_byte
     assert!(!before[1].is_empty());
     assert_eq!(
         refusal(&path),
-        "wxgate.db was written by a newer wxgate (version 99 of the file, this one knows up to 1); start that one, or \
+        "wxgate.db was written by a newer wxgate (version 99 of the file, this one knows up to 2); start that one, or \
          name another file"
     );
     assert!(contents() == before);
@@ -124,6 +124,31 @@ async fn a_file_of_a_newer_wxgate_is_refused_and_stays_as_it_is_to_the_last_byte
     let before = fs::read(&path).unwrap();
     refusal(&path);
     assert!(fs::read(&path).unwrap() == before, "the same without a log");
+}
+
+/// As the version before this one has left it, with what it had sealed.
+#[tokio::test]
+async fn a_file_of_an_older_wxgate_is_taken_over_with_all_that_is_in_it() {
+    let folder = folder();
+    let path = folder.path().join("wxgate.db");
+    Connection::open(&path).unwrap().execute_batch(include_str!("stores/files/version_1.sql")).unwrap();
+    let key = SealKey::parse(&Secret::new("07".repeat(32))).unwrap();
+    let open = || Sqlite::open(&path, Arc::new(Sealer::new(&key, &[], Arc::new(SystemEntropy)))).unwrap();
+    let user = |openid| UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse(openid).unwrap() };
+    let profile = ProfileRecord { version: 1, bytes: b"Anna".to_vec() };
+
+    for restarted in [false, true] {
+        let store = open();
+        assert_eq!(store.count().await.unwrap(), 2);
+        let bert = store.load(&TokenDigest::new([2; 32]), NOW).await.unwrap().expect("his session");
+        assert_eq!(bert.identity().user, user("o-bert"));
+        assert_eq!(bert.identity().unionid.as_ref().map(UnionId::as_str), Some("u-bert"));
+        let key = store.session_key(&user("o-anna"), NOW).await.unwrap();
+        assert_eq!(key.expect("a key").expose(), "tiihtNczf5v6AKRyjwEUhQ==");
+        let before = store.profile(&user("o-anna")).await.unwrap();
+        assert_eq!(before, restarted.then(|| profile.clone()));
+        assert_eq!(store.put_profile(&user("o-anna"), None, &profile).await.unwrap(), !restarted);
+    }
 }
 
 #[test]

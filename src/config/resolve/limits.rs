@@ -1,4 +1,4 @@
-//! `[limits]`: how much login traffic is let through to WeChat, and whose addresses count as one.
+//! `[limits]`: how much login traffic is let through to WeChat, how often a profile changes, and whose addresses count as one.
 
 use std::ops::RangeInclusive;
 
@@ -16,6 +16,7 @@ pub(super) fn limits(mut fields: Fields<'_, '_>) -> Limits {
     let limits = Limits {
         verify_per_ip: fields.parsed("verify_per_ip", default.verify_per_ip, units::rate),
         verify_in_flight: fields.whole("verify_in_flight", default.verify_in_flight, 1..=MOST_IN_FLIGHT),
+        profile_per_user: fields.parsed("profile_per_user", default.profile_per_user, units::rate),
         ipv6_prefix: u8::try_from(ipv6_prefix).unwrap_or(default.ipv6_prefix),
     };
     fields.finish();

@@ -1,4 +1,4 @@
-//! `[limits]`: how much login traffic is let through to WeChat, and whose addresses count as one.
+//! `[limits]`: how much login traffic is let through to WeChat, how often a profile changes, and whose addresses count as one.
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
@@ -17,21 +17,23 @@ impl fmt::Display for Rate {
     }
 }
 
-/// How much login traffic is let through to WeChat, and whose addresses count as one, here and for routes.
+/// How much login traffic is let through to WeChat, how often a profile changes, and whose addresses count as one, here and
+/// for routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Logins from one client address.
     pub verify_per_ip: Rate,
     /// Logins waiting for WeChat at once.
     pub verify_in_flight: usize,
+    /// Changes of one user's profile.
+    pub profile_per_user: Rate,
     /// IPv6 addresses that have so many bits in common are one client.
     pub ipv6_prefix: u8,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let thirty = NonZeroU32::MIN.saturating_add(29);
-        let verify_per_ip = Rate { count: thirty, per: Duration::from_mins(1) };
-        Self { verify_per_ip, verify_in_flight: 1000, ipv6_prefix: 64 }
+        let thirty = Rate { count: NonZeroU32::MIN.saturating_add(29), per: Duration::from_mins(1) };
+        Self { verify_per_ip: thirty, verify_in_flight: 1000, profile_per_user: thirty, ipv6_prefix: 64 }
     }
 }

@@ -45,6 +45,14 @@ fn name(failure: &Failure) -> String {
             api::Error::Body(error) => format!("Api body {}", body(error)),
             api::Error::UnknownApp => "UnknownApp".to_owned(),
             api::Error::Limited { .. } => "Limited".to_owned(),
+            api::Error::ProfileLimited { .. } => "ProfileLimited".to_owned(),
+            api::Error::Profile(error) => match error {
+                profile::Error::Invalid(_) => "Profile invalid".to_owned(),
+                profile::Error::Store(_) => "Profile store".to_owned(),
+                profile::Error::Stale(_) | profile::Error::Changed | profile::Error::Crowded => {
+                    format!("Profile {error:?}")
+                }
+            },
             api::Error::Login { why, .. } => format!("Login {why:?}"),
             api::Error::Session(_) => "Session".to_owned(),
             api::Error::NoSession => "NoSession".to_owned(),
@@ -128,6 +136,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (api(api::Error::Body(BodyError::Broken(broken().await))), 400, "bad_request", CLOSE),
         (api(api::Error::UnknownApp), 400, "unknown_app", ""),
         (api(api::Error::Limited { retry_after: Duration::from_millis(1_001) }), 429, "rate_limited", "retry 2"),
+        (api(api::Error::ProfileLimited { retry_after: Duration::from_millis(1_001) }), 429, "rate_limited", "retry 2"),
         (failed(LoginFailure::CodeInvalid), 401, "code_invalid", ""),
         (failed(LoginFailure::CodeUsed), 401, "code_used", ""),
         (failed(LoginFailure::UserBlocked), 403, "user_blocked", ""),
@@ -142,8 +151,20 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (api(api::Error::NoSession), 500, "internal", ""),
         (api(api::Error::Encode(encode)), 500, "internal", ""),
     ];
+    table.extend(with_a_profile());
     table.extend(on_the_way_to_an_upstream().await);
     table
+}
+
+fn with_a_profile() -> Vec<(Failure, u16, &'static str, &'static str)> {
+    let profile = |error| Failure::Api(api::Error::Profile(error));
+    vec![
+        (profile(profile::Error::Invalid("x")), 400, "bad_request", ""),
+        (profile(profile::Error::Stale(wechat::Stale)), 409, "session_key_stale", ""),
+        (profile(profile::Error::Changed), 412, "profile_changed", ""),
+        (profile(profile::Error::Crowded), 503, "store_unavailable", "retry 1"),
+        (profile(profile::Error::Store(away())), 503, "store_unavailable", "retry 1"),
+    ]
 }
 
 async fn on_the_way_to_an_upstream() -> Vec<(Failure, u16, &'static str, &'static str)> {
@@ -194,7 +215,8 @@ async fn every_failure_has_its_answer() {
 #[tokio::test]
 async fn every_word_for_a_failed_login_is_one_to_count_by() {
     for (failure, _, code, _) in table().await {
-        assert!(!matches!(failure, Failure::Api(_)) || LOGINS.contains(&code), "{code}");
+        let is_of_a_login = matches!(&failure, Failure::Api(error) if !matches!(error, api::Error::Profile(_)));
+        assert!(!is_of_a_login || LOGINS.contains(&code), "{code}");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It holds the very `Arc` that the cache in front holds, so a session costs one allocation, and its last use and its end
 //! are known here the moment they happen. Two tables point at it: [`users`] by (app, openid), [`digests`] by token.
+//! [`profiles`] stand apart from both.
 //!
 //! The lock of a user's shard is taken first, then that of a digest, never the other way round. Each change happens under
 //! the lock of its user, which is its one moment. A session is ended before it leaves the tables, so who reads only the
@@ -9,6 +10,7 @@
 
 mod digests;
 mod kept_key;
+mod profiles;
 mod users;
 
 use std::{
@@ -21,15 +23,17 @@ use std::{
 
 use self::{
     digests::Digests,
+    profiles::Profiles,
     users::{SHARDS, Users},
 };
-use super::{Answer, Seen, Store};
+use super::{Answer, ProfileRecord, Seen, Store};
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
-/// Sessions that rest nowhere but in this process.
+/// Sessions and profiles that rest nowhere but in this process.
 pub struct Memory {
     users: Users,
     digests: Digests,
+    profiles: Profiles,
     /// The shard of users that is swept next.
     next_sweep: AtomicUsize,
 }
@@ -37,7 +41,12 @@ pub struct Memory {
 impl Memory {
     /// An empty one.
     pub fn new() -> Self {
-        Self { users: Users::new(), digests: Digests::new(), next_sweep: AtomicUsize::new(0) }
+        Self {
+            users: Users::new(),
+            digests: Digests::new(),
+            profiles: Profiles::new(),
+            next_sweep: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -91,6 +100,23 @@ impl Store for Memory {
 
     fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>> {
         Box::pin(async move { Ok(self.users.session_key(user, now)) })
+    }
+
+    fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+        Box::pin(async move { Ok(self.profiles.get(user)) })
+    }
+
+    fn put_profile<'a>(
+        &'a self,
+        user: &'a UserKey,
+        before: Option<u64>,
+        profile: &'a ProfileRecord,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move { Ok(self.profiles.put(user, before, profile)) })
+    }
+
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
+        Box::pin(async move { Ok(self.profiles.remove(user)) })
     }
 
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {

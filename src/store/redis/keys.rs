@@ -4,6 +4,7 @@
 //! wxg:s:{47}:<digest in hex>      a session
 //! wxg:u:{47}:18:<app>:<openid>    the digests of a user's sessions; 18 is the length of the AppID
 //! wxg:k:{47}:18:<app>:<openid>    the sealed session_key of a user's newest login
+//! wxg:p:{47}:18:<app>:<openid>    the sealed profile of a user
 //! ```
 //!
 //! `47` is the [`Shard`] as two octal digits: of a hash of the user, which the digest of each of that user's sessions has
@@ -102,6 +103,11 @@ impl Keys {
         self.of_user('k', user)
     }
 
+    /// The profile of a user.
+    pub(super) fn profile(&self, user: &UserKey) -> String {
+        self.of_user('p', user)
+    }
+
     /// The session whose key this is.
     pub(super) fn digest_in(&self, key: &[u8]) -> Option<TokenDigest> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b":s:{")?;
@@ -155,6 +161,7 @@ mod tests {
         let alice = user("wx4f4bc4dec97d474b", "oAlice");
         assert_eq!(keys.user(&alice), "wxg:u:{40}:18:wx4f4bc4dec97d474b:oAlice");
         assert_eq!(keys.session_key(&alice), "wxg:k:{40}:18:wx4f4bc4dec97d474b:oAlice");
+        assert_eq!(keys.profile(&alice), "wxg:p:{40}:18:wx4f4bc4dec97d474b:oAlice");
         assert_eq!(Shard::of_user(&alice), Shard(0o40));
     }
 

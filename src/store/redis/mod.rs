@@ -1,4 +1,4 @@
-//! Sessions in Redis or Valkey, for several instances at once.
+//! Sessions and profiles in Redis or Valkey, for several instances at once.
 //!
 //! ```text
 //! RedisStore ─ servers ─ node, one for each master ─ lane, a few connections for calls
@@ -7,7 +7,7 @@
 //!                         └ link: whether changes are heard of, by one ear on each master
 //! ```
 //!
-//! [`keys`] names what is kept and [`records`] is what is in it; each change is one of the [`scripts`]. Everything runs on
+//! [`keys`] names what is kept, [`records`] and [`profiles`] are what is in it; each change is one of the [`scripts`]. Everything runs on
 //! the runtime that is given, so an answer may be awaited on any thread, and what has begun is finished when the one
 //! who waits for it goes away.
 //!
@@ -25,6 +25,7 @@ mod lane;
 mod link;
 mod map;
 mod node;
+mod profiles;
 mod records;
 mod scripts;
 mod servers;
@@ -46,7 +47,7 @@ use self::{
     task::Task,
     topology::Topology,
 };
-use super::{Answer, Error, Sealer, Seen, Store, Watcher};
+use super::{Answer, Error, ProfileRecord, Sealer, Seen, Store, Watcher};
 use crate::{
     config::sections,
     model::{Entropy, Session, SessionKey, Timestamp, TokenDigest, UserKey},
@@ -237,6 +238,40 @@ impl Store for RedisStore {
                 _ => Err(Error::Unreadable("a session_key")),
             }
         })
+    }
+
+    fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+        let (servers, sealer, user) = (Arc::clone(&self.servers), Arc::clone(&self.sealer), user.clone());
+        self.run(async move {
+            let get = redis::cmd("GET").arg(servers.keys.profile(&user)).take();
+            let record = servers.call_master(Shard::of_user(&user), get).await.map_err(Cause::into_error)?;
+            let Some(kept) = profiles::decode(&record)? else { return Ok(None) };
+            Ok(Some(ProfileRecord { bytes: sealer.open_profile(&user, &kept.bytes)?, ..kept }))
+        })
+    }
+
+    fn put_profile<'a>(
+        &'a self,
+        user: &'a UserKey,
+        before: Option<u64>,
+        profile: &'a ProfileRecord,
+    ) -> Answer<'a, bool> {
+        let bytes = match self.sealer.seal_profile(user, &profile.bytes) {
+            Ok(bytes) => bytes,
+            Err(error) => return Box::pin(async { Err(error.into()) }),
+        };
+        let (servers, shard) = (Arc::clone(&self.servers), Shard::of_user(user));
+        let mut script = servers.scripts.put_profile.on(&[&servers.keys.profile(user)]);
+        script.arg(profiles::version(before)).arg(profiles::encode(&ProfileRecord { bytes, ..*profile }));
+        let wait = self.wait();
+        self.run(async move { Ok(Self::change(&servers, shard, script, wait).await? == Value::Int(1)) })
+    }
+
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
+        let (servers, shard) = (Arc::clone(&self.servers), Shard::of_user(user));
+        let forget = redis::cmd("DEL").arg(servers.keys.profile(user)).take();
+        let wait = self.wait();
+        self.run(async move { Ok(Self::change(&servers, shard, forget, wait).await? == Value::Int(1)) })
     }
 
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {

@@ -17,6 +17,7 @@ pub(super) struct Scripts {
     pub(super) sessions_of: Step,
     pub(super) session_key: Step,
     pub(super) touch: Step,
+    pub(super) put_profile: Step,
 }
 
 /// One script.
@@ -34,13 +35,16 @@ impl Scripts {
             sessions_of: Step::new(include_str!("scripts/sessions_of.lua")),
             session_key: Step::new(include_str!("scripts/session_key.lua")),
             touch: Step::new(include_str!("scripts/touch.lua")),
+            put_profile: Step::new(include_str!("scripts/put_profile.lua")),
         }
     }
 
     /// The commands that make a server know all of them.
     pub(super) fn load(&self) -> impl Iterator<Item = Cmd> {
-        [&self.begin, &self.end, &self.end_user, &self.sessions_of, &self.session_key, &self.touch]
+        let sessions = [&self.begin, &self.end, &self.end_user, &self.sessions_of, &self.session_key, &self.touch];
+        sessions
             .into_iter()
+            .chain([&self.put_profile])
             .map(|step| redis::cmd("SCRIPT").arg("LOAD").arg(&step.text).take())
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, para
 
 use super::rows::{digest_at, expires, millis, split};
 use crate::{
-    model::{Session, Timestamp, TokenDigest, UserKey},
+    model::{AppId, Session, Timestamp, TokenDigest, UserKey},
     store::{Error, Seen},
 };
 
@@ -143,16 +143,20 @@ impl<'c> Change<'c> {
 
     /// The number of the user who has just logged in, with the key of that login.
     fn user_at_login(&self, user: &UserKey, sealed: &[u8]) -> Result<i64, Error> {
-        let find = "SELECT id FROM apps WHERE app_id = ?1";
-        let found: Option<i64> = self.prepared(find)?.query_row([user.app.as_str()], |row| row.get(0)).optional()?;
-        let app = match found {
-            Some(app) => app,
-            None => self.prepared("INSERT INTO apps (app_id) VALUES (?1)")?.insert([user.app.as_str()])?,
-        };
+        let app = self.number_of_app(&user.app)?;
         let upsert = "INSERT INTO users (app, openid, session_key) VALUES (?1, ?2, ?3)
                       ON CONFLICT (app, openid) DO UPDATE SET session_key = excluded.session_key RETURNING id";
         let number = self.prepared(upsert)?.query_row(params![app, user.openid.as_str(), sealed], |row| row.get(0))?;
         Ok(number)
+    }
+
+    /// The number of an app, which it has from now on where it had none.
+    pub(super) fn number_of_app(&self, app: &AppId) -> Result<i64, Error> {
+        let find = "SELECT id FROM apps WHERE app_id = ?1";
+        match self.prepared(find)?.query_row([app.as_str()], |row| row.get(0)).optional()? {
+            Some(number) => Ok(number),
+            None => Ok(self.prepared("INSERT INTO apps (app_id) VALUES (?1)")?.insert([app.as_str()])?),
+        }
     }
 
     fn number_of(&self, user: &UserKey) -> Result<Option<i64>, Error> {
@@ -207,7 +211,7 @@ impl<'c> Change<'c> {
         self.sessions.set(self.sessions.get() + more);
     }
 
-    fn run(&self, sql: &str, params: impl Params) -> Result<usize, Error> {
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, Error> {
         Ok(self.prepared(sql)?.execute(params)?)
     }
 

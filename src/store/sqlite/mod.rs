@@ -1,4 +1,4 @@
-//! Sessions in one SQLite file: what a single gateway keeps over a restart, a crash, and a power cut.
+//! Sessions and profiles in one SQLite file: what a single gateway keeps over a restart, a crash, and a power cut.
 //!
 //! ```text
 //! begin, end, touch …  →  writer       one thread, one transaction for all who wait    →  write-ahead log
@@ -19,6 +19,7 @@ mod checkpoints;
 mod connect;
 mod error;
 mod files;
+mod profiles;
 mod queries;
 mod readers;
 mod rows;
@@ -35,7 +36,7 @@ use std::{path::Path, sync::Arc};
 pub use error::OpenError;
 
 use self::{changes::SWEEP, connect::Found, files::Refusal, readers::Readers, schema::STEPS, writer::Writer};
-use super::{Answer, Sealer, Seen, Store};
+use super::{Answer, ProfileRecord, Sealer, Seen, Store};
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 /// Uses that are written down in one piece. Logins get their turn between two.
@@ -117,6 +118,32 @@ impl Store for Sqlite {
             let sealed = self.readers.ask(move |queries| queries.session_key(&whose, now)).await?;
             Ok(sealed.map(|sealed| self.sealer.open_session_key(user, &sealed)).transpose()?)
         })
+    }
+
+    fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+        Box::pin(async move {
+            let whose = user.clone();
+            let Some(kept) = self.readers.ask(move |queries| queries.profile(&whose)).await? else { return Ok(None) };
+            Ok(Some(ProfileRecord { bytes: self.sealer.open_profile(user, &kept.bytes)?, ..kept }))
+        })
+    }
+
+    fn put_profile<'a>(
+        &'a self,
+        user: &'a UserKey,
+        before: Option<u64>,
+        profile: &'a ProfileRecord,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let bytes = self.sealer.seal_profile(user, &profile.bytes)?;
+            let (user, sealed) = (user.clone(), ProfileRecord { bytes, ..*profile });
+            self.writer.change(1, move |change| change.put_profile(&user, before, &sealed)).await
+        })
+    }
+
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
+        let user = user.clone();
+        Box::pin(self.writer.change(1, move |change| change.forget_profile(&user)))
     }
 
     fn touch(&self, mut seen: Vec<Seen>) -> Answer<'_, ()> {

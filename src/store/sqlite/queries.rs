@@ -87,7 +87,7 @@ impl Queries {
         Ok(app)
     }
 
-    fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
+    pub(super) fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
         Ok(self.connection.prepare_cached(sql)?)
     }
 }

@@ -20,7 +20,8 @@ use rusqlite::Connection;
 pub(super) const APPLICATION_ID: i32 = 0x7778_6774;
 
 /// From nothing to the present, a step for each version. Steps are only ever added.
-pub(super) const STEPS: &[&str] = &["
+pub(super) const STEPS: &[&str] = &[
+    "
     CREATE TABLE apps (
         id INTEGER PRIMARY KEY,
         app_id TEXT NOT NULL UNIQUE
@@ -56,7 +57,18 @@ pub(super) const STEPS: &[&str] = &["
         checks INTEGER NOT NULL          -- how often it was asked whether the file can be written
     ) STRICT;
     INSERT INTO counts VALUES (0, 0);
-"];
+",
+    "
+    CREATE TABLE profiles (
+        id INTEGER PRIMARY KEY,
+        app INTEGER NOT NULL REFERENCES apps (id),
+        openid TEXT NOT NULL,            -- not the number of a user: that goes with the last session
+        version INTEGER NOT NULL,
+        sealed BLOB NOT NULL,
+        UNIQUE (app, openid)
+    ) STRICT;
+",
+];
 
 /// Takes a file that has been through `from` steps through the rest of them: all in one transaction, or none.
 pub(super) fn migrate(connection: &mut Connection, from: usize, steps: &[&str]) -> rusqlite::Result<()> {

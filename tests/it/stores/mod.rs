@@ -5,6 +5,7 @@
 
 mod memory;
 mod model;
+mod profiles;
 mod races;
 mod redis;
 mod sqlite;
@@ -21,7 +22,7 @@ use std::{
 
 use wxgate::{
     model::{AppId, Identity, OpenId, Session, SessionKey, Terms, Timestamp, TokenDigest, UserKey, UserTag},
-    store::Store,
+    store::{ProfileRecord, Store},
 };
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -82,6 +83,17 @@ macro_rules! every_promise {
                 uses_and_look_ups_that_meet_an_end_bring_nothing_back
                 the_key_that_stays_is_the_newest_sessions
             }
+            profiles {
+                a_profile_is_what_was_put_last
+                only_the_version_that_was_read_is_replaced
+                a_profile_is_one_users_in_one_app
+                a_profile_outlives_every_session_of_its_user
+                a_profile_that_is_forgotten_is_gone_and_may_come_again
+                a_profile_may_be_long_and_hold_any_bytes
+                a_restart_forgets_no_profile
+                of_many_changes_of_one_version_one_is_made
+                a_change_that_meets_a_removal_is_before_it_or_not_made
+            }
         }
 
         #[test]
@@ -89,7 +101,7 @@ macro_rules! every_promise {
             $crate::stores::model::any_run_of_steps::<$under_test>();
         }
     };
-    ($under_test:ty; stories { $($story:ident)+ } races { $($race:ident)+ }) => {
+    ($under_test:ty; stories { $($story:ident)+ } races { $($race:ident)+ } profiles { $($profile:ident)+ }) => {
         $(
             #[test]
             fn $story() {
@@ -100,6 +112,12 @@ macro_rules! every_promise {
             #[test]
             fn $race() {
                 $crate::stores::play::<$under_test>(async |world| $crate::stores::races::$race(world).await);
+            }
+        )+
+        $(
+            #[test]
+            fn $profile() {
+                $crate::stores::play::<$under_test>(async |world| $crate::stores::profiles::$profile(world).await);
             }
         )+
     };
@@ -202,6 +220,19 @@ impl<S: UnderTest> World<S> {
         key.map(|key| key.expose().to_owned())
     }
 
+    pub async fn profile(&self, user: &UserKey) -> Option<ProfileRecord> {
+        self.store().profile(user).await.expect("an answer")
+    }
+
+    /// Puts a profile of this version, which says so, in the place of another.
+    pub async fn put_profile(&self, user: &UserKey, before: Option<u64>, version: u64) -> bool {
+        self.store().put_profile(user, before, &profile(version)).await.expect("an answer")
+    }
+
+    pub async fn forget_profile(&self, user: &UserKey) -> bool {
+        self.store().forget_profile(user).await.expect("an answer")
+    }
+
     pub async fn touch(&self, session: &Session, at: Timestamp) {
         let user = session.identity().user.clone();
         let seen = wxgate::store::Seen { user, digest: *session.digest(), at };
@@ -232,6 +263,11 @@ fn digest(store: &dyn Store, user: &UserKey, number: u32) -> TokenDigest {
 
 pub fn user(app: &str, openid: &str) -> UserKey {
     UserKey { app: AppId::parse(app).expect("an AppID"), openid: OpenId::parse(openid).expect("an openid") }
+}
+
+/// The profile of this version, like no other.
+pub fn profile(version: u64) -> ProfileRecord {
+    ProfileRecord { version, bytes: format!("profile {version}").into_bytes() }
 }
 
 pub fn anna() -> UserKey {

@@ -8,7 +8,7 @@ use proptest::{
 };
 use wxgate::model::{Session, Timestamp, TokenDigest, UserKey};
 
-use super::{SECOND, UnderTest, World, digests, runtime, user};
+use super::{SECOND, UnderTest, World, digests, profile, runtime, user};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -18,6 +18,9 @@ enum Step {
     Use(usize, u64),
     LogOut(usize),
     LogOutEverywhere(usize),
+    /// In the place of the one that is there, or of another.
+    PutProfile(usize, bool),
+    ForgetProfile(usize),
     Wait(u64),
     Sweep,
     Restart,
@@ -30,6 +33,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => ((0..32usize), (0..20u64)).prop_map(|(which, ago)| Step::Use(which, ago)),
         2 => (0..32usize).prop_map(Step::LogOut),
         1 => (0..4usize).prop_map(Step::LogOutEverywhere),
+        3 => ((0..4usize), prop::bool::weighted(0.7)).prop_map(|(whose, fits)| Step::PutProfile(whose, fits)),
+        1 => (0..4usize).prop_map(Step::ForgetProfile),
         4 => (1..70u64).prop_map(Step::Wait),
         1 => Just(Step::Sweep),
         1 => Just(Step::Restart),
@@ -55,6 +60,9 @@ impl Plain {
 #[derive(Default)]
 struct Model {
     all: Vec<Plain>,
+    /// The version of each user's profile, and of the last that was put anywhere.
+    profiles: [Option<u64>; 4],
+    puts: u64,
 }
 
 impl Model {
@@ -159,6 +167,19 @@ async fn take<S: UnderTest>(world: &mut World<S>, model: &mut Model, per_user: u
             let ended = model.end_all_but(whose, 0, now);
             model.told_of(whose, &told, &ended, now);
         }
+        Step::PutProfile(whose, fits) => {
+            model.puts += 1;
+            let held = model.profiles[whose];
+            let before = if fits { held } else { Some(held.map_or(model.puts, |held| held + 1)) };
+            assert_eq!(world.put_profile(&users()[whose], before, model.puts).await, fits);
+            if fits {
+                model.profiles[whose] = Some(model.puts);
+            }
+        }
+        Step::ForgetProfile(whose) => {
+            let was_there = model.profiles[whose].take().is_some();
+            assert_eq!(world.forget_profile(&users()[whose]).await, was_there);
+        }
         Step::Wait(secs) => world.later(SECOND * u32::try_from(secs).expect("a short time")),
         Step::Sweep => {
             world.sweep().await;
@@ -180,6 +201,7 @@ async fn agree<S: UnderTest>(world: &World<S>, model: &Model) {
         let told = world.sessions_of(user).await;
         let in_order = told.iter().map(|s| s.digest()).eq(live.iter().map(|s| s.digest()));
         assert!(in_order, "the sessions of user {whose}: {} told, {} live", told.len(), live.len());
+        assert_eq!(world.profile(user).await, model.profiles[whose].map(profile), "the profile of user {whose}");
         assert_eq!(world.session_key(user).await, model.key_of(whose, now), "the key of user {whose}");
         for told in &told {
             let plain = model.all.iter().find(|p| p.session.digest() == told.digest());

@@ -13,7 +13,7 @@ use super::{UnderTest, World, anna, digests, sorted, user};
 const ROUNDS: u8 = 40;
 
 /// Does all of these at the same moment, each as a task of its own.
-async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     all: impl IntoIterator<Item = F>,
 ) -> Vec<T> {
     let all: Vec<F> = all.into_iter().collect();

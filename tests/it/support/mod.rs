@@ -205,6 +205,11 @@ impl User {
         self.request("GET", path, &[], "")
     }
 
+    /// A PUT of JSON with the token.
+    pub fn put(&mut self, path: &str, body: &Value) -> Reply {
+        self.request("PUT", path, &[], &body.to_string())
+    }
+
     /// A POST with the token.
     pub fn post(&mut self, path: &str, body: &str) -> Reply {
         self.request("POST", path, &[], body)
@@ -228,6 +233,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
         api_base: api_base.parse().expect("a URL"),
     };
     let optional = Route { auth: wxgate::config::sections::AuthRule::Optional, ..Route::new("/maybe/", "app") };
+    let often = Rate { count: 1_000_000.try_into().expect("not zero"), per: Duration::from_mins(1) };
     let open = Route { auth: wxgate::config::sections::AuthRule::None, ..Route::new("/public/", "app") };
     Config {
         server: Server { listen: vec![free.into()], workers: 2, ..Server::default() },
@@ -238,10 +244,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
         sessions: Sessions::default(),
         identity: IdentityHeaders::default(),
         assertion: None,
-        limits: Limits {
-            verify_per_ip: Rate { count: 1_000_000.try_into().expect("not zero"), per: Duration::from_mins(1) },
-            ..Limits::default()
-        },
+        limits: Limits { verify_per_ip: often, profile_per_user: often, ..Limits::default() },
         log: Log::default(),
         upstreams: vec![Upstream::new("app", vec![endpoint(upstream.addr())])],
         routes: vec![Route::new("/", "app"), optional, open],

@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::Semaphore;
 use wxgate::{
     model::{Session, SessionKey, Terms, Timestamp, TokenDigest, UserKey},
-    store::{Answer, Error, Memory, Seen, Store, Watcher},
+    store::{Answer, Error, Memory, ProfileRecord, Seen, Store, Watcher},
 };
 
 /// Where a store can stop: before it does what it is asked for, or after, before it answers.
@@ -29,6 +29,7 @@ pub enum Point {
     EndUserDone,
     RecentDone,
     CountAsked,
+    ProfileDone,
 }
 
 #[derive(Default)]
@@ -199,6 +200,34 @@ impl Store for Scripted {
         Box::pin(async move {
             self.note("session_key")?;
             self.behind.session_key(user, now).await
+        })
+    }
+
+    fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+        Box::pin(async move {
+            self.note("profile")?;
+            let profile = self.behind.profile(user).await?;
+            self.pass(Point::ProfileDone).await;
+            Ok(profile)
+        })
+    }
+
+    fn put_profile<'a>(
+        &'a self,
+        user: &'a UserKey,
+        before: Option<u64>,
+        profile: &'a ProfileRecord,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            self.note("put_profile")?;
+            self.behind.put_profile(user, before, profile).await
+        })
+    }
+
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
+        Box::pin(async move {
+            self.note("forget_profile")?;
+            self.behind.forget_profile(user).await
         })
     }
 

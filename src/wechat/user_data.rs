@@ -1,0 +1,93 @@
+//! What WeChat tells a client about its user, for the client to bring it here: signed, or encrypted.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::crypto;
+use crate::model::{SessionKey, Timestamp, UserKey};
+
+/// How long ago encrypted data may have been made. It is asked for and sent in one go; this is for a slow network, and
+/// for clocks that differ.
+const MAX_AGE: Duration = Duration::from_hours(1);
+
+/// What was brought is not what WeChat made for this user with the newest `session_key`. There is no telling why, on
+/// purpose: who is told which step failed can read what was encrypted for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the data does not fit the user's newest session_key")]
+pub struct Stale;
+
+/// What WeChat knows of a user. Nothing in it is checked but that it is WeChat's. Empty texts and a gender of 0 are what
+/// WeChat no longer tells.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserInfo {
+    /// The nickname.
+    pub nick_name: Option<String>,
+    /// 1 is a man, 2 a woman.
+    pub gender: Option<i64>,
+    /// The language that WeChat is set to.
+    pub language: Option<String>,
+    /// Where the user lives.
+    pub city: Option<String>,
+    /// The same.
+    pub province: Option<String>,
+    /// The same.
+    pub country: Option<String>,
+    /// Where the picture is.
+    pub avatar_url: Option<String>,
+}
+
+/// What stands in encrypted data beside that.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marked {
+    open_id: Option<String>,
+    watermark: Watermark,
+}
+
+#[derive(Deserialize)]
+struct Watermark {
+    appid: String,
+    /// In seconds.
+    timestamp: u64,
+}
+
+impl UserInfo {
+    /// What `rawData` says, if WeChat has signed it with this key. `raw` is the text as the client has it, unchanged.
+    pub fn signed(raw: &str, signature: &str, key: &SessionKey) -> Result<Self, Stale> {
+        if crypto::is_signed(raw, signature, key) { object(raw).ok_or(Stale) } else { Err(Stale) }
+    }
+
+    /// What `encryptedData` says, if WeChat has encrypted it with this key, for this user, not long ago.
+    pub fn encrypted(data: &str, iv: &str, key: &SessionKey, user: &UserKey, now: Timestamp) -> Result<Self, Stale> {
+        let decrypted = crypto::decrypt(data, iv, key).ok_or(Stale)?;
+        // Read whatever the padding is, or the time that takes would tell.
+        let read = Self::marked(decrypted.text(), user, now);
+        if decrypted.is_padded() { read.ok_or(Stale) } else { Err(Stale) }
+    }
+
+    /// What a decrypted text says, if its marks are right.
+    fn marked(text: &[u8], user: &UserKey, now: Timestamp) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let (marked, info): (Marked, Self) = (object(text)?, object(text)?);
+        let made = Timestamp::from_millis(marked.watermark.timestamp.checked_mul(1000)?);
+        let is_whose = marked.open_id.is_none_or(|id| id.is_empty() || id == user.openid.as_str());
+        let is_ours = marked.watermark.appid == user.app.as_str();
+        (is_ours && is_whose && now.since(made) <= MAX_AGE).then_some(info)
+    }
+}
+
+/// An object, where serde would take an array for one as well.
+fn object<'t, T: Deserialize<'t>>(text: &'t str) -> Option<T> {
+    if text.trim_ascii_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
+}
+
+impl std::fmt::Debug for UserInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UserInfo(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests;
