@@ -16,7 +16,7 @@ use prometheus_client::{
 
 use crate::{
     model::{CertificateShelf, Timestamp},
-    telemetry::{Counted, Counter, Counters, Place, Reading, Traffic},
+    telemetry::{Counted, Counter, Counters, Place, Reading, TUNNEL_ENDS, Traffic, TunnelCounts},
     upstream::{ServerStatus, Standing, Status, Upstreams},
 };
 
@@ -39,6 +39,7 @@ impl Collector for Report {
         self.process(&mut page)?;
         let counted = self.traffic.read();
         requests(&mut page, &counted)?;
+        tunnels(&mut page, &counted.tunnels)?;
         let headers = self.counters.proxy_headers.each();
         page.counters("proxy_headers", "Connections behind a PROXY header, by what became of it", "outcome", &headers)?;
         self.tls(&mut page)?;
@@ -154,6 +155,16 @@ fn requests(page: &mut Page<'_>, counted: &Counted) -> fmt::Result {
     page.gauge("connections_open", "Client connections that are open", counted.open)?;
     let accepted = page.family("connections_accepted", "Client connections that came in", None, MetricType::Counter)?;
     ConstCounter::new(counted.accepted).encode(accepted)
+}
+
+fn tunnels(page: &mut Page<'_>, counted: &TunnelCounts) -> fmt::Result {
+    page.gauge("websockets_open", "WebSockets that are open", counted.open)?;
+    let ended: Vec<_> = TUNNEL_ENDS.into_iter().zip(counted.ended).collect();
+    page.counters("websockets_ended", "WebSockets that have ended, by what ended them", "outcome", &ended)?;
+    let help = "Bytes that passed through WebSockets";
+    let mut family = page.family("websocket_traffic", help, Some(&Unit::Bytes), MetricType::Counter)?;
+    count(&mut family, &[("direction", "received")], counted.received)?;
+    count(&mut family, &[("direction", "sent")], counted.sent)
 }
 
 fn upstreams(page: &mut Page<'_>, all: &[Status]) -> fmt::Result {

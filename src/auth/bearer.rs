@@ -26,6 +26,9 @@ pub enum BadCredentials {
     /// More than one line.
     #[error("the request has two Authorization lines")]
     TwoLines,
+    /// More than one token, in one place or in several.
+    #[error("the request has more than one session token")]
+    Several,
 }
 
 /// Finds the credentials of a request.

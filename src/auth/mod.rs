@@ -4,6 +4,7 @@
 //! look-up must never look like that, nor like an anonymous caller.
 
 pub mod bearer;
+pub mod carriers;
 
 use std::sync::Arc;
 

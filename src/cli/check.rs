@@ -196,6 +196,9 @@ fn routes(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         };
         writeln!(out, "  {}{}  {methods}", host(route.host.as_ref()), route.path)?;
         writeln!(out, "      {}", policy(route))?;
+        if let Some(carriers) = carriers(route) {
+            writeln!(out, "      its token also in {carriers}")?;
+        }
         if let Some(limits) = limits(route) {
             writeln!(out, "      at most {limits}")?;
         }
@@ -242,6 +245,15 @@ fn policy(route: &Route) -> String {
         policy.push_str(exception);
     }
     policy
+}
+
+/// Where the session token may come in beside `Authorization`.
+fn carriers(route: &Route) -> Option<String> {
+    let header = route.token_header.as_ref().map(|name| format!("the header {name}"));
+    let query = route.token_query.as_ref().map(|name| format!("the query's {name}"));
+    let subprotocol = route.token_subprotocol.then(|| "a WebSocket's subprotocols".to_owned());
+    let carriers: Vec<String> = header.into_iter().chain(query).chain(subprotocol).collect();
+    (!carriers.is_empty()).then(|| carriers.join(", "))
 }
 
 fn limits(route: &Route) -> Option<String> {

@@ -173,7 +173,8 @@ impl Change {
         });
         self.each("routes", &running.routes, &routes, requests_of, |change, name, old, new| {
             compare!(change, name, Route of old, new;
-                live host path methods auth upstream strip_prefix apps limit_per_ip limit_per_user forward_token websocket
+                live host path methods auth upstream strip_prefix apps limit_per_ip limit_per_user token_header token_query
+                    token_subprotocol forward_token websocket
                 websocket_idle websocket_max_age
                     allow_encoded_slash allow_semicolon connect_timeout response_timeout;
                 restart; apart);

@@ -23,7 +23,7 @@ use crate::{
     auth::{Access, bearer::TOKEN_PREFIX},
     limit::Whose,
     model::{AppId, Clock},
-    telemetry::{LineBuffer, OpenConnection, WorkerTraffic},
+    telemetry::{LineBuffer, OpenConnection, OpenTunnel, WorkerTraffic},
 };
 
 /// The status that stands for "the client went away before there was an answer". It is only ever logged.
@@ -249,6 +249,11 @@ impl Ticket {
         let upstream = self.entry.upstream;
         let own = at.saturating_duration_since(self.entry.started).saturating_sub(upstream.unwrap_or_default());
         self.log.traffic.answered(own, upstream);
+    }
+
+    /// Counts a tunnel that begins with this answer.
+    pub fn tunnel(&self) -> OpenTunnel {
+        self.log.traffic.tunnel()
     }
 }
 

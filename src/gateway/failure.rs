@@ -26,7 +26,7 @@ pub enum Failure {
     Stranger,
     /// A proxy asks about a request that nothing can be decided about.
     Original(routing::BadOriginal),
-    /// More than one `Authorization`.
+    /// More than one `Authorization`, or more than one token.
     Credentials(auth::BadCredentials),
     /// A host that this connection is not for.
     Misdirected,

@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     api::{Api, Caller, Endpoint},
-    auth::{self, Access, Credentials, Decision, bearer},
+    auth::{self, Access, Credentials, Decision, bearer, carriers},
     limit::RouteLimited,
     model::{AppId, Clock},
     proxy::{self, Forward, Offer, Peer, Proxy, tunnel::Scratch},
@@ -55,7 +55,7 @@ pub use way_in::{Redirect, WayIn};
 use self::{
     answer::{explain, finish, open},
     handling::{Handling, Head},
-    onward::{host_line, upstream_path},
+    onward::{host_line, upstream_path, upstream_query},
     request_id::RequestIds,
     stages::{Begun, Call, Late, Place, Sent, Way},
     tunnel::Tunnel,
@@ -191,12 +191,12 @@ impl Gateway {
     /// is not free.
     fn begin<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         conn: &Conn,
         timer: &RequestTimer,
         entry: &mut Entry,
     ) -> Result<Begun<'a, impl Future<Output = Head> + use<'a>>, Failure> {
-        let (place, credentials) = self.place(&request, conn, entry)?;
+        let (place, credentials) = self.place(&mut request, conn, entry)?;
         let Place::Route(way) = place else { return Ok(Late::begun(request, place, credentials)) };
         // Before the session is looked up, so that who guesses tokens is slowed down, and costs no store a question.
         self.within_limits(self.snapshot.limits.enter_from(way.rule.id, entry.client), way.rule)?;
@@ -243,10 +243,11 @@ impl Gateway {
         }
     }
 
-    /// Which endpoint or route a request is for, and what it carries to be recognised by.
+    /// Which endpoint or route a request is for, and what it carries to be recognised by. Where that may stand depends on
+    /// the route, and goes no further than here unless the route says so.
     fn place(
         &self,
-        request: &Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         conn: &Conn,
         entry: &mut Entry,
     ) -> Result<(Place<'_>, Credentials), Failure> {
@@ -254,9 +255,8 @@ impl Gateway {
         // Nothing is decided on a target that could be read in two ways.
         let target =
             routing::target_of(request.version(), request.uri(), request.headers()).map_err(Failure::Target)?;
-        let credentials = bearer::find(request.headers()).map_err(Failure::Credentials)?;
         if let Some(location) = conn.way_in.elsewhere(&target, request.uri())? {
-            return Ok((Place::Elsewhere(location), credentials));
+            return Ok((Place::Elsewhere(location), Credentials::None));
         }
 
         // Our own endpoints first: no route can take their place.
@@ -266,20 +266,27 @@ impl Gateway {
             if !methods.split(", ").any(|method| method == request.method().as_str()) {
                 return Err(Failure::WrongMethod(methods));
             }
-            let asked = match endpoint {
-                Endpoint::Authorize => Some(self.asked(request, conn, entry)?),
-                _ => None,
+            let (asked, credentials) = match endpoint {
+                Endpoint::Authorize => self.asked(request, conn, entry).map(|(rule, found)| (Some(rule), found))?,
+                _ => (None, bearer::find(request.headers()).map_err(Failure::Credentials)?),
             };
             return Ok((Place::Ours(Call { endpoint, asked }), credentials));
         }
         let rule = self.rule(&target, request.method(), entry)?;
-        let (path, query) = upstream_path(&target, rule).map_err(Failure::Target)?;
+        let found = carriers::find(request.headers(), target.query, &rule.carriers);
+        let credentials = found.map_err(Failure::Credentials)?;
+        let (path, query) = (upstream_path(&target, rule).map_err(Failure::Target)?, upstream_query(&target, rule));
+        let onward = proxy::target(path.as_ref(), query.as_deref(), request.uri()).map_err(Failure::Proxy)?;
+        let host = host_line(request, &target);
+        let marked = carriers::take_out(request.headers_mut(), &rule.carriers, rule.forward_token);
+        let offer = if rule.websocket { Offer::find(request).map_err(Failure::Proxy)? } else { None };
         let way = Way {
             rule,
-            target: proxy::target(path.as_ref(), query, request.uri()).map_err(Failure::Proxy)?,
-            host: host_line(request, &target),
-            offer: if rule.websocket { Offer::find(request).map_err(Failure::Proxy)? } else { None },
+            target: onward,
+            host,
+            offer: offer.map(|offer| offer.marked(marked)),
             keep_authorization: rule.forward_token || !bearer::holds_a_token(request.headers()),
+            keep_urls: rule.forward_token || !self.snapshot.table.has_tokens_in_queries(),
         };
         Ok((Place::Route(way), credentials))
     }
@@ -312,6 +319,7 @@ impl Gateway {
             request_id: &entry.id,
             offer: way.offer,
             keep_authorization: way.keep_authorization,
+            keep_urls: way.keep_urls,
             connect_timeout: way.rule.connect_timeout,
             response_timeout: way.rule.response_timeout,
         };

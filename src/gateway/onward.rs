@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderValue, Request, header};
 
 use crate::{
+    auth::carriers,
     routing::{self, BadTarget, Rule, Target},
     web::RequestBody,
 };
@@ -16,19 +17,23 @@ pub(super) fn host_line(request: &Request<RequestBody>, target: &Target<'_>) -> 
     line.or_else(|| HeaderValue::from_str(target.host.as_ref()?.received()).ok())
 }
 
-/// The path to ask the upstream for, and the query, which goes along untouched.
-pub(super) fn upstream_path<'a>(
-    target: &'a Target<'_>,
-    rule: &Rule,
-) -> Result<(Cow<'a, str>, Option<&'a str>), BadTarget> {
+/// The path to ask the upstream for.
+pub(super) fn upstream_path<'a>(target: &'a Target<'_>, rule: &Rule) -> Result<Cow<'a, str>, BadTarget> {
     target.path.refuse_unless_allowed(rule)?;
-    let path = match &rule.strip_prefix {
+    Ok(match &rule.strip_prefix {
         None => Cow::Borrowed(target.path.as_str()),
         Some(prefix) => {
             let stripped = routing::strip_prefix(&target.path, prefix)?;
             stripped.refuse_unless_allowed(rule)?;
             Cow::Owned(stripped.as_str().to_owned())
         }
-    };
-    Ok((path, target.query))
+    })
+}
+
+/// The query that goes along: as received, but for what carries a session token that the upstream is not to see.
+pub(super) fn upstream_query<'a>(target: &Target<'a>, rule: &Rule) -> Option<Cow<'a, str>> {
+    if rule.forward_token {
+        return target.query.map(Cow::Borrowed);
+    }
+    carriers::query_without(target.query, &rule.carriers)
 }

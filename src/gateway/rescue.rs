@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::{
     api::{self, LoginFailure},
-    auth::Denial,
+    auth::{BadCredentials, Denial},
     profile, proxy,
     web::{BodyError, Problem, Refusal, headers::X_REQUEST_ID},
 };
@@ -115,7 +115,10 @@ pub fn rescue(failure: &Failure) -> Rescue {
             "bad_request",
             "The original request is not told, is told in two ways, or could be read in more than one way.",
         ),
-        Failure::Credentials(_) => bad_request("There must be at most one Authorization header."),
+        Failure::Credentials(BadCredentials::TwoLines) => {
+            bad_request("There must be at most one Authorization header.")
+        }
+        Failure::Credentials(BadCredentials::Several) => bad_request("There must be at most one session token."),
         Failure::Misdirected => Rescue::new(
             StatusCode::MISDIRECTED_REQUEST,
             "misdirected_request",

@@ -68,6 +68,8 @@ pub(super) struct Way<'a> {
     pub(super) target: PathAndQuery,
     pub(super) host: Option<HeaderValue>,
     pub(super) keep_authorization: bool,
+    /// Whether a URL that a header tells of goes along though it has a token in it.
+    pub(super) keep_urls: bool,
     /// What the client offers, where it asks for a WebSocket and the rule lets it.
     pub(super) offer: Option<Offer>,
 }

@@ -1,6 +1,7 @@
 //! A WebSocket from its 101 to its end: who is told that its session is over, and the line that is written when it has ended.
 
 use std::{
+    cell::Cell,
     future::{Future, pending},
     sync::Arc,
     time::Duration,
@@ -17,10 +18,11 @@ use crate::{
     model::Session,
     proxy::{
         Switched,
-        tunnel::{self, Outside, Scratch, Terms},
+        tunnel::{self, Ending, Outside, Passed, Scratch, Terms},
     },
     routing::Rule,
     session::{Ended, Sessions},
+    telemetry::OpenTunnel,
 };
 
 use super::{Body, Content, Ticket};
@@ -35,7 +37,7 @@ pub(super) struct Tunnel {
     upstream: Switched,
     terms: Terms,
     session: Option<Watched>,
-    ticket: Option<Ticket>,
+    account: Option<Account>,
 }
 
 /// A session, and its end.
@@ -43,6 +45,18 @@ pub(super) struct Tunnel {
 struct Watched {
     session: Arc<Session>,
     ended: Ended,
+}
+
+/// What is to be told of a tunnel when it has ended, whatever way it ends.
+#[derive(Debug)]
+struct Account {
+    ticket: Ticket,
+    /// Counted as open, until it has ended.
+    open: Option<OpenTunnel>,
+    passed: Passed,
+    /// How much of that has been counted.
+    counted: Cell<(u64, u64)>,
+    ending: Ending,
 }
 
 impl Tunnel {
@@ -56,26 +70,33 @@ impl Tunnel {
             upstream,
             terms: Terms { idle: rule.websocket_idle, max_age: rule.websocket_max_age, look },
             session: session.map(|session| Watched { session: Arc::clone(session), ended: sessions.watch(session) }),
-            ticket: None,
+            account: None,
         }
     }
 
     /// The 101 goes out. The line of the request waits for the end of the tunnel.
     pub(super) fn opened(mut self: Box<Self>, response: &Response<()>, mut ticket: Ticket) -> Box<Self> {
         ticket.entry.status = Some(response.status());
-        self.ticket = Some(ticket);
+        let open = Some(ticket.tunnel());
+        // Until bytes pass only the client can end it, by not waiting for its 101.
+        let (passed, counted, ending) = (Passed::default(), Cell::default(), Ending::Client);
+        self.account = Some(Account { ticket, open, passed, counted, ending });
         self
     }
 
     /// Passes bytes on until the end.
     pub(super) async fn run(
-        mut self: Box<Self>,
+        self: Box<Self>,
         client: impl AsyncRead + AsyncWrite + Unpin,
         stopping: impl Future<Output = ()>,
         scratch: &Scratch,
         sessions: &Arc<Sessions>,
     ) {
-        let (session, ended) = self.session.map(|watched| (watched.session, watched.ended)).unzip();
+        let Self { mut upstream, terms, session, account } = *self;
+        let Some(mut account) = account else { return };
+        // Nothing but the end of the process drops this before it is done.
+        account.ending = Ending::Stop;
+        let (session, ended) = session.map(|watched| (watched.session, watched.ended)).unzip();
         let over = async {
             match ended {
                 Some(mut ended) => ended.wait().await,
@@ -83,18 +104,40 @@ impl Tunnel {
             }
         };
         let used = || {
+            account.count();
             if let Some(session) = &session {
                 note_use(sessions, session);
             }
         };
         let outside = Outside { over, stopping, used };
-        let (ending, passed) = tunnel::run(client, self.upstream.stream(), self.terms, scratch, outside).await;
-        if let Some(ticket) = &mut self.ticket {
-            ticket.entry.ended_by = Some(ending.word());
-            ticket.entry.received = Some(passed.up);
-            ticket.entry.bytes = passed.down;
-            ticket.entry.complete = true;
+        let ending = tunnel::run(client, upstream.stream(), terms, scratch, &account.passed, outside).await;
+        account.ending = ending;
+        account.ticket.entry.complete = true;
+    }
+}
+
+impl Account {
+    /// Counts what has passed since the last time.
+    fn count(&self) {
+        let passed = (self.passed.up(), self.passed.down());
+        let before = self.counted.replace(passed);
+        if let Some(open) = &self.open {
+            open.pass(passed.0 - before.0, passed.1 - before.1);
         }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.count();
+        let word = self.ending.word();
+        if let Some(open) = self.open.take() {
+            open.end(word);
+        }
+        let entry = &mut self.ticket.entry;
+        entry.ended_by = Some(word);
+        entry.received = Some(self.passed.up());
+        entry.bytes = self.passed.down();
     }
 }
 
@@ -108,4 +151,15 @@ fn note_use(sessions: &Arc<Sessions>, session: &Arc<Session>) {
 /// The answer that opens a tunnel.
 pub(super) fn body() -> Body {
     Body::untold(Content::Whole(bytes::Bytes::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::TUNNEL_ENDS;
+
+    #[test]
+    fn every_end_is_counted_by_its_name() {
+        assert_eq!(Ending::ALL.map(Ending::word), TUNNEL_ENDS);
+    }
 }

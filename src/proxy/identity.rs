@@ -4,10 +4,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
     assertion::{self, Assertions},
-    auth::Access,
+    auth::{Access, carriers},
     config::sections::{self, IdentityHeaders},
     model::{AppId, Session},
-    web::headers::X_WX_SOURCE,
+    web::headers::{X_FORWARDED_URI, X_ORIGINAL_URI, X_ORIGINAL_URL, X_REWRITE_URL, X_WX_SOURCE},
 };
 
 /// What a request that carries an identity came from, in `CloudRun`'s words.
@@ -107,6 +107,14 @@ fn app_value(app: &AppId) -> Option<HeaderValue> {
 /// Whether this header carries the session token. What is in it was read long before, in `auth`.
 pub(super) fn is_credentials(name: &HeaderName) -> bool {
     *name == header::AUTHORIZATION
+}
+
+/// Whether this header tells of a URL that has a session token in its query: the page that the client comes from, or what a
+/// proxy in front of us was asked for.
+pub(super) fn tells_a_token(name: &HeaderName, headers: &HeaderMap) -> bool {
+    let tells_a_url = *name == header::REFERER
+        || [&X_ORIGINAL_URI, &X_ORIGINAL_URL, &X_FORWARDED_URI, &X_REWRITE_URL].contains(&name);
+    tells_a_url && headers.get_all(name).iter().any(|line| carriers::holds_a_token(line.as_bytes()))
 }
 
 /// Whether `name` begins with `ours`, where one mark is as good as another. Both are lower case already.

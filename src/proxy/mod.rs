@@ -81,6 +81,8 @@ pub struct Forward<'a> {
     pub offer: Option<Offer>,
     /// Whether `Authorization` goes along.
     pub keep_authorization: bool,
+    /// Whether a header that tells of a URL with a session token in it goes along.
+    pub keep_urls: bool,
     /// For a connection to come about, where the route has a time of its own.
     pub connect_timeout: Option<Duration>,
     /// For the head of the answer, likewise.
@@ -206,6 +208,7 @@ impl Proxy {
                 || forwarded::is_ours(name, how.peer)
                 || (underscore && self.underscores == UnderscoreHeaders::Drop)
                 || (identity::is_credentials(name) && !how.keep_authorization)
+                || (!how.keep_urls && identity::tells_a_token(name, headers))
             {
                 doomed.push(name.clone());
             }
@@ -243,6 +246,9 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
         if switches {
             response.headers_mut().remove(header::CONTENT_LENGTH);
             upgrade::tell(response.headers_mut());
+            if let Some(offer) = this.offer {
+                offer.choose_for(response.headers_mut());
+            }
         }
         response.headers_mut().append(header::VIA, VIA);
         response.headers_mut().insert(X_REQUEST_ID, this.request_id.clone());

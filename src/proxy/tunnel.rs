@@ -4,7 +4,7 @@
 //! the other side does not take is kept, and nothing more is read from this side until it has been.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     pin::{Pin, pin},
     task::{Context, Poll, ready},
@@ -57,13 +57,11 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Scratch(RefCell<Box<[u8]>>);
 
-/// How many bytes have passed.
-#[derive(Clone, Copy, Debug, Default)]
+/// How many bytes have passed so far.
+#[derive(Debug, Default)]
 pub struct Passed {
-    /// From the client.
-    pub up: u64,
-    /// To the client.
-    pub down: u64,
+    up: Cell<u64>,
+    down: Cell<u64>,
 }
 
 /// What goes on outside while a tunnel is open.
@@ -83,7 +81,22 @@ impl Default for Scratch {
     }
 }
 
+impl Passed {
+    /// Those that the client has sent.
+    pub fn up(&self) -> u64 {
+        self.up.get()
+    }
+
+    /// Those that went to it.
+    pub fn down(&self) -> u64 {
+        self.down.get()
+    }
+}
+
 impl Ending {
+    /// Every one there is.
+    pub const ALL: [Self; 6] = [Self::Client, Self::Upstream, Self::Idle, Self::Age, Self::Session, Self::Stop];
+
     /// What it is called.
     pub fn word(self) -> &'static str {
         match self {
@@ -106,15 +119,16 @@ impl Ending {
     }
 }
 
-/// Passes bytes on until the tunnel ends.
+/// Passes bytes on until the tunnel ends. What `passed` says holds at every moment, also where this is dropped half-way.
 pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>>(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
     mut upstream: impl AsyncRead + AsyncWrite + Unpin,
     terms: Terms,
     scratch: &Scratch,
+    passed: &Passed,
     outside: Outside<O, S, impl FnMut()>,
-) -> (Ending, Passed) {
-    let (mut up, mut down) = (Half::default(), Half::default());
+) -> Ending {
+    let (mut up, mut down) = (Half::counting(&passed.up), Half::counting(&passed.down));
     let Outside { over, stopping, mut used } = outside;
     let (mut over, mut stopping) = (pin!(over), pin!(stopping));
     let mut watch = Watch::new(terms);
@@ -157,7 +171,7 @@ pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>>(
         // Whoever does not listen is cut off.
         _ = timeout(PARTING, told).await;
     }
-    (ending, Passed { up: up.passed, down: down.passed })
+    ending
 }
 
 /// Says goodbye, where that can be understood, and waits for the other side to close: a close over bytes that nobody has
@@ -217,18 +231,22 @@ enum Fault {
 }
 
 /// One direction.
-#[derive(Default)]
-struct Half {
+struct Half<'a> {
     /// Read, and not taken by the other side yet.
     kept: BytesMut,
     frames: Frames,
-    passed: u64,
+    passed: &'a Cell<u64>,
     unflushed: bool,
     ended: bool,
     closed: bool,
 }
 
-impl Half {
+impl<'a> Half<'a> {
+    fn counting(passed: &'a Cell<u64>) -> Self {
+        let (kept, frames) = (BytesMut::new(), Frames::default());
+        Self { kept, frames, passed, unflushed: false, ended: false, closed: false }
+    }
+
     /// Passes on what there is. Ready when the direction has ended and the other side knows.
     fn pass(
         &mut self,
@@ -284,7 +302,7 @@ impl Half {
             self.ended = true;
             return Ok(());
         }
-        self.passed += bytes.len() as u64;
+        self.passed.set(self.passed.get() + bytes.len() as u64);
         self.frames.pass(bytes);
         (*moved, self.unflushed) = (true, true);
         let taken = match Pin::new(to).poll_write(cx, bytes) {
@@ -320,7 +338,8 @@ mod tests {
     async fn pass(client: tokio::io::DuplexStream, upstream: tokio::io::DuplexStream) -> (Ending, Passed) {
         let terms = Terms { idle: Duration::from_hours(1), max_age: None, look: Duration::from_mins(1) };
         let outside = Outside { over: pending(), stopping: pending(), used: || {} };
-        run(client, upstream, terms, &Scratch::default(), outside).await
+        let passed = Passed::default();
+        (run(client, upstream, terms, &Scratch::default(), &passed, outside).await, passed)
     }
 
     #[tokio::test]
@@ -368,6 +387,6 @@ mod tests {
         };
         let ((ending, passed), heard) = tokio::join!(pass(near, far), story);
         assert_eq!(heard, (b"last words".to_vec(), b"answer".to_vec()));
-        assert_eq!((ending, passed.up, passed.down), (Ending::Client, 10, 6));
+        assert_eq!((ending, passed.up(), passed.down()), (Ending::Client, 10, 6));
     }
 }

@@ -14,6 +14,7 @@ use http::{
 use sha1_smol::Sha1;
 
 use super::Error;
+use crate::auth::carriers::MARKER;
 
 /// What every server puts behind the client's key (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -28,6 +29,8 @@ pub struct Offer {
     protocols: Vec<Vec<u8>>,
     /// By their names, without parameters.
     extensions: Vec<Vec<u8>>,
+    /// Whether the client would have the answer name a subprotocol that only says that there is a gateway.
+    marked: bool,
 }
 
 impl Offer {
@@ -50,7 +53,22 @@ impl Offer {
             accept: accept(key),
             protocols: list(headers, &SEC_WEBSOCKET_PROTOCOL).map(<[u8]>::to_vec).collect(),
             extensions: extensions(headers).map(<[u8]>::to_vec).collect(),
+            marked: false,
         }))
+    }
+
+    /// The same where [`MARKER`] was offered besides, or not.
+    #[must_use]
+    pub fn marked(self, marked: bool) -> Self {
+        Self { marked, ..self }
+    }
+
+    /// Chooses a subprotocol where the upstream has chosen none. Browsers close a WebSocket that they have offered some for
+    /// and been given none.
+    pub(super) fn choose_for(&self, headers: &mut HeaderMap) {
+        if self.marked {
+            headers.entry(SEC_WEBSOCKET_PROTOCOL).or_insert(HeaderValue::from_static(MARKER));
+        }
     }
 
     /// Whether an answer with 101 is the right one. What it chooses must have been offered.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header::HOST, uri::InvalidUri};
 
-use super::{AuthRule, BadTarget, PathError, Rule, Table, Target, UnknownUpstream, strip_prefix, target_of};
+use super::{AuthRule, BadTarget, Carriers, PathError, Rule, Table, Target, UnknownUpstream, strip_prefix, target_of};
 use crate::{config::Config, web::endpoints};
 
 /// What would happen to a request.
@@ -97,6 +97,16 @@ impl fmt::Display for Routed {
         };
         writeln!(f, "route     {} (number {} in the file)", self.rule.label, self.rule.id + 1)?;
         writeln!(f, "session   {auth}")?;
+        let Carriers { header, query, subprotocol } = &self.rule.carriers;
+        if let Some(name) = header {
+            writeln!(f, "token     also in the header {name}")?;
+        }
+        if let Some(name) = query {
+            writeln!(f, "token     also in the query's {name}")?;
+        }
+        if *subprotocol {
+            writeln!(f, "token     also among a WebSocket's subprotocols")?;
+        }
         if let Some(apps) = &self.rule.apps {
             let apps: Vec<_> = apps.iter().map(ToString::to_string).collect();
             writeln!(f, "apps      {}", apps.join(", "))?;

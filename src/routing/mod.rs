@@ -9,7 +9,7 @@ mod target;
 pub use explain::{ExplainError, Explanation, Routed, explain};
 pub use original::{BadOriginal, Original, What};
 pub use path::{CanonicalPath, PathError, canonicalise, strip_prefix};
-pub use table::{Rule, Table, UnknownUpstream};
+pub use table::{Carriers, Rule, Table, UnknownUpstream};
 pub use target::{BadHost, BadTarget, Host, Target, target_of};
 
 /// What a rule asks of the caller, so that who enforces it needs to know rules and no config.

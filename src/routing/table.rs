@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use crate::{
     config::sections::{AuthRule, HostPattern, Rate, Route},
@@ -33,6 +33,8 @@ pub struct Rule {
     pub upstream: usize,
     /// What is cut off the path before forwarding. Ends in no slash.
     pub strip_prefix: Option<String>,
+    /// Where the session token may come in beside `Authorization`.
+    pub carriers: Carriers,
     /// Whether the upstream sees the session token.
     pub forward_token: bool,
     /// Whether `%2f` in a path is let through.
@@ -53,6 +55,17 @@ pub struct Rule {
     pub methods: Option<Vec<Method>>,
 }
 
+/// Where a session token may come in beside `Authorization`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carriers {
+    /// In this header.
+    pub header: Option<HeaderName>,
+    /// In the parameter of the query with this name.
+    pub query: Option<String>,
+    /// Among the subprotocols that a client offers for a WebSocket.
+    pub subprotocol: bool,
+}
+
 /// A route leads to an upstream that there is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the route {label} leads to the unknown upstream {upstream}")]
@@ -69,12 +82,17 @@ pub struct Table {
     rules: Vec<Rule>,
     /// The first is the root, `/`.
     nodes: Vec<Node>,
+    tokens_in_queries: bool,
 }
 
 impl Table {
     /// Builds the table of these routes, whose upstreams are among these names.
     pub fn new(routes: &[Route], upstreams: &[impl AsRef<str>]) -> Result<Self, UnknownUpstream> {
-        let mut table = Self { rules: Vec::with_capacity(routes.len()), nodes: vec![Node::default()] };
+        let mut table = Self {
+            rules: Vec::with_capacity(routes.len()),
+            nodes: vec![Node::default()],
+            tokens_in_queries: routes.iter().any(|route| route.token_query.is_some()),
+        };
         for (id, route) in routes.iter().enumerate() {
             let label = label(route);
             let Some(upstream) = upstreams.iter().position(|name| name.as_ref() == route.upstream) else {
@@ -110,6 +128,11 @@ impl Table {
     /// Every rule, in the order of the config.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Whether any route lets tokens come in the query, so that URLs may have some in them.
+    pub fn has_tokens_in_queries(&self) -> bool {
+        self.tokens_in_queries
     }
 
     fn first_for(&self, method: &Method, place: &[usize]) -> Option<&Rule> {
@@ -153,6 +176,7 @@ impl Rule {
             limit_per_user: route.limit_per_user,
             upstream,
             strip_prefix: (route.strip_prefix && !prefix.is_empty()).then(|| prefix.to_owned()),
+            carriers: Carriers::of(route),
             forward_token: route.forward_token,
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
@@ -173,6 +197,16 @@ impl Rule {
     pub(super) fn for_tests(path: &str) -> Self {
         let route = Route::new(path, "app");
         Self::new(0, label(&route), 0, &route)
+    }
+}
+
+impl Carriers {
+    fn of(route: &Route) -> Self {
+        Self {
+            header: route.token_header.clone(),
+            query: route.token_query.clone(),
+            subprotocol: route.token_subprotocol,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod redact;
 mod reloads;
 mod tls;
 mod traffic;
+mod tunnels;
 
 pub use calls::{Operation, StoreCalls, WeChatCalls};
 pub use counters::{Counter, Counters, SpreadCounter};
@@ -20,4 +21,5 @@ pub use proxy_headers::{PROXY_HEADERS, ProxyHeaders};
 pub use redact::UserTagger;
 pub use reloads::ConfigState;
 pub use tls::{CertificateReloads, HANDSHAKES, TlsHandshakes};
-pub use traffic::{Counted, OpenConnection, Place, Traffic, WorkerTraffic};
+pub use traffic::{Counted, OpenConnection, OpenTunnel, Place, Traffic, WorkerTraffic};
+pub use tunnels::{TUNNEL_ENDS, TunnelCounts};

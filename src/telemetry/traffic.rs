@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use super::histogram::{Histogram, Reading, raise_alone};
+use super::{
+    histogram::{Histogram, Reading, raise_alone},
+    tunnels::{TunnelCells, TunnelCounts},
+};
 
 /// Where a request went.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,6 +147,7 @@ impl Traffic {
             cells.logins.add_to(&mut logins);
             counted.own.add(&cells.own.read());
             counted.upstream.add(&cells.upstream.read());
+            cells.tunnels.add_to(&mut counted.tunnels);
             // The closed first: read the other way round, there could be more of them than were accepted.
             let closed = cells.closed.load(Ordering::Relaxed);
             let accepted = cells.accepted.load(Ordering::Relaxed);
@@ -231,6 +235,8 @@ pub struct Counted {
     pub accepted: u64,
     /// Connections that are open now.
     pub open: u64,
+    /// Tunnels, which a WebSocket is to us.
+    pub tunnels: TunnelCounts,
 }
 
 /// One worker's cells, on cache lines that no other thread's data is on.
@@ -242,6 +248,7 @@ struct Cells {
     upstream: Histogram,
     accepted: AtomicU64,
     closed: AtomicU64,
+    tunnels: TunnelCells,
 }
 
 impl Cells {
@@ -252,6 +259,7 @@ impl Cells {
             upstream: Histogram::default(),
             accepted: AtomicU64::new(0),
             closed: AtomicU64::new(0),
+            tunnels: TunnelCells::default(),
         }
     }
 }
@@ -359,6 +367,12 @@ impl WorkerTraffic {
         raise_alone(&self.cells.accepted, 1);
         OpenConnection { cells: Arc::clone(&self.cells), one_thread: PhantomData }
     }
+
+    /// A WebSocket has been opened. It counts as open until it is said what ended it.
+    pub fn tunnel(&self) -> OpenTunnel {
+        self.cells.tunnels.open();
+        OpenTunnel { cells: Arc::clone(&self.cells), one_thread: PhantomData }
+    }
 }
 
 /// An open connection.
@@ -366,6 +380,25 @@ impl WorkerTraffic {
 pub struct OpenConnection {
     cells: Arc<Cells>,
     one_thread: PhantomData<Rc<()>>,
+}
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub struct OpenTunnel {
+    cells: Arc<Cells>,
+    one_thread: PhantomData<Rc<()>>,
+}
+
+impl OpenTunnel {
+    /// So many bytes have come from the client, and so many gone to it.
+    pub fn pass(&self, received: u64, sent: u64) {
+        self.cells.tunnels.pass(received, sent);
+    }
+
+    /// It has ended, by one of [`TUNNEL_ENDS`](super::TUNNEL_ENDS).
+    pub fn end(self, by: &str) {
+        self.cells.tunnels.end(by);
+    }
 }
 
 impl Drop for OpenConnection {

@@ -149,21 +149,25 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
 
     assert_eq!((upstreams[0].audience(), upstreams[1].audience()), ("app", "https://assets.internal"));
-    assert_eq!(routes.len(), 4);
+    assert_eq!(routes.len(), 5);
     assert_eq!(
         (routes[0].path.as_str(), routes[0].upstream.as_str(), routes[0].auth),
         ("/", "app", AuthRule::Required)
     );
-    let assets = &routes[1];
+    let chat = &routes[1];
+    assert_eq!(chat.token_header.as_ref().unwrap(), "x-session-token");
+    assert_eq!((chat.websocket_idle, chat.websocket_max_age), (secs(60), Some(secs(12 * 3600))));
+    assert!(chat.websocket && chat.token_subprotocol && chat.token_query.is_none());
+    let assets = &routes[2];
     assert_eq!((assets.path.as_str(), assets.upstream.as_str(), assets.auth), ("/assets/", "assets", AuthRule::None));
     assert_eq!(assets.methods.as_deref().unwrap(), [http::Method::GET, http::Method::HEAD]);
     assert!(assets.strip_prefix && assets.allow_encoded_slash && assets.allow_semicolon && !assets.forward_token);
-    assert_eq!(routes[2].host, Some(HostPattern::Suffix(".example.com".to_owned())));
-    assert_eq!(routes[2].auth, AuthRule::Optional);
-    assert_eq!(routes[3].host, Some(HostPattern::Exact("api.example.com".to_owned())));
-    assert_eq!(routes[3].apps.as_deref().unwrap()[0].as_str(), "wx4f4bc4dec97d474b");
-    assert!(routes[3].forward_token && !routes[3].strip_prefix);
-    let timeouts = (routes[3].connect_timeout, routes[3].response_timeout);
+    assert_eq!(routes[3].host, Some(HostPattern::Suffix(".example.com".to_owned())));
+    assert_eq!(routes[3].auth, AuthRule::Optional);
+    assert_eq!(routes[4].host, Some(HostPattern::Exact("api.example.com".to_owned())));
+    assert_eq!(routes[4].apps.as_deref().unwrap()[0].as_str(), "wx4f4bc4dec97d474b");
+    assert!(routes[4].forward_token && !routes[4].strip_prefix);
+    let timeouts = (routes[4].connect_timeout, routes[4].response_timeout);
     assert_eq!(timeouts, (Some(Duration::from_millis(500)), Some(secs(120))));
 }
 

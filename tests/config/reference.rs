@@ -10,7 +10,7 @@ use wxgate::config::{known_keys, sections::Assertion};
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 32] = [
+const WITHOUT_DEFAULT: [&str; 34] = [
     "admin.token",
     "identity.assertion.issuer",
     "identity.assertion.key",
@@ -22,6 +22,8 @@ const WITHOUT_DEFAULT: [&str; 32] = [
     "routes.limit_per_user",
     "routes.methods",
     "routes.response_timeout",
+    "routes.token_header",
+    "routes.token_query",
     "routes.websocket_max_age",
     "server.listeners.listen",
     "server.tls.cert",

@@ -47,6 +47,12 @@ fn serve(format: &str, wechat: &Simulator, upstream: &Recorder) -> Binary {
         [[routes]]
         path = "/"
         upstream = "app"
+        [[routes]]
+        path = "/carried/"
+        upstream = "app"
+        token_header = "X-Session-Token"
+        token_query = "token"
+        token_subprotocol = true
         "#,
         wechat.api_base(),
         upstream.addr()
@@ -113,6 +119,11 @@ fn requests(gw: &Binary, upstream: &Recorder, token: &str) {
     assert_eq!(ask(&format!("/a/../{token}"), &[auth]), 400);
     assert_eq!(ask("/orders", &[("Authorization", &format!("{bearer}x"))]), 401);
     assert_eq!(ask(&format!("/v1/verify?token={token}"), &[auth]), 405);
+    let carried = format!("/carried/?token={token}");
+    assert_eq!(ask(&carried, &[("Referer", &carried)]), 200);
+    assert_eq!(ask(&carried, &[("X-Session-Token", token)]), 400);
+    assert_eq!(ask(&format!("{carried}x"), &[]), 401);
+    assert_eq!(ask("/carried/", &[("Sec-WebSocket-Protocol", &format!("chat, {token}"))]), 200);
     for raw in [
         format!("GET /#{token} HTTP/1.1\r\nHost: {token}\r\n\r\n"),
         format!("GET / HTTP/1.1\nAuthorization: {bearer}\n\n"),

@@ -13,6 +13,7 @@ mod admin;
 mod assertion;
 mod authorize;
 mod behind;
+mod carriers;
 mod connections;
 mod disk;
 mod drain;

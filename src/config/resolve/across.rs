@@ -7,7 +7,7 @@ use http::Method;
 use super::routes::RouteLines;
 use crate::config::{
     fields::{At, Walk, quoted},
-    sections::{Admin, App, HostPattern, Server, Upstream},
+    sections::{Admin, App, Assertion, HostPattern, IdentityHeaders, Server, Upstream},
     suggest::did_you_mean,
 };
 
@@ -80,6 +80,23 @@ pub(super) fn routes(walk: &mut Walk<'_>, apps: &[Named<App>], upstreams: &[Name
         }
     }
     no_ties(walk, routes);
+}
+
+/// A name that only we may use comes from nobody, so no token can come under it.
+pub(super) fn token_headers(
+    walk: &mut Walk<'_>,
+    names: &IdentityHeaders,
+    signed: Option<&Assertion>,
+    routes: &[RouteLines],
+) {
+    let ours = [&names.openid, &names.app_id, &names.unionid].into_iter().chain(signed.map(|signed| &signed.header));
+    let ours = ours.collect::<Vec<_>>();
+    for route in routes {
+        if let Some(name) = route.route.token_header.as_ref().filter(|name| ours.contains(name)) {
+            let message = format!("{} is a header of [identity]; choose another", quoted(name.as_str()));
+            walk.error(route.line, "routes.token_header", message);
+        }
+    }
 }
 
 fn present(walk: &mut Walk<'_>, count: usize, key: &str, message: &str) {

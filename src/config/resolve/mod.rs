@@ -41,6 +41,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     across::upstreams(root.walk, &upstreams, &routes);
     across::audiences(root.walk, &upstreams, assertion.is_some());
     across::routes(root.walk, &apps, &upstreams, &routes);
+    across::token_headers(root.walk, &identity, assertion.as_ref(), &routes);
     root.finish();
 
     Some(Config {

@@ -1,7 +1,8 @@
 //! `[[routes]]`: each rule by itself.
 
-use http::Method;
+use http::{HeaderName, Method};
 
+use super::identity::header;
 use crate::{
     config::{
         fields::{At, Fields, quoted},
@@ -62,6 +63,9 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         apps: apps.as_ref().map(|apps| apps.value.iter().map(|app| app.value.clone()).collect()),
         limit_per_ip: rate(&mut fields, "limit_per_ip").map(|limit| limit.value),
         limit_per_user: limit_per_user.map(|limit| limit.value),
+        token_header: fields.parsed("token_header", None, |text| token_header(text).map(Some)),
+        token_query: fields.parsed("token_query", None, |text| token_query(text).map(Some)),
+        token_subprotocol: fields.boolean("token_subprotocol", default.token_subprotocol),
         forward_token: fields.boolean("forward_token", default.forward_token),
         allow_encoded_slash: fields.boolean("allow_encoded_slash", default.allow_encoded_slash),
         allow_semicolon: fields.boolean("allow_semicolon", default.allow_semicolon),
@@ -76,6 +80,7 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         let line = fields.line_of("path").unwrap_or(line);
         fields.error(line, "path", "has a ; in it, which no request may have without allow_semicolon = true");
     }
+    doubts(&mut fields, &route);
     fields.finish();
     RouteLines { route, line, upstream, apps: apps.map(|apps| apps.value).unwrap_or_default(), comparable }
 }
@@ -155,6 +160,47 @@ fn method(text: &str) -> Result<Method, String> {
         return Err("is refused before any route is looked for".to_owned());
     }
     Ok(method)
+}
+
+/// What works otherwise than it may have been meant.
+fn doubts(fields: &mut Fields<'_, '_>, route: &Route) {
+    let default = Route::new("", "");
+    if let Some(line) = fields.line_of("token_query") {
+        let message =
+            "puts session tokens into URLs, and those into logs, histories and referrers; prefer another carrier";
+        fields.warn(line, "token_query", message);
+    }
+    let terms = [
+        ("websocket_idle", route.websocket_idle != default.websocket_idle),
+        ("websocket_max_age", route.websocket_max_age.is_some()),
+    ];
+    for (key, given) in terms {
+        if let Some(line) = fields.line_of(key).filter(|_| given && !route.websocket) {
+            fields.warn(line, key, "means something only with websocket = true");
+        }
+    }
+    let opens = route.methods.as_ref().is_none_or(|methods| methods.contains(&Method::GET));
+    if let Some(line) = fields.line_of("websocket").filter(|_| route.websocket && !opens) {
+        fields.warn(line, "websocket", "opens nothing: a WebSocket begins with GET, which methods leaves out");
+    }
+}
+
+fn token_header(text: &str) -> Result<HeaderName, String> {
+    let name = header(text)?;
+    if name.as_str().starts_with("x-wx-") {
+        return Err("is a name that only wxgate may use; choose one of your own".to_owned());
+    }
+    Ok(name)
+}
+
+/// A name that is written in one way only.
+fn token_query(text: &str) -> Result<String, String> {
+    let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if (1..=64).contains(&text.len()) && fits {
+        Ok(text.to_owned())
+    } else {
+        Err("is not 1 to 64 letters, digits, - and _".to_owned())
+    }
 }
 
 fn rate(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<At<Rate>> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use super::Rate;
 use crate::model::AppId;
@@ -29,6 +29,12 @@ pub struct Route {
     pub limit_per_ip: Option<Rate>,
     /// How many requests one user of one app may send.
     pub limit_per_user: Option<Rate>,
+    /// A header that the session token may come in, beside `Authorization`.
+    pub token_header: Option<HeaderName>,
+    /// The name of a parameter of the query that it may come in.
+    pub token_query: Option<String>,
+    /// Whether it may come among the subprotocols that a client offers for a WebSocket.
+    pub token_subprotocol: bool,
     /// Whether the upstream sees the session token. It is the user's key to everything, so: hardly ever.
     pub forward_token: bool,
     /// Whether `%2f` in a path is let through.
@@ -60,6 +66,9 @@ impl Route {
             apps: None,
             limit_per_ip: None,
             limit_per_user: None,
+            token_header: None,
+            token_query: None,
+            token_subprotocol: false,
             forward_token: false,
             allow_encoded_slash: false,
             allow_semicolon: false,

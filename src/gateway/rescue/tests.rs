@@ -121,6 +121,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (Failure::Stranger, 403, "proxy_not_trusted", ""),
         (Failure::Original(BadOriginal::NotCanonical), 400, "bad_request", ""),
         (Failure::Credentials(auth::BadCredentials::TwoLines), 400, "bad_request", CLOSE),
+        (Failure::Credentials(auth::BadCredentials::Several), 400, "bad_request", CLOSE),
         (Failure::Method, 405, "method_not_allowed", "close allow GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         (Failure::NoRoute, 404, "no_route", ""),
         (Failure::WrongMethod("POST"), 405, "method_not_allowed", "allow POST"),

@@ -4,7 +4,7 @@ mod command_line;
 mod document;
 mod gate;
 mod metrics;
-mod open_metrics;
+pub mod open_metrics;
 mod sessions;
 
 use serde_json::json;

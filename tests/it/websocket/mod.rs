@@ -1,5 +1,8 @@
 //! Tunnels: who may open a web socket, what passes and when, and what ends it.
 
+mod counts;
+mod subprotocols;
+
 use std::{
     io::{Read, Write},
     net::TcpStream,
