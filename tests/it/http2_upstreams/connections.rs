@@ -13,7 +13,6 @@ use crate::support::{
     http2_backend::{Answer, Backend},
     http2_server::Http2Server,
     refusing, until,
-    upstream::Then,
 };
 
 /// The number of the setting for it.
@@ -93,7 +92,6 @@ fn who_finds_no_room_in_time_is_told_so() {
 #[test]
 fn a_server_that_speaks_something_else_is_passed_over() {
     let (plain, backend) = (Recorder::start(), Backend::start());
-    plain.does(|_, _| Then::Close);
     let gw = gateway(&[plain.addr(), backend.addr()], |_| {});
     for _ in 0..4 {
         assert_eq!(gw.client().post("/public/", "pay").status, 200);

@@ -47,7 +47,10 @@ fn a_client_that_reads_nothing_holds_the_server_back_and_nobody_else() {
 #[test]
 fn a_server_that_takes_nothing_holds_the_client_back() {
     let server = Http2Server::start(&[(WINDOW, 1000)], |_, _| Ok(()));
-    let gw = gateway(&[server.addr()], |config| config.upstreams[0].response_timeout = Duration::from_hours(1));
+    let gw = gateway(&[server.addr()], |config| {
+        config.upstreams[0].response_timeout = Duration::from_hours(1);
+        config.server.max_body = 100_000_000;
+    });
     let mut client = gw.client();
     client.give_up_sending_after(Duration::from_millis(300));
     client.send("POST /public/ HTTP/1.1\r\nHost: a\r\nContent-Length: 90000000\r\n\r\n");

@@ -29,8 +29,6 @@ pub struct Asked {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     pub trailers: Option<HeaderMap>,
-    /// The how-manieth connection it came on.
-    pub connection: usize,
 }
 
 impl Asked {
@@ -128,10 +126,6 @@ impl Backend {
         self.state.asked.lock().unwrap().last().cloned().expect("the backend was asked")
     }
 
-    pub fn all(&self) -> Vec<Asked> {
-        self.state.asked.lock().unwrap().clone()
-    }
-
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
@@ -147,14 +141,14 @@ impl Backend {
 async fn accept(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     let listener = TcpListener::from_std(listener).expect("a listener");
     while let Ok((stream, _)) = listener.accept().await {
-        let nth = state.connections.fetch_add(1, Ordering::SeqCst);
+        state.connections.fetch_add(1, Ordering::SeqCst);
         let (state, tls) = (Arc::clone(&state), tls.clone());
         tokio::spawn(async move {
             match tls {
-                None => serve(stream, nth, state).await,
+                None => serve(stream, state).await,
                 Some(tls) => {
                     if let Ok(stream) = tls.accept(stream).await {
-                        serve(stream, nth, state).await;
+                        serve(stream, state).await;
                     }
                 }
             }
@@ -162,13 +156,13 @@ async fn accept(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, state
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, nth: usize, state: Arc<State>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         let state = Arc::clone(&state);
         tokio::spawn(async move {
             // A gateway that hangs up is what some stories are about.
-            let _: Result<(), h2::Error> = answer(request, respond, nth, &state).await;
+            let _: Result<(), h2::Error> = answer(request, respond, &state).await;
         });
     }
 }
@@ -176,7 +170,6 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, nth: usize, state: A
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    connection: usize,
     state: &State,
 ) -> Result<(), h2::Error> {
     let (parts, mut stream) = request.into_parts();
@@ -188,7 +181,7 @@ async fn answer(
     }
     let trailers = stream.trailers().await?;
     let (method, uri) = (parts.method.to_string(), parts.uri.to_string());
-    let asked = Asked { method, uri, headers: parts.headers, body, trailers, connection };
+    let asked = Asked { method, uri, headers: parts.headers, body, trailers };
     let behaviour = state.behaviour.lock().unwrap().clone();
     let answer = behaviour(&asked);
     state.asked.lock().unwrap().push(asked);

@@ -156,11 +156,6 @@ impl Talk {
         self.frame(GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat())
     }
 
-    /// Room for so many bytes more.
-    pub fn room(&mut self, stream: u32, bytes: u32) -> io::Result<()> {
-        self.frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
-    }
-
     /// Ends the connection.
     pub fn hang_up(&self) -> io::Result<()> {
         Err(io::ErrorKind::ConnectionAborted.into())
