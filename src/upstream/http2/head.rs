@@ -1,7 +1,7 @@
 //! A request's head, as HTTP/2 says it (RFC 9113, 8.3.1).
 
 use http::{
-    HeaderMap, Request, Uri, Version, header,
+    Request, Uri, Version, header,
     request::Parts,
     uri::{self, Authority, Scheme},
 };
@@ -16,23 +16,11 @@ pub(super) fn of(parts: &Parts, scheme: &Scheme) -> Option<Request<()>> {
     *head.method_mut() = parts.method.clone();
     *head.uri_mut() = Uri::from_parts(place).ok()?;
     *head.version_mut() = Version::HTTP_2;
-    *head.headers_mut() = fields(&parts.headers);
-    Some(head)
-}
-
-fn fields(headers: &HeaderMap) -> HeaderMap {
-    let mut fields = headers.clone();
+    head.headers_mut().clone_from(&parts.headers);
     // The authority says it; and where a body ends is said by its frames.
-    fields.remove(header::HOST);
-    fields.remove(header::TRANSFER_ENCODING);
-    for name in [header::AUTHORIZATION, header::COOKIE] {
-        // Requests of many users share the table of the compression, from whose size one could learn of another's
-        // (RFC 7541, 7.1).
-        if let Some(value) = fields.get_mut(name) {
-            value.set_sensitive(true);
-        }
-    }
-    fields
+    head.headers_mut().remove(header::HOST);
+    head.headers_mut().remove(header::TRANSFER_ENCODING);
+    Some(head)
 }
 
 #[cfg(test)]
@@ -51,7 +39,6 @@ mod tests {
         let mut names: Vec<_> = head.headers().keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["cookie", "te"]);
-        assert!(head.headers()["cookie"].is_sensitive());
     }
 
     #[test]

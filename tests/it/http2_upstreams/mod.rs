@@ -4,6 +4,7 @@
 mod connections;
 mod flow;
 mod grpc;
+mod real;
 mod refused;
 mod tls;
 
