@@ -286,7 +286,9 @@ fn too_many(message: &'static str, retry_after: Duration) -> Rescue {
 
 fn forwarding(error: &proxy::Error) -> Rescue {
     match error {
-        proxy::Error::NoUpstream | proxy::Error::BadTarget | proxy::Error::Identity(_) => ours(),
+        proxy::Error::NoUpstream | proxy::Error::BadTarget | proxy::Error::Identity(_) | proxy::Error::NoSwitch => {
+            ours()
+        }
         proxy::Error::UnderscoreHeader => bad_request("Header names with an underscore are not taken here."),
         proxy::Error::NoHandshake => bad_request("This is not the opening of a WebSocket of version 13."),
         proxy::Error::Body(error) => body(error),

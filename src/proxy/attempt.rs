@@ -8,12 +8,11 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode};
-use hyper::{body::Incoming, client::conn::TrySendError};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::{
-    upstream::{Course, Lease, Reuse, Upstream},
+    upstream::{AnswerBody, Course, Lease, NoAnswer, Reuse, Upstream},
     web::{BodyProgress, RequestBody, RequestTimer},
 };
 
@@ -21,6 +20,7 @@ use super::{
     Error,
     response::{self, Forwarded},
     retry::{self, Spare},
+    trailers::Trailers,
 };
 
 /// Where a request goes, and what watches over it.
@@ -35,10 +35,12 @@ pub(super) struct Errand<'a> {
     pub(super) response_timeout: Duration,
     /// Whether the answer may be a 101.
     pub(super) may_switch: bool,
+    /// What is to become of the answer's trailers.
+    pub(super) trailers: Trailers,
 }
 
 /// What the head of an answer comes as.
-type Head = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+type Head = Result<Response<AnswerBody>, NoAnswer<RequestBody>>;
 
 /// What a request comes to.
 type Outcome = Result<Response<Forwarded>, Error>;
@@ -64,7 +66,7 @@ async fn connect(mut errand: Errand<'_>, request: Request<RequestBody>, reuse: R
 fn start(
     errand: Errand<'_>,
     mut lease: Lease<RequestBody>,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     tries: Tries,
     now: Instant,
 ) -> Sending<'_, impl Future<Output = Head> + use<'_>> {
@@ -74,6 +76,7 @@ fn start(
     if errand.may_switch {
         lease.let_switch();
     }
+    errand.trailers.ask(&lease, &mut request);
     let answer = lease.send(request);
     Sending::Sent { answer, waiting: Waiting { errand, lease: Some(lease), progress, spare, tries, since: now } }
 }
@@ -143,9 +146,9 @@ impl Waiting<'_> {
             return self.has_patience().map(Ok);
         };
         self.errand.timer.clear();
-        let Some(lease) = self.lease.take() else { return Poll::Pending };
+        let Some(mut lease) = self.lease.take() else { return Poll::Pending };
         if head.is_ok() {
-            self.errand.upstream.answered(&lease);
+            self.errand.upstream.answered(&mut lease);
         }
         Poll::Ready(match head {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -156,10 +159,13 @@ impl Waiting<'_> {
                 }
             }
             Ok(response) if response::is_coded(response.headers()) => Ok(Err(self.refuse(Error::Coded))),
-            Ok(response) => Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone())))),
-            Err(error) => {
+            Ok(response) => {
+                let trailers = self.errand.trailers;
+                Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone(), trailers))))
+            }
+            Err(why) => {
                 let is_last = self.tries == Tries::One;
-                let again = retry::again(&mut self.errand, &lease, error.into(), self.spare.take(), is_last);
+                let again = retry::again(&mut self.errand, &mut lease, why, self.spare.take(), is_last);
                 again.map_or_else(|error| Ok(Err(error)), Err)
             }
         })
@@ -181,7 +187,7 @@ impl Waiting<'_> {
             _ => {
                 self.progress.give_up();
                 if let Some(lease) = self.lease.take() {
-                    self.errand.upstream.failed(&lease, &Error::Timeout);
+                    self.errand.upstream.late(&lease, &Error::Timeout);
                 }
                 return Poll::Ready(Err(Error::Timeout));
             }

@@ -1,6 +1,10 @@
 //! Why a request could not be forwarded.
 
-use crate::{assertion, upstream::ConnectError, web::BodyError};
+use crate::{
+    assertion,
+    upstream::{ConnectError, Fault},
+    web::BodyError,
+};
 
 /// Why a request could not be forwarded. Who is to blame follows from the variant.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +32,7 @@ pub enum Error {
     Overloaded(#[source] ConnectError),
     /// The upstream's: the connection broke before an answer came, or what came was no HTTP.
     #[error("the upstream gave no answer")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Fault),
     /// The upstream's: no answer in time.
     #[error("the upstream took too long to answer")]
     Timeout,
@@ -42,6 +46,9 @@ pub enum Error {
     /// The upstream's: its 101 is no answer to what the client has offered.
     #[error("the upstream's answer to the opening of a WebSocket is not right")]
     WrongHandshake,
+    /// The configuration's: a WebSocket can't be opened at servers that speak HTTP/2.
+    #[error("the upstream speaks HTTP/2, where no WebSocket can be opened")]
+    NoSwitch,
     /// The upstream's: it switches protocols, though nobody asked it to.
     #[error("the upstream switched protocols unasked")]
     Switched,

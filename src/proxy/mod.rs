@@ -15,6 +15,7 @@ mod hop;
 mod identity;
 mod response;
 mod retry;
+mod trailers;
 pub mod tunnel;
 mod upgrade;
 
@@ -45,11 +46,15 @@ use crate::{
 };
 
 use attempt::Errand;
+use trailers::Trailers;
 
 pub use error::Error;
 pub use forwarded::Peer;
 pub use response::Forwarded;
 pub use upgrade::Offer;
+
+/// What is wrong with an exchange.
+pub use upstream::Fault;
 
 /// A connection to an upstream on which HTTP has ended.
 pub type Switched = upstream::Switched<RequestBody>;
@@ -137,6 +142,10 @@ impl Proxy {
         now: Instant,
     ) -> Result<impl Future<Output = Result<Response<Forwarded>, Error>> + use<'a>, Error> {
         let (upstream, own_host) = self.upstreams.get(how.upstream).ok_or(Error::NoUpstream)?;
+        if how.offer.is_some() && upstream.section().servers.iter().any(|server| server.address.is_http2()) {
+            return Err(Error::NoSwitch);
+        }
+        let trailers = Trailers::wanted_by(&request);
         let request = self.prepare(request, &how, own_host)?;
         let offer = how.offer.take().map(Box::new);
         let section = upstream.section();
@@ -147,6 +156,7 @@ impl Proxy {
             connect_timeout: how.connect_timeout.unwrap_or(section.connect_timeout),
             response_timeout: how.response_timeout.unwrap_or(section.response_timeout),
             may_switch: offer.is_some(),
+            trailers,
         };
         Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone(), offer })
     }
@@ -240,6 +250,7 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
         if switches && this.offer.as_ref().is_none_or(|offer| !offer.is_met_by(response.headers())) {
             return Poll::Ready(Err(Error::WrongHandshake));
         }
+        let via = if response.version() == Version::HTTP_2 { VIA_HTTP2 } else { VIA };
         // Ours, whatever the upstream speaks: what it says of the version concerns its own connection.
         *response.version_mut() = Version::HTTP_11;
         response::clean(response.headers_mut());
@@ -250,7 +261,7 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
                 offer.choose_for(response.headers_mut());
             }
         }
-        response.headers_mut().append(header::VIA, VIA);
+        response.headers_mut().append(header::VIA, via);
         response.headers_mut().insert(X_REQUEST_ID, this.request_id.clone());
         Poll::Ready(Ok(response))
     }

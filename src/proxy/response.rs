@@ -9,15 +9,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use smallvec::SmallVec;
 
 use crate::{
-    upstream::{Lease, Switched},
+    upstream::{AnswerBody, Fault, Lease, Switched},
     web::{BodyProgress, RequestBody},
 };
 
-use super::hop;
+use super::{hop, trailers::Trailers};
 
 /// Takes out of an answer's head what concerned the upstream's connection only.
 ///
@@ -45,21 +44,21 @@ pub(super) fn is_coded(headers: &HeaderMap) -> bool {
 /// An upstream's answer body.
 ///
 /// An error here makes the server cut the client's connection, so that a body that broke off can't pass for a whole one.
-/// Trailers are dropped: nobody on this path has asked for them.
 #[derive(Debug)]
 pub struct Forwarded {
-    body: Incoming,
+    body: AnswerBody,
     lease: Option<Lease<RequestBody>>,
     request: BodyProgress,
+    trailers: Trailers,
 }
 
 impl Forwarded {
-    pub(super) fn new(body: Incoming, lease: Lease<RequestBody>, request: BodyProgress) -> Self {
-        let mut this = Self { body, lease: Some(lease), request };
+    pub(super) fn new(body: AnswerBody, lease: Lease<RequestBody>, request: BodyProgress, trailers: Trailers) -> Self {
+        let mut this = Self { body, lease: Some(lease), request, trailers };
         if this.body.is_end_stream() {
             this.finish();
         } else if let Some(lease) = &mut this.lease
-            && !this.request.is_whole()
+            && !(this.request.is_whole() && lease.has_sent())
         {
             // The rest of the request must not wait for whoever reads the answer.
             lease.set_going();
@@ -68,8 +67,8 @@ impl Forwarded {
     }
 
     /// The answer that ends HTTP on its connection.
-    pub(super) fn switching(body: Incoming, lease: Lease<RequestBody>, request: BodyProgress) -> Self {
-        Self { body, lease: Some(lease), request }
+    pub(super) fn switching(body: AnswerBody, lease: Lease<RequestBody>, request: BodyProgress) -> Self {
+        Self { body, lease: Some(lease), request, trailers: Trailers::default() }
     }
 
     /// The connection, where HTTP has ended on it.
@@ -96,9 +95,9 @@ impl Forwarded {
 
 impl Body for Forwarded {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Fault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
         let frame = match &mut this.lease {
             Some(lease) => ready!(lease.poll_with(cx, |cx| Pin::new(&mut this.body).poll_frame(cx))),
@@ -115,7 +114,10 @@ impl Body for Forwarded {
         if over {
             self.finish();
         }
-        Poll::Ready(frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers)))
+        Poll::Ready(match frame {
+            Some(Ok(frame)) if frame.is_trailers() => self.trailers.pass(frame, &self.body).map(Ok),
+            frame => frame,
+        })
     }
 
     fn is_end_stream(&self) -> bool {

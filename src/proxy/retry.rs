@@ -1,6 +1,7 @@
 //! Whether a request may be sent again.
 //!
-//! A request that was not written at all may always be. One that was, at most once more, and only where asking twice is the
+//! A request that was not written at all may always be. So may one of which a server says that it has done nothing with it
+//! (HTTP/2), as long as the budget lasts and its body is still here. One that was written, at most once more, and only where asking twice is the
 //! same as asking once: a GET, HEAD or OPTIONS without a body, not a byte of whose answer has come, as long as the budget
 //! lasts. RFC 9110, 9.2.2, calls PUT and DELETE idempotent too, which says that the backend's state is the same after two as
 //! after one; but the second DELETE is answered with a 404, and how many backends send a message with each PUT nobody
@@ -12,7 +13,7 @@ use http::{HeaderMap, Method, Request, request::Parts};
 use http_body::Body;
 
 use crate::{
-    upstream::{Lease, SendError},
+    upstream::{Fault, Lease, NoAnswer, SendError},
     web::{BodyError, RequestBody},
 };
 
@@ -26,21 +27,31 @@ pub(super) fn spare(errand: &Errand<'_>, lease: &Lease<RequestBody>, request: &R
 /// The request to send again, after a connection broke or what came was no answer.
 pub(super) fn again(
     errand: &mut Errand<'_>,
-    lease: &Lease<RequestBody>,
-    error: SendError<RequestBody>,
+    lease: &mut Lease<RequestBody>,
+    why: NoAnswer<RequestBody>,
     spare: Option<Spare>,
     is_last: bool,
 ) -> Result<Box<Request<RequestBody>>, Error> {
-    let is_unanswered = error.closed_before_answer() && !lease.has_heard();
-    let SendError { unsent, source } = error;
+    let (error, is_silent) = lease.failure(why);
+    let is_unanswered = error.closed_before_answer() && is_silent;
+    let SendError { unsent, is_refused, source } = error;
     let error = blame(source);
     // A server closes a kept connection at any moment, and nothing is wrong with it.
     let is_stale = lease.reused() && is_unanswered;
-    if !is_stale && matches!(error, Error::Broken(_)) {
+    // Nor with one that is leaving, or takes no more at the moment, and says so.
+    let is_told = unsent.is_some() && is_refused;
+    if !is_stale && !is_told && matches!(error, Error::Broken(_)) {
         errand.upstream.failed(lease, &error);
     }
     match (unsent, spare) {
         _ if is_last => Err(error),
+        (Some(request), _) if is_refused => {
+            if errand.upstream.may_resend(&mut errand.course, lease) {
+                Ok(request)
+            } else {
+                Err(error)
+            }
+        }
         (Some(request), _) => {
             errand.upstream.leave(&mut errand.course, lease);
             Ok(request)
@@ -53,13 +64,20 @@ pub(super) fn again(
 }
 
 /// Whose fault a broken connection is: a client's body that breaks off breaks the upstream's connection too.
-fn blame(error: hyper::Error) -> Error {
-    let body = error.source().and_then(|source| source.downcast_ref::<BodyError>());
-    match body {
-        Some(BodyError::TooLarge) => Error::Body(BodyError::TooLarge),
-        Some(BodyError::TimedOut) => Error::Body(BodyError::TimedOut),
-        Some(BodyError::Broken(_)) => Error::Body(BodyError::Broken(error)),
-        None => Error::Broken(error),
+fn blame(fault: Fault) -> Error {
+    match fault {
+        Fault::Body(error) => match error.downcast::<BodyError>() {
+            Ok(error) => Error::Body(*error),
+            Err(error) => Error::Broken(Fault::Body(error)),
+        },
+        Fault::Http1(error) => match error.source().and_then(|source| source.downcast_ref()) {
+            Some(BodyError::TooLarge) => Error::Body(BodyError::TooLarge),
+            Some(BodyError::TimedOut) => Error::Body(BodyError::TimedOut),
+            Some(BodyError::Broken(_)) => Error::Body(BodyError::Broken(error)),
+            None => Error::Broken(Fault::Http1(error)),
+        },
+        Fault::NoHead => Error::BadTarget,
+        other => Error::Broken(other),
     }
 }
 

@@ -3,13 +3,17 @@
 use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::{ConnectError, dial::dial, group::Group};
+use super::{
+    ConnectError,
+    dial::{Stream, dial},
+    group::Group,
+};
 use crate::config::sections::ServerAddress;
 
 /// Who asks. It means nothing to us when somebody else says so.
@@ -22,6 +26,8 @@ enum Unanswered {
     Connect(#[from] ConnectError),
     #[error("no answer that is HTTP: {0}")]
     Broken(#[from] hyper::Error),
+    #[error("no answer that is HTTP/2: {0}")]
+    Http2(#[from] h2::Error),
     #[error("it can't be asked: {0}")]
     Request(#[from] http::Error),
 }
@@ -48,16 +54,36 @@ pub(super) async fn keep_asking(group: Arc<Group>, at: usize) {
 }
 
 async fn ask(group: &Group, at: usize, path: Uri) -> Result<StatusCode, Unanswered> {
-    let dialed = dial(group, at, group.section.health.timeout, 0).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(dialed.stream)).await?;
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(path)
-        .header(header::HOST, host(&group.servers[at].address))
-        .header(header::USER_AGENT, US)
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
+    let stream = dial(group, at, group.section.health.timeout, 0).await?.stream;
+    let address = &group.servers[at].address;
+    let request = Request::builder().method(Method::GET).header(header::USER_AGENT, US);
+    if address.is_http2() {
+        let scheme = if address.is_tls() { "https" } else { "http" };
+        let uri = format!("{scheme}://{}{path}", host(address));
+        return ask_http2(stream, request.uri(uri).version(Version::HTTP_2).body(())?).await;
+    }
+    let request = request.uri(path).header(header::HOST, host(address)).header(header::CONNECTION, "close");
+    ask_http1(stream, request.body(Empty::new())?).await
+}
+
+async fn ask_http1(stream: Stream, request: Request<Empty<Bytes>>) -> Result<StatusCode, Unanswered> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let (mut answer, mut connection) = (pin!(sender.send_request(request)), pin!(connection));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        ended = &mut connection => {
+            ended?;
+            answer.await
+        }
+    };
+    Ok(answer?.status())
+}
+
+async fn ask_http2(stream: Stream, request: Request<()>) -> Result<StatusCode, Unanswered> {
+    let (mut sender, connection) = h2::client::handshake(stream).await?;
+    let (answer, _) = sender.send_request(request, true)?;
+    let (mut answer, mut connection) = (answer, pin!(connection));
     let answer = tokio::select! {
         biased;
         answer = &mut answer => answer,

@@ -49,8 +49,8 @@ pub(super) async fn dial(group: &Group, at: usize, patience: Duration, turn: usi
             let stream = timeout_at(deadline, UnixStream::connect(path)).await.map_err(|_| late())?;
             return Ok(Dialed { stream: Stream::Unix(stream.map_err(failed)?), to: None });
         }
-        ServerAddress::Http(endpoint) => (endpoint, None),
-        ServerAddress::Https(endpoint) => (endpoint, group.tls.as_ref()),
+        ServerAddress::Http(endpoint) | ServerAddress::ClearHttp2(endpoint) => (endpoint, None),
+        ServerAddress::Https(endpoint) | ServerAddress::Http2(endpoint) => (endpoint, group.tls.as_ref()),
     };
     let addresses = timeout_at(deadline, addresses(group, at)).await.map_err(|_| late())?;
     if addresses.is_empty() {
@@ -59,12 +59,16 @@ pub(super) async fn dial(group: &Group, at: usize, patience: Duration, turn: usi
     let connected = connect(endpoint, &addresses, deadline, turn).await;
     let (stream, to) = connected.map_err(|error| error.map_or_else(late, failed))?;
     let stream = match tls {
-        None if matches!(server.address, ServerAddress::Https(_)) => {
-            return Err(failed(io::ErrorKind::Unsupported.into()));
-        }
+        None if server.address.is_tls() => return Err(failed(io::ErrorKind::Unsupported.into())),
         None => Stream::Tcp(stream),
         Some(tls) => {
-            let shaken = timeout_at(deadline, tls.shake_hands(stream, &endpoint.host)).await.map_err(|_| late())?;
+            let shaking = async {
+                match server.address.is_http2() {
+                    true => tls.agree_on_http2(stream, &endpoint.host).await,
+                    false => tls.shake_hands(stream, &endpoint.host).await,
+                }
+            };
+            let shaken = timeout_at(deadline, shaking).await.map_err(|_| late())?;
             Stream::Tls(Box::new(shaken.map_err(failed)?))
         }
     };

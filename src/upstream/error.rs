@@ -4,6 +4,8 @@ use std::io;
 
 use hyper::client::conn::TrySendError;
 
+use super::http2::Unanswered;
+
 /// No connection came about. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -42,38 +44,86 @@ pub enum ConnectError {
     Handshake {
         /// Which server.
         server: String,
-        /// What hyper says.
+        /// What was wrong.
         #[source]
-        source: hyper::Error,
+        source: Fault,
     },
+    /// Another request tried to connect, and this one waited for that.
+    #[error("{why}")]
+    Alike {
+        /// What the other was told.
+        why: String,
+    },
+}
+
+/// What is wrong with a connection, or with an exchange on it.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// What hyper says.
+    #[error(transparent)]
+    Http1(#[from] hyper::Error),
+    /// What h2 says.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// What came first was no HTTP/2.
+    #[error("it does not speak HTTP/2")]
+    NoHttp2(#[source] h2::Error),
+    /// The server closed a connection that nothing had been sent over.
+    #[error("it closed the connection")]
+    Closed,
+    /// The head can't be said in HTTP/2; a fault of ours.
+    #[error("the request has no host")]
+    NoHead,
+    /// What was to be sent broke off.
+    #[error("the request broke off")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A request got no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the upstream's connection broke")]
 pub struct SendError<B> {
-    /// The request, whole, when not a byte of it was written.
+    /// The request, whole, when not a byte of it was written, or when the server says that it has done nothing with it.
     pub unsent: Option<Box<http::Request<B>>>,
-    /// What hyper says.
+    /// Whether the server says so.
+    pub is_refused: bool,
+    /// What was wrong.
     #[source]
-    pub source: hyper::Error,
-}
-
-impl<B> From<TrySendError<http::Request<B>>> for SendError<B> {
-    fn from(mut error: TrySendError<http::Request<B>>) -> Self {
-        Self { unsent: error.take_message().map(Box::new), source: error.into_error() }
-    }
+    pub source: Fault,
 }
 
 impl<B> SendError<B> {
+    pub(super) fn of_http1(mut error: TrySendError<http::Request<B>>) -> Self {
+        let unsent = error.take_message().map(Box::new);
+        Self { unsent, is_refused: false, source: Fault::Http1(error.into_error()) }
+    }
+
     /// Whether the connection closed before any byte of an answer came, as it does when the server closed an idle
     /// connection at the moment we reused it.
     pub fn closed_before_answer(&self) -> bool {
-        self.source.is_incomplete_message()
-            || self.source.is_canceled()
-            || self.source.is_closed()
-            || io_kind(&self.source).is_some_and(is_an_end)
+        match &self.source {
+            Fault::Http1(error) => {
+                error.is_incomplete_message()
+                    || error.is_canceled()
+                    || error.is_closed()
+                    || io_kind(error).is_some_and(is_an_end)
+            }
+            Fault::Http2(error) => error.get_io().map(io::Error::kind).is_some_and(is_an_end),
+            Fault::NoHttp2(_) | Fault::Closed | Fault::NoHead | Fault::Body(_) => false,
+        }
     }
+}
+
+/// Why there is no answer, before it is known what becomes of the request.
+#[derive(Debug)]
+pub struct NoAnswer<B>(pub(super) Why<B>);
+
+#[derive(Debug)]
+pub(super) enum Why<B> {
+    /// On a connection of its own.
+    Http1(TrySendError<http::Request<B>>),
+    /// On one of many streams.
+    Http2(Unanswered),
 }
 
 /// How a connection ends without a word. Over TLS the word would be a `close_notify`, which many servers leave out.

@@ -81,8 +81,8 @@ pub(super) struct Pending<'g>(&'g Group);
 
 impl Group {
     pub(super) fn new(section: &sections::Upstream, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
-        let is_tls = |server: &sections::UpstreamServer| matches!(server.address, sections::ServerAddress::Https(_));
-        let tls = section.servers.iter().any(is_tls).then(|| Tls::new(&section.tls)).transpose()?;
+        let tls =
+            section.servers.iter().any(|server| server.address.is_tls()).then(|| Tls::new(&section.tls)).transpose()?;
         Ok(Self {
             section: section.clone(),
             servers: section.servers.iter().map(|server| Arc::new(Server::new(&server.address))).collect(),

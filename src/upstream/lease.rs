@@ -1,33 +1,47 @@
-//! A connection in use.
+//! A connection in use, or one stream of one.
 
 use std::{
     fmt,
     future::Future,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, client::conn::TrySendError};
+use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_local,
-    time::sleep,
+    time::timeout,
 };
 
 use crate::web::Resumed;
 
 use super::{
+    AnswerBody, NoAnswer, Payload, SendError,
+    error::Why,
+    http2::{Asked, Exchange},
+    link::Task,
     pool::{Kept, Pool},
     socket::Socket,
 };
 
-/// A connection in use. Dropping it closes it; [`give_back`](Self::give_back) keeps it.
+/// A connection in use, or a stream of one that others use too. Dropping it closes or resets it;
+/// [`give_back`](Self::give_back) keeps it.
 pub struct Lease<B: Body + 'static> {
-    kept: Kept<B>,
+    line: Line<B>,
     busy: Busy<B>,
     reused: bool,
+}
+
+enum Line<B: Body + 'static> {
+    Own(Kept<B>),
+    /// Boxed, so that a lease is moved by its pointers.
+    Shared(Box<Exchange<B>>),
 }
 
 impl<B: Body + 'static> fmt::Debug for Lease<B> {
@@ -36,24 +50,24 @@ impl<B: Body + 'static> fmt::Debug for Lease<B> {
     }
 }
 
-impl<B> Lease<B>
-where
-    B: Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    pub(super) fn new(kept: Kept<B>, pool: &Rc<Pool<B>>, reused: bool) -> Self {
-        Self { kept, busy: Busy::begin(pool), reused }
+impl<B: Payload> Lease<B> {
+    pub(super) fn own(kept: Kept<B>, pool: &Rc<Pool<B>>, reused: bool) -> Self {
+        Self { line: Line::Own(kept), busy: Busy::begin(pool), reused }
     }
 
-    /// Whether the connection has carried a request before.
+    pub(super) fn shared(exchange: Exchange<B>, pool: &Rc<Pool<B>>) -> Self {
+        let reused = exchange.lay_unused();
+        Self { line: Line::Shared(Box::new(exchange)), busy: Busy::begin(pool), reused }
+    }
+
+    /// Whether the connection has carried a request before, and was kept unused since.
     pub fn reused(&self) -> bool {
         self.reused
     }
 
-    /// Whether the server has said anything, be it a part of an answer, since the request was sent.
-    pub fn has_heard(&self) -> bool {
-        self.kept.link.heard.anything()
+    /// Whether HTTP/2 is spoken on it.
+    pub fn is_http2(&self) -> bool {
+        matches!(self.line, Line::Shared(_))
     }
 
     /// Sends a request. The head of its answer comes from the future, while [`poll_with`](Self::poll_with) drives the
@@ -61,60 +75,162 @@ where
     pub fn send(
         &mut self,
         request: Request<B>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
-        self.kept.link.heard.forget();
-        self.kept.link.sender.try_send_request(request)
+    ) -> impl Future<Output = Result<Response<AnswerBody>, NoAnswer<B>>> + use<B> {
+        match &mut self.line {
+            Line::Own(kept) => {
+                kept.link.heard.forget();
+                Answering::Http1 { head: kept.link.sender.try_send_request(request) }
+            }
+            Line::Shared(exchange) => Answering::Http2 { head: exchange.send(request) },
+        }
+    }
+
+    /// There is an answer.
+    pub(super) fn answered(&mut self) {
+        if let Line::Shared(exchange) = &mut self.line {
+            exchange.answered();
+        }
+    }
+
+    /// There is no answer in time.
+    pub(super) fn is_late(&self) {
+        if let Line::Shared(exchange) = &self.line {
+            exchange.is_late();
+        }
+    }
+
+    /// What there is instead of an answer, and whether it is all that came.
+    pub fn failure(&mut self, why: NoAnswer<B>) -> (SendError<B>, bool) {
+        match (&mut self.line, why.0) {
+            (Line::Own(kept), Why::Http1(error)) => (SendError::of_http1(error), !kept.link.heard.anything()),
+            (Line::Shared(exchange), Why::Http2(why)) => {
+                let (unsent, is_refused) = exchange.take_back(&why).unzip();
+                let source = exchange.take_fault().unwrap_or(why.fault);
+                let error = SendError { unsent: unsent.map(Box::new), is_refused: is_refused.unwrap_or(false), source };
+                if error.closed_before_answer() {
+                    self.busy.0.http2.let_unused_go();
+                }
+                (error, !why.has_heard)
+            }
+            (_, Why::Http1(error)) => (SendError::of_http1(error), false),
+            (_, Why::Http2(why)) => (SendError { unsent: None, is_refused: false, source: why.fault }, false),
+        }
     }
 
     /// Drives the connection and then asks `consumer`, which waits for a part of the answer.
-    pub fn poll_with<T>(&mut self, cx: &mut Context<'_>, consumer: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        self.kept.link.poll_with(cx, consumer)
+    pub fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut consumer: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match &mut self.line {
+            Line::Own(kept) => kept.link.poll_with(cx, consumer),
+            Line::Shared(exchange) => {
+                exchange.poll_upload(cx);
+                consumer(cx)
+            }
+        }
     }
 
     /// Lets the connection go on whether or not anybody waits for the next part of its answer.
     pub fn set_going(&mut self) {
-        self.kept.link.set_going();
+        match &mut self.line {
+            Line::Own(kept) => kept.link.set_going(),
+            Line::Shared(exchange) => exchange.set_going(),
+        }
+    }
+
+    /// Whether a request whose body was read whole is on its way whole, as far as we have to do with it.
+    pub fn has_sent(&self) -> bool {
+        match &self.line {
+            Line::Own(_) => true,
+            Line::Shared(exchange) => exchange.is_sent(),
+        }
     }
 
     /// Whether nothing of the last exchange is under way any more.
     pub fn is_ready(&self) -> bool {
-        self.kept.link.sender.is_ready()
+        match &self.line {
+            Line::Own(kept) => kept.link.sender.is_ready(),
+            Line::Shared(exchange) => exchange.is_sent(),
+        }
     }
 
     /// Keeps the connection for the next request. Only for one whose request was sent and whose answer was read whole.
     pub fn give_back(self) {
-        self.busy.0.keep(self.kept);
+        if let Line::Own(kept) = self.line {
+            self.busy.0.keep(kept);
+        }
     }
 
     /// Leaves the connection to itself until what is under way on it has ended; or until `goes_on`, asked every
     /// `response_timeout`, says that it does not.
-    pub fn let_go(self, mut goes_on: impl FnMut() -> bool + 'static) {
+    pub fn let_go(self, goes_on: impl FnMut() -> bool + 'static) {
         let patience = self.busy.0.group.section.response_timeout;
-        let Some(task) = self.kept.link.into_task() else { return };
-        spawn_local(async move {
-            loop {
-                sleep(patience).await;
-                if task.is_over() || !goes_on() {
-                    return;
+        match self.line {
+            Line::Own(kept) => {
+                if let Some(task) = kept.link.into_task() {
+                    spawn_local(watch(task, (), patience, goes_on));
                 }
             }
-        });
+            Line::Shared(exchange) => {
+                if let Some((task, slot)) = exchange.into_task() {
+                    spawn_local(watch(task, slot, patience, goes_on));
+                }
+            }
+        }
     }
 
     /// The next answer may be that the connection is to be something else than HTTP.
     pub fn let_switch(&mut self) {
-        self.kept.link.let_switch();
+        if let Line::Own(kept) = &mut self.line {
+            kept.link.let_switch();
+        }
     }
 
     /// Takes the connection out of HTTP for good. None where the answer was not a 101.
     pub fn into_switched(self) -> Option<Switched<B>> {
-        let (socket, read) = self.kept.link.into_socket()?;
+        let Line::Own(kept) = self.line else { return None };
+        let (socket, read) = kept.link.into_socket()?;
         Some(Switched { stream: Resumed::new(read, socket), busy: self.busy })
     }
 
     /// The place of its server.
     pub(super) fn at(&self) -> usize {
         self.busy.0.at
+    }
+}
+
+/// Waits for a task, which ends with this, and keeps `with` as long.
+async fn watch(mut task: Task, with: impl Sized, patience: Duration, mut goes_on: impl FnMut() -> bool) {
+    while timeout(patience, task.over()).await.is_err() && goes_on() {}
+    drop(with);
+}
+
+pin_project! {
+    /// The head of an answer, to come.
+    #[project = AnsweringProject]
+    enum Answering<H> {
+        Http1 { #[pin] head: H },
+        Http2 { head: Asked },
+    }
+}
+
+impl<B, H> Future for Answering<H>
+where
+    H: Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>>,
+{
+    type Output = Result<Response<AnswerBody>, NoAnswer<B>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnsweringProject::Http1 { head } => head
+                .poll(cx)
+                .map(|head| head.map(|head| head.map(AnswerBody::Http1)).map_err(|why| NoAnswer(Why::Http1(why)))),
+            AnsweringProject::Http2 { head } => Pin::new(head)
+                .poll(cx)
+                .map(|head| head.map(|head| head.map(AnswerBody::Http2)).map_err(|why| NoAnswer(Why::Http2(why)))),
+        }
     }
 }
 

@@ -20,9 +20,12 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
 
-use super::socket::{Heard, Socket};
+use super::{
+    Payload,
+    socket::{Heard, Socket},
+};
 
 /// So often in one turn a connection is polled that asks for it, before other tasks have theirs.
 const TURNS: usize = 4;
@@ -50,11 +53,21 @@ enum Driver<B: Body + 'static> {
 
 /// A connection's task. It ends with this: left to itself, hyper would first write out what it holds of a request, and
 /// wait for that as long as a server that reads nothing lets it.
-pub(super) struct Task(AbortHandle);
+pub(super) struct Task(JoinHandle<()>);
 
 impl Task {
+    pub(super) fn of(task: JoinHandle<()>) -> Self {
+        Self(task)
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.0.is_finished()
+    }
+
+    /// Waits for its end.
+    pub(super) async fn over(&mut self) {
+        // An error would be that it was ended, or panicked; it is over then too.
+        let _ = (&mut self.0).await;
     }
 }
 
@@ -64,12 +77,7 @@ impl Drop for Task {
     }
 }
 
-impl<B> Link<B>
-where
-    B: Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<B: Payload> Link<B> {
     /// Sets a fresh socket up for HTTP.
     pub(super) async fn new(socket: Socket) -> hyper::Result<Self> {
         // Vectored writes stay on: without them hyper takes the next request behind a body that is not yet written, and a
@@ -127,7 +135,7 @@ where
             let task = spawn_local(async move {
                 let _ = connection.await;
             });
-            self.driver = Driver::Task(Task(task.abort_handle()));
+            self.driver = Driver::Task(Task::of(task));
         }
     }
 

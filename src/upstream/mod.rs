@@ -5,6 +5,7 @@
 //! taking a connection is popping from a vector. What a shared pool would save in connections it would cost in locks and
 //! cross-thread wake-ups on every request.
 
+mod answer;
 mod balance;
 mod budget;
 mod check;
@@ -13,6 +14,7 @@ mod dns;
 mod error;
 mod group;
 mod health;
+mod http2;
 mod lease;
 mod link;
 mod pool;
@@ -23,6 +25,7 @@ mod upstreams;
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http_body::Body;
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
@@ -34,14 +37,23 @@ use budget::Budget;
 use lease::Busy;
 use pool::Pool;
 
+pub use answer::AnswerBody;
 pub use dns::{Lookup, Resolver, SystemResolver};
-pub use error::{ConnectError, SendError};
+pub use error::{ConnectError, Fault, NoAnswer, SendError};
 pub use group::Group;
 pub use health::Standing;
 pub use lease::{Lease, Switched};
 pub use status::{ServerStatus, Status};
 pub use tls::TlsError;
 pub use upstreams::{SetupError, Upstreams, Watch};
+
+/// What a request to an upstream may carry.
+pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static {}
+
+impl<B> Payload for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static
+{
+}
 
 /// One upstream as one worker sees it.
 #[derive(Debug)]
@@ -66,12 +78,7 @@ pub struct Course {
     next: Option<usize>,
 }
 
-impl<B> Upstream<B>
-where
-    B: Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<B: Payload> Upstream<B> {
     /// Connects to nothing yet. With another `rng`, another worker draws other servers.
     pub fn new(group: &Arc<Group>, rng: SmallRng) -> Self {
         let section = &group.section;
@@ -152,8 +159,15 @@ where
     }
 
     /// The server answered.
-    pub fn answered(&self, lease: &Lease<B>) {
+    pub fn answered(&self, lease: &mut Lease<B>) {
+        lease.answered();
         self.group.answered(lease.at());
+    }
+
+    /// The server took the request, and has given no answer in time.
+    pub fn late(&self, lease: &Lease<B>, why: &dyn std::error::Error) {
+        lease.is_late();
+        self.has_failed(lease.at(), why);
     }
 
     /// The server took the request, and gave no answer.
@@ -174,6 +188,16 @@ where
         }
         self.leave(course, lease);
         true
+    }
+
+    /// Whether a request may be sent again that the server has refused, having done nothing with it. It may go to the same
+    /// server, on another connection.
+    pub fn may_resend(&self, course: &mut Course, lease: &Lease<B>) -> bool {
+        let may = self.budget.spend();
+        if may {
+            self.leave(course, lease);
+        }
+        may
     }
 
     /// The request is sent again, of which the server has seen nothing.

@@ -10,17 +10,19 @@ use std::{
     time::Duration,
 };
 
+use http::uri::Scheme;
 use http_body::Body;
 use tokio::{
     sync::{Notify, watch},
     task::yield_now,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    ConnectError, Lease, Reuse,
+    ConnectError, Fault, Lease, Payload, Reuse,
     dial::{Dialed, dial},
     group::{Addresses, Group, Server},
+    http2::{Connection, Connections},
     link::Link,
     socket::{Place, Socket},
 };
@@ -31,6 +33,8 @@ pub(super) struct Pool<B: Body + 'static> {
     /// The server's place in its group.
     pub(super) at: usize,
     idle: RefCell<Vec<Idle<B>>>,
+    /// Where the server speaks HTTP/2.
+    pub(super) http2: Connections,
     /// Requests that have a connection or wait for one.
     pub(super) outstanding: Cell<usize>,
     /// Those that wait for one of all that there may be.
@@ -67,17 +71,13 @@ impl<B: Body + 'static> Pool<B> {
     }
 }
 
-impl<B> Pool<B>
-where
-    B: Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<B: Payload> Pool<B> {
     pub(super) fn new(group: &Arc<Group>, at: usize) -> Self {
         Self {
             group: Arc::clone(group),
             at,
             idle: RefCell::new(Vec::new()),
+            http2: Connections::default(),
             outstanding: Cell::new(0),
             waiting: Cell::new(0),
             room: Rc::new(Notify::new()),
@@ -93,13 +93,19 @@ where
             // Whoever came before goes first.
             return Err(self.overloaded());
         }
-        if reuse == Reuse::Allowed
-            && let Some(kept) = self.kept().await
-        {
-            return Ok(Lease::new(kept, self, true));
+        if let Some(lease) = self.at_hand(reuse).await {
+            return Ok(lease);
+        }
+        let deadline = Instant::now() + patience;
+        while let Some(dialing) = self.http2.dialing() {
+            let late = |_| ConnectError::Timeout { server: self.server().name.clone() };
+            timeout_at(deadline, dialing.over()).await.map_err(late)??;
+            if let Some(lease) = self.at_hand(reuse).await {
+                return Ok(lease);
+            }
         }
         let place = Place::take(&self.group, self.at, &self.room).ok_or_else(|| self.overloaded())?;
-        self.connect(place, patience).await
+        self.connect(place, deadline).await
     }
 
     /// The same, waiting for another request to be done with its connection where there may be no more of them.
@@ -107,10 +113,8 @@ where
         let waits = Waits::begin(self);
         let waiting = async {
             loop {
-                if reuse == Reuse::Allowed
-                    && let Some(kept) = self.kept().await
-                {
-                    return Ok(Lease::new(kept, self, true));
+                if let Some(lease) = self.at_hand(reuse).await {
+                    return Ok(lease);
                 }
                 if let Some(place) = Place::take(&self.group, self.at, &self.room) {
                     return Err(place);
@@ -122,7 +126,7 @@ where
         drop(waits);
         match waited {
             Ok(lease) => Ok(lease),
-            Err(place) => self.connect(place, patience).await,
+            Err(place) => self.connect(place, Instant::now() + patience).await,
         }
     }
 
@@ -131,17 +135,38 @@ where
         if self.waiting.get() > 0 {
             return None;
         }
+        if self.is_http2() {
+            return self.stream(Reuse::Allowed);
+        }
         loop {
             let Idle { mut kept, since } = self.idle.borrow_mut().pop()?;
             if now - since >= self.group.section.idle_timeout || !kept.link.is_open() {
                 continue;
             }
             if kept.link.sender.is_ready() {
-                return Some(Lease::new(kept, self, true));
+                return Some(Lease::own(kept, self, true));
             }
             self.idle.borrow_mut().push(Idle { kept, since });
             return None;
         }
+    }
+
+    /// A kept connection, or room on one.
+    async fn at_hand(self: &Rc<Self>, reuse: Reuse) -> Option<Lease<B>> {
+        match reuse {
+            _ if self.is_http2() => self.stream(reuse),
+            Reuse::Allowed => Some(Lease::own(self.kept().await?, self, true)),
+            Reuse::Forbidden => None,
+        }
+    }
+
+    /// Room for a request on a connection of HTTP/2.
+    fn stream(self: &Rc<Self>, reuse: Reuse) -> Option<Lease<B>> {
+        self.http2.begin(reuse).map(|exchange| Lease::shared(exchange, self))
+    }
+
+    fn is_http2(&self) -> bool {
+        self.server().address.is_http2()
     }
 
     /// A kept connection, also one that needs a moment.
@@ -163,13 +188,35 @@ where
         }
     }
 
-    async fn connect(self: &Rc<Self>, place: Place, patience: Duration) -> Result<Lease<B>, ConnectError> {
-        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+    async fn connect(self: &Rc<Self>, place: Place, deadline: Instant) -> Result<Lease<B>, ConnectError> {
+        if self.is_http2() {
+            let dial = self.http2.dial();
+            dial.ends(self.open(place, deadline).await)?;
+            // It has room for others too who wait.
+            self.room.notify_waiters();
+            return self.stream(Reuse::Allowed).ok_or_else(|| self.unfit(Fault::Closed));
+        }
         let era = self.era.get();
-        let Dialed { stream, to } = dial(&self.group, self.at, patience, turn).await?;
-        let link = Link::new(Socket::new(stream, place)).await;
-        let link = link.map_err(|source| ConnectError::Handshake { server: self.server().name.clone(), source })?;
-        Ok(Lease::new(Kept { link, to, era }, self, false))
+        let Dialed { stream, to } = self.dial(deadline).await?;
+        let link = Link::new(Socket::new(stream, place)).await.map_err(|why| self.unfit(why.into()))?;
+        Ok(Lease::own(Kept { link, to, era }, self, false))
+    }
+
+    async fn open(&self, place: Place, deadline: Instant) -> Result<Connection, ConnectError> {
+        let Dialed { stream, to } = self.dial(deadline).await?;
+        let scheme = if self.server().address.is_tls() { Scheme::HTTPS } else { Scheme::HTTP };
+        let opening = Connection::open(Socket::new(stream, place), to, scheme, &self.room);
+        let late = |_| ConnectError::Timeout { server: self.server().name.clone() };
+        timeout_at(deadline, opening).await.map_err(late)?.map_err(|why| self.unfit(why))
+    }
+
+    async fn dial(&self, deadline: Instant) -> Result<Dialed, ConnectError> {
+        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+        dial(&self.group, self.at, deadline.saturating_duration_since(Instant::now()), turn).await
+    }
+
+    fn unfit(&self, source: Fault) -> ConnectError {
+        ConnectError::Handshake { server: self.server().name.clone(), source }
     }
 
     fn overloaded(&self) -> ConnectError {
@@ -199,12 +246,16 @@ where
         let now = Instant::now();
         let idle_timeout = self.group.section.idle_timeout;
         self.idle.borrow_mut().retain_mut(|idle| now - idle.since < idle_timeout && idle.kept.link.is_open());
+        self.http2.sweep(now, idle_timeout, self.group.section.max_idle, |to| self.leads_to(to));
         if self.has_moved() {
             self.era.set(self.era.get() + 1);
             self.idle.borrow_mut().retain(|idle| self.leads_to(idle.kept.to));
         }
         match self.waiting.get() {
-            0 if self.server().crowd.load(Ordering::Relaxed) > 0 => self.idle.borrow_mut().clear(),
+            0 if self.server().crowd.load(Ordering::Relaxed) > 0 => {
+                self.idle.borrow_mut().clear();
+                self.http2.give_one_up();
+            }
             0 => {}
             // The connection that closed may have been another worker's.
             _ => self.room.notify_one(),

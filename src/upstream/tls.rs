@@ -1,4 +1,4 @@
-//! TLS towards servers with `https://`: whose certificates count, and who we say we are.
+//! TLS towards servers with `https://` or `h2://`: whose certificates count, and who we say we are.
 
 use std::{fmt, io, sync::Arc};
 
@@ -15,8 +15,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::config::sections::{ClientCertificate, UpstreamTls};
 
-/// What is spoken inside.
-const PROTOCOL: &[u8] = b"http/1.1";
+/// What is spoken inside, one or the other.
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 
 /// Why TLS can't be set up as `[upstreams.tls]` has it.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,8 @@ pub enum TlsError {
 
 /// Speaks TLS to the servers of one upstream.
 pub(super) struct Tls {
-    connector: TlsConnector,
+    http1: TlsConnector,
+    http2: TlsConnector,
     name: Option<ServerName<'static>>,
 }
 
@@ -72,18 +74,39 @@ impl Tls {
                 builder.with_client_auth_cert(chain, key).map_err(TlsError::Client)?
             }
         };
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        let mut speaking = |protocol: &[u8]| {
+            config.alpn_protocols = vec![protocol.to_vec()];
+            TlsConnector::from(Arc::new(config.clone()))
+        };
         let name = section.server_name.clone().map(ServerName::try_from).transpose().map_err(|_| TlsError::Name)?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+        Ok(Self { http1: speaking(HTTP1), http2: speaking(HTTP2), name })
     }
 
     /// Shakes hands on a fresh connection. `host` is the name that the server has to prove, unless another was given.
     pub(super) async fn shake_hands(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+        self.connect(&self.http1, stream, host).await
+    }
+
+    /// The same for HTTP/2, to which the server has to agree: one that says nothing of it speaks something else.
+    pub(super) async fn agree_on_http2(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+        let stream = self.connect(&self.http2, stream, host).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "it has not agreed to HTTP/2"));
+        }
+        Ok(stream)
+    }
+
+    async fn connect(
+        &self,
+        connector: &TlsConnector,
+        stream: TcpStream,
+        host: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
         };
-        self.connector.connect(name, stream).await
+        connector.connect(name, stream).await
     }
 }
 

@@ -184,7 +184,8 @@ fn every_key_of_an_upstream_arrives_where_it_belongs() {
         (upstreams[0].name.as_str(), servers(0)),
         ("app", listed.map(|(url, weight)| server(url, weight)).to_vec())
     );
-    assert_eq!((upstreams[1].name.as_str(), servers(1)), ("assets", vec![server("http://assets.internal:80", 1)]));
+    let listed = ["http://assets.internal:80", "h2://assets.internal:8443", "h2c://assets.internal:8080"];
+    assert_eq!((upstreams[1].name.as_str(), servers(1)), ("assets", listed.map(|url| server(url, 1)).to_vec()));
     let app = &upstreams[0];
     assert_eq!((app.connect_timeout, app.response_timeout, app.idle_timeout), (secs(1), secs(10), secs(60)));
     assert_eq!((app.max_idle, app.max_connections, app.max_pending), (8, 100, 50));

@@ -22,6 +22,7 @@ mod forward;
 mod forwarded;
 mod framing;
 mod http2;
+mod http2_upstreams;
 mod identity_header;
 mod leaks;
 mod limits;

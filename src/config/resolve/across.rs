@@ -75,6 +75,7 @@ pub(super) fn routes(walk: &mut Walk<'_>, apps: &[Named<App>], upstreams: &[Name
         if let Some(At { line, value }) = &route.upstream {
             points_to(walk, *line, "routes.upstream", value, "upstream", upstream_names.as_deref());
         }
+        websocket(walk, route, upstreams);
         for At { line, value } in &route.apps {
             points_to(walk, *line, "routes.apps", value.as_str(), "app", app_ids.as_deref());
         }
@@ -126,6 +127,17 @@ fn points_to(walk: &mut Walk<'_>, line: usize, key: &str, name: &str, what: &str
     if !known.contains(&name) {
         let suggestion = did_you_mean(name, known.iter().copied());
         walk.error(line, key, format!("there is no {what} {}{suggestion}", quoted(name)));
+    }
+}
+
+/// An upgrade is something of HTTP/1.1.
+fn websocket(walk: &mut Walk<'_>, route: &RouteLines, upstreams: &[Named<Upstream>]) {
+    let Some(to) = route.upstream.as_ref().filter(|_| route.route.websocket) else { return };
+    let named = |upstream: &&Upstream| upstream.name == to.value;
+    let Some(upstream) = upstreams.iter().filter_map(|upstream| upstream.value.as_ref()).find(named) else { return };
+    if let Some(server) = upstream.servers.iter().find(|server| server.address.is_http2()) {
+        let message = format!("means nothing to {}, which speaks HTTP/2", quoted(&server.address.to_string()));
+        walk.error(route.line, "routes.websocket", message);
     }
 }
 

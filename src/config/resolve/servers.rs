@@ -1,6 +1,6 @@
 //! `servers` of an upstream: where each listens, and how much it gets.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use toml::de::DeValue;
 use url::{Host, Url};
@@ -81,12 +81,11 @@ fn address(text: &str) -> Result<ServerAddress, &'static str> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket(path);
     }
-    let url = Url::parse(text).map_err(|_| "has an entry that is not a URL (write http://127.0.0.1:3000)")?;
-    let speaking = match url.scheme() {
-        "http" => ServerAddress::Http,
-        "https" => ServerAddress::Https,
-        _ => return Err("has an entry that does not start with http://, https:// or unix:/"),
-    };
+    let (speaking, text) = protocol(text);
+    let url = Url::parse(&text).map_err(|_| "has an entry that is not a URL (write http://127.0.0.1:3000)")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("has an entry that does not start with http://, https://, h2://, h2c:// or unix:/");
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("has an entry with a user or password in it; send credentials another way");
     }
@@ -102,6 +101,18 @@ fn address(text: &str) -> Result<ServerAddress, &'static str> {
     match url.port_or_known_default() {
         Some(port) if port != 0 => Ok(speaking(Endpoint { host, port })),
         _ => Err("has an entry with port 0, where nobody listens"),
+    }
+}
+
+/// What is spoken, and the address as one of HTTP/1.1 would be written: only of such does the parser of URLs know what a
+/// host is and which port is meant.
+fn protocol(text: &str) -> (fn(Endpoint) -> ServerAddress, Cow<'_, str>) {
+    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+    match scheme.to_ascii_lowercase().as_str() {
+        "h2" => (ServerAddress::Http2, format!("https://{rest}").into()),
+        "h2c" => (ServerAddress::ClearHttp2, format!("http://{rest}").into()),
+        "https" => (ServerAddress::Https, text.into()),
+        _ => (ServerAddress::Http, text.into()),
     }
 }
 
@@ -129,11 +140,15 @@ mod tests {
         assert_eq!(address("http://App.Internal/"), Ok(ServerAddress::Http(at("app.internal", 80))));
         assert_eq!(address("https://[::1]"), Ok(ServerAddress::Https(at("::1", 443))));
         assert_eq!(address("unix:/run/app.sock"), Ok(ServerAddress::Unix("/run/app.sock".into())));
+        assert_eq!(address("h2://App.Internal"), Ok(ServerAddress::Http2(at("app.internal", 443))));
+        assert_eq!(address("H2C://127.1:50051/"), Ok(ServerAddress::ClearHttp2(at("127.0.0.1", 50051))));
     }
 
     #[test]
     fn an_address_is_written_as_it_is_read() {
-        for text in ["http://127.0.0.1:3000", "https://[::1]:443", "unix:/run/app.sock"] {
+        for text in
+            ["http://127.0.0.1:3000", "https://[::1]:443", "unix:/run/app.sock", "h2://[::1]:443", "h2c://127.0.0.1:80"]
+        {
             assert_eq!(address(text).unwrap().to_string(), text);
         }
     }

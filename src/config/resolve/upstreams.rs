@@ -7,10 +7,7 @@ use crate::{
     config::{
         fields::{At, Fields, quoted},
         paths::canonical,
-        sections::{
-            Balance, ClientCertificate, Ejection, HealthChecks, Retry, ServerAddress, StatusPattern, Upstream,
-            UpstreamTls,
-        },
+        sections::{Balance, ClientCertificate, Ejection, HealthChecks, Retry, StatusPattern, Upstream, UpstreamTls},
     },
     model::Secret,
 };
@@ -32,7 +29,7 @@ pub(super) fn upstreams(root: &mut Fields<'_, '_>) -> Vec<Named<Upstream>> {
 fn upstream(mut fields: Fields<'_, '_>) -> Named<Upstream> {
     let name = name(&mut fields);
     let servers = servers(&mut fields);
-    let has_tls = servers.iter().any(|server| matches!(server.address, ServerAddress::Https(_)));
+    let has_tls = servers.iter().any(|server| server.address.is_tls());
     let default = Upstream::new(name.as_ref().map(|name| name.value.clone()).unwrap_or_default(), servers);
     let value = Upstream {
         balance: fields.choice("balance", default.balance, &BALANCES),
@@ -143,7 +140,7 @@ fn tls(mut fields: Fields<'_, '_>, has_tls: bool) -> UpstreamTls {
     if let Some(line) = ["ca", "cert", "key", "server_name"].iter().find_map(|key| fields.line_of(key))
         && !has_tls
     {
-        fields.error(line, "ca", "and the rest of this section mean something only for servers with https://");
+        fields.error(line, "ca", "and the rest of this section mean something only for servers with https:// or h2://");
     }
     fields.finish();
     let client = cert.zip(key).map(|(cert, key)| ClientCertificate { cert, key: Secret::new(key) });

@@ -37,7 +37,7 @@ pub struct Upstream {
     pub eject: Ejection,
     /// How many requests may be sent a second time.
     pub retry: Retry,
-    /// How TLS is spoken to the servers with `https://`.
+    /// How TLS is spoken to the servers with `https://` or `h2://`.
     pub tls: UpstreamTls,
 }
 
@@ -100,15 +100,31 @@ pub enum ServerAddress {
     Https(Endpoint),
     /// `unix:`: HTTP/1.1 over a socket in the file system.
     Unix(PathBuf),
+    /// `h2://`: HTTP/2 over TLS.
+    Http2(Endpoint),
+    /// `h2c://`: HTTP/2 over TCP, which both sides know beforehand.
+    ClearHttp2(Endpoint),
 }
 
 impl ServerAddress {
     /// Host and port, where there are such.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match self {
-            Self::Http(endpoint) | Self::Https(endpoint) => Some(endpoint),
+            Self::Http(endpoint) | Self::Https(endpoint) | Self::Http2(endpoint) | Self::ClearHttp2(endpoint) => {
+                Some(endpoint)
+            }
             Self::Unix(_) => None,
         }
+    }
+
+    /// Whether TLS is spoken there.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Https(_) | Self::Http2(_))
+    }
+
+    /// Whether HTTP/2 is spoken there.
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_) | Self::ClearHttp2(_))
     }
 }
 
@@ -118,6 +134,8 @@ impl fmt::Display for ServerAddress {
             Self::Http(endpoint) => write!(f, "http://{endpoint}"),
             Self::Https(endpoint) => write!(f, "https://{endpoint}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Http2(endpoint) => write!(f, "h2://{endpoint}"),
+            Self::ClearHttp2(endpoint) => write!(f, "h2c://{endpoint}"),
         }
     }
 }
@@ -234,7 +252,7 @@ impl Default for Retry {
     }
 }
 
-/// `[upstreams.tls]`: how TLS is spoken to the servers with `https://`.
+/// `[upstreams.tls]`: how TLS is spoken to the servers with `https://` or `h2://`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// The certificates that a server's own has to come from, as PEM. Without it those that the system trusts.

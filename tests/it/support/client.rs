@@ -178,6 +178,19 @@ impl Client {
         self
     }
 
+    /// Sends a body for as long as the other side takes of it, and says how much that was.
+    pub fn send_while_taken(&mut self, at_most: usize) -> usize {
+        let piece = [b'y'; 16_384];
+        let mut taken = 0;
+        while taken < at_most {
+            match self.stream.get_mut().write(&piece) {
+                Ok(n) => taken += n,
+                Err(_) => break,
+            }
+        }
+        taken
+    }
+
     /// Waits so long, and says whether nothing came meanwhile, not even the end.
     pub fn stays_silent(&mut self, time: Duration) -> bool {
         self.stream.get_ref().set_read_timeout(time);

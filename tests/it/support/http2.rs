@@ -28,7 +28,7 @@ pub struct Http2 {
 }
 
 /// One frame as it came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Frame {
     pub kind: u8,
     pub flags: u8,
@@ -165,7 +165,7 @@ impl Http2 {
 }
 
 impl Frame {
-    fn reason(&self, at: usize) -> u32 {
+    pub fn reason(&self, at: usize) -> u32 {
         self.payload[at..at + 4].try_into().map(u32::from_be_bytes).expect("a reason")
     }
 }

@@ -6,6 +6,8 @@ pub mod binary;
 pub mod cable;
 pub mod client;
 pub mod http2;
+pub mod http2_backend;
+pub mod http2_server;
 pub mod link;
 pub mod messages;
 pub mod redis_server;

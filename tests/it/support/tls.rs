@@ -51,6 +51,11 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), root, folder: tempfile::tempdir().expect("a folder") }
     }
 
+    /// What one has to have to trust it.
+    pub fn pem(&self) -> String {
+        self.root.pem()
+    }
+
     /// A certificate for these names.
     pub fn pair(&self, names: &[&str]) -> Pair {
         self.pair_until(names, 2096)

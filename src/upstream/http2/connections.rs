@@ -1,0 +1,124 @@
+//! The connections of one worker to one server that speaks HTTP/2. The first one that has room takes the next request, so
+//! that those too many for the load come to lie unused and go.
+
+use std::{cell::RefCell, net::IpAddr, rc::Rc, time::Duration};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    super::{ConnectError, Payload, Reuse, check::causes},
+    Connection, Exchange,
+};
+
+/// The connections of one worker to one server.
+#[derive(Default)]
+pub(in super::super) struct Connections {
+    open: RefCell<Vec<Connection>>,
+    dialing: RefCell<Option<Rc<Dialing>>>,
+}
+
+/// A connection that is coming about. Whoever would need another waits for this one: a crowd that comes at once, as after a
+/// restart, has room on one or two.
+#[derive(Default)]
+pub(in super::super) struct Dialing {
+    over: Notify,
+    why_not: RefCell<Option<String>>,
+}
+
+/// Whoever brings a connection about.
+pub(in super::super) struct Dial<'c> {
+    connections: &'c Connections,
+    dialing: Rc<Dialing>,
+}
+
+impl Connections {
+    /// Room for a request, if there is some. A connection on which the server has refused the last request is taken where
+    /// that is all there is, but not by a request that has just been refused or lost.
+    pub(in super::super) fn begin<B: Payload>(&self, reuse: Reuse) -> Option<Exchange<B>> {
+        let open = self.open.borrow();
+        let mut with_room = open.iter().filter(|connection| connection.has_room());
+        let first = with_room.clone().find(|connection| !connection.state.refuses.get());
+        first.or_else(|| with_room.next().filter(|_| reuse == Reuse::Allowed)).map(Exchange::begin)
+    }
+
+    /// The connection that is coming about.
+    pub(in super::super) fn dialing(&self) -> Option<Rc<Dialing>> {
+        self.dialing.borrow().clone()
+    }
+
+    /// From here on one is.
+    pub(in super::super) fn dial(&self) -> Dial<'_> {
+        let dialing = Rc::<Dialing>::default();
+        *self.dialing.borrow_mut() = Some(Rc::clone(&dialing));
+        Dial { connections: self, dialing }
+    }
+
+    /// One of them broke. What broke it has most likely broken those too that lie unused.
+    pub(in super::super) fn let_unused_go(&self) {
+        self.open.borrow_mut().retain(|connection| connection.unused_since().is_none());
+    }
+
+    /// Lets go of those that have ended or are leaving, that lay unused for too long or are too many of such, and that lead
+    /// where the server no longer is. What is under way on them goes on.
+    pub(in super::super) fn sweep(
+        &self,
+        now: Instant,
+        idle_timeout: Duration,
+        max_unused: usize,
+        leads_there: impl Fn(Option<IpAddr>) -> bool,
+    ) {
+        let mut unused = 0;
+        self.open.borrow_mut().retain(|connection| {
+            let is_wanted = match connection.unused_since() {
+                None => true,
+                Some(since) => {
+                    unused += 1;
+                    unused <= max_unused && now.saturating_duration_since(since) < idle_timeout
+                }
+            };
+            is_wanted && connection.is_open() && leads_there(connection.to)
+        });
+    }
+
+    /// Makes room for another worker's connection: those that lie unused close, or else the newest one takes no more
+    /// requests.
+    pub(in super::super) fn give_one_up(&self) {
+        let before = self.open.borrow().len();
+        self.let_unused_go();
+        if self.open.borrow().len() == before {
+            self.open.borrow_mut().pop();
+        }
+    }
+}
+
+impl Dialing {
+    /// Waits for it. The error where it came to nothing.
+    pub(in super::super) async fn over(&self) -> Result<(), ConnectError> {
+        self.over.notified().await;
+        let why = self.why_not.borrow_mut().clone();
+        why.map_or(Ok(()), |why| Err(ConnectError::Alike { why }))
+    }
+}
+
+impl Dial<'_> {
+    /// It came about, or did not.
+    pub(in super::super) fn ends(self, with: Result<Connection, ConnectError>) -> Result<(), ConnectError> {
+        match with {
+            Ok(connection) => {
+                self.connections.open.borrow_mut().push(connection);
+                Ok(())
+            }
+            Err(error) => {
+                *self.dialing.why_not.borrow_mut() = Some(causes(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Dial<'_> {
+    fn drop(&mut self) {
+        *self.connections.dialing.borrow_mut() = None;
+        self.dialing.over.notify_waiters();
+    }
+}

@@ -1,0 +1,166 @@
+//! Bodies in both directions: held back by whoever is slow, and ended when nobody wants them any more.
+
+use std::{io, time::Duration};
+
+use super::gateway;
+use crate::support::{
+    http2::{DATA, END_STREAM, Frame, GET, HEADERS, Http2, POST, RESET},
+    http2_server::{Http2Server, Talk},
+    until,
+};
+
+const CANCEL: u32 = 8;
+/// The number of the setting for it.
+const WINDOW: u16 = 4;
+
+/// What the gateway lets a server send of one answer before its client has taken anything of it.
+const STREAM_WINDOW: usize = 128 * 1024;
+
+/// Sends as much as the window of a stream allows, as long as there is a window.
+fn flood(talk: &mut Talk, stream: u32, bytes: usize) -> io::Result<()> {
+    let piece = vec![b'x'; 16_384];
+    (0..bytes / piece.len()).try_for_each(|_| talk.frame(DATA, 0, stream, &piece))
+}
+
+#[test]
+fn a_client_that_reads_nothing_holds_the_server_back_and_nobody_else() {
+    let server = Http2Server::start(&[], |talk, frame| match frame.kind {
+        HEADERS if frame.stream == 1 => {
+            talk.head(1, &[], false)?;
+            flood(talk, 1, STREAM_WINDOW)
+        }
+        HEADERS => talk.answer(frame.stream, "ok"),
+        _ => Ok(()),
+    });
+    let gw = gateway(&[server.addr()], |config| config.server.write_timeout = Duration::from_hours(1));
+    let mut slow = Http2::with_settings(gw.client(), &[(WINDOW, 0)]);
+    slow.open(&GET, true);
+    server.wait_for(HEADERS, 1);
+    for _ in 0..5 {
+        assert_eq!(gw.client().get("/public/").text(), "ok");
+    }
+    let given: usize = server.given(1);
+    assert!(given < STREAM_WINDOW, "{given} more bytes were asked for, for a client that takes none");
+    assert_eq!(server.places(), [0; 6]);
+}
+
+#[test]
+fn a_server_that_takes_nothing_holds_the_client_back() {
+    let server = Http2Server::start(&[(WINDOW, 1000)], |_, _| Ok(()));
+    let gw = gateway(&[server.addr()], |config| {
+        config.upstreams[0].response_timeout = Duration::from_hours(1);
+        config.server.max_body = 100_000_000;
+    });
+    let mut client = gw.client();
+    client.give_up_sending_after(Duration::from_millis(300));
+    client.send("POST /public/ HTTP/1.1\r\nHost: a\r\nContent-Length: 90000000\r\n\r\n");
+    let taken = client.send_while_taken(90_000_000);
+    assert!(taken < 20_000_000, "{taken}, and the kernel has most of it");
+    server.wait_for(DATA, 1);
+    assert_eq!(server.bytes(), 1000);
+}
+
+/// Each of these ends with a reset, and the connection goes on.
+#[test]
+fn what_nobody_waits_for_any_more_is_reset() {
+    let server = Http2Server::start(&[], |talk, frame| match (frame.kind, frame.stream) {
+        (HEADERS, 3) => talk.head(3, &[], false),
+        (HEADERS, 7) => talk.answer(7, "ok"),
+        _ => Ok(()),
+    });
+    let gw = gateway(&[server.addr()], |config| config.upstreams[0].response_timeout = Duration::from_hours(1));
+    let mut client = Http2::over(gw.client());
+    let before_an_answer = client.open(&GET, true);
+    server.wait_for(HEADERS, 1);
+    client.frame(RESET, 0, before_an_answer, &CANCEL.to_be_bytes());
+    server.wait_for(RESET, 1);
+    let in_an_answer = client.open(&GET, true);
+    client.until(HEADERS);
+    client.frame(RESET, 0, in_an_answer, &CANCEL.to_be_bytes());
+    server.wait_for(RESET, 2);
+    let in_its_body = client.open(&POST, false);
+    client.frame(DATA, 0, in_its_body, b"pa");
+    server.wait_for(DATA, 1);
+    client.frame(RESET, 0, in_its_body, &CANCEL.to_be_bytes());
+    server.wait_for(RESET, 3);
+    assert_eq!(server.resets(), [CANCEL; 3]);
+    assert_eq!((gw.client().get("/public/").text(), server.places()), ("ok".to_owned(), vec![0; 4]));
+}
+
+#[test]
+fn no_answer_in_time_is_told_to_both_sides() {
+    let server = Http2Server::start(&[], |_, _| Ok(()));
+    let gw = gateway(&[server.addr()], |config| config.upstreams[0].response_timeout = Duration::from_millis(100));
+    assert_eq!(gw.client().get("/public/").code(), "upstream_timeout");
+    server.wait_for(RESET, 1);
+    assert_eq!(server.resets(), [CANCEL]);
+}
+
+#[test]
+fn an_answer_that_is_cut_is_not_taken_for_a_whole_one() {
+    for reason in [0, 2, CANCEL] {
+        let server = Http2Server::start(&[], move |talk, frame: &Frame| {
+            if frame.kind != HEADERS {
+                return Ok(());
+            }
+            talk.head(frame.stream, &[], false)?;
+            talk.frame(DATA, 0, frame.stream, b"half")?;
+            talk.reset(frame.stream, reason)
+        });
+        let gw = gateway(&[server.addr()], |_| {});
+        let mut client = gw.client();
+        client.send("GET /public/ HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(client.try_reply("GET").is_err(), "{reason}");
+        gw.log.line("the upstream's answer broke off");
+    }
+}
+
+/// The server has its answer and wants no more (RFC 9113, 8.1).
+#[test]
+fn an_answer_before_the_end_of_the_request_is_an_answer() {
+    let server = Http2Server::start(&[(WINDOW, 0)], |talk, frame| {
+        if frame.kind == HEADERS {
+            talk.answer(frame.stream, "enough")?;
+            talk.reset(frame.stream, 0)?;
+        }
+        Ok(())
+    });
+    let gw = gateway(&[server.addr()], |_| {});
+    let mut client = gw.client();
+    client.send("POST /public/ HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbegin");
+    assert_eq!(client.reply().text(), "enough");
+}
+
+/// It neither takes the rest of the request nor says that it does not want it.
+#[test]
+fn an_upload_that_outlives_its_answer_and_does_not_go_on_is_ended() {
+    let server = Http2Server::start(&[(WINDOW, 0)], |talk, frame| {
+        if frame.kind == HEADERS { talk.answer(frame.stream, "enough") } else { Ok(()) }
+    });
+    let gw = gateway(&[server.addr()], |config| config.upstreams[0].response_timeout = Duration::from_millis(100));
+    let mut client = gw.client();
+    client.send("POST /public/ HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbegin");
+    assert_eq!(client.reply().text(), "enough");
+    server.wait_for(RESET, 1);
+    assert_eq!(server.resets(), [CANCEL]);
+}
+
+/// Both directions at once, each as the other side goes on.
+#[test]
+fn each_side_hears_the_other_while_it_still_speaks() {
+    let server = Http2Server::start(&[], |talk, frame| match frame.kind {
+        HEADERS => talk.head(frame.stream, &[], false),
+        DATA => talk.frame(DATA, frame.flags & END_STREAM, frame.stream, &frame.payload),
+        _ => Ok(()),
+    });
+    let gw = gateway(&[server.addr()], |_| {});
+    let mut client = Http2::over(gw.client());
+    let stream = client.open(&POST, false);
+    client.until(HEADERS);
+    for word in [&b"one"[..], b"two", b"three"] {
+        client.frame(DATA, 0, stream, word);
+        assert_eq!(client.until(DATA).payload, word);
+    }
+    client.frame(DATA, END_STREAM, stream, b"");
+    until("the end", || (client.until(DATA).flags & END_STREAM != 0).then_some(()));
+}
