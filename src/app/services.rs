@@ -19,7 +19,7 @@ use tokio::{
 use super::parts::{Parts, Seeds};
 use crate::{
     admin::{Admin, Ingredients},
-    gateway::{Body, Conn, Gateway, Redirect, WayIn},
+    gateway::{Body, Conn, Gateway, Redirect, Tunnel, WayIn},
     login::{Issued, Issuing, SessionIssuer},
     model::{CertificateShelf, Clock, Identity, Secret, SessionKey, Timestamp},
     server::{Arrival, Handshake, Introduction, Service},
@@ -76,6 +76,7 @@ impl Front {
 
 impl Service for Front {
     type Conn = Conn;
+    type Tunnel = Box<Tunnel>;
     type Body = Body;
 
     fn connected(&self, arrival: Arrival) -> Conn {
@@ -115,13 +116,21 @@ impl Service for Front {
         self.gateway.refuse(why, conn)
     }
 
+    fn opens_tunnels(&self) -> bool {
+        self.gateway.opens_tunnels()
+    }
+
+    fn promised(&self, conn: &Conn) -> Option<Box<Tunnel>> {
+        conn.promised()
+    }
+
     fn switched<'a>(
         &'a self,
-        conn: &'a Rc<Conn>,
+        promised: Box<Tunnel>,
         client: impl AsyncRead + AsyncWrite + Unpin + 'a,
         stopping: impl Future<Output = ()> + 'a,
     ) -> impl Future<Output = ()> + 'a {
-        self.gateway.switched(conn, client, stopping)
+        self.gateway.switched(promised, client, stopping)
     }
 
     fn tick(&self) {
@@ -182,6 +191,7 @@ impl Back {
 
 impl Service for Back {
     type Conn = ();
+    type Tunnel = ();
     type Body = Full<Bytes>;
 
     fn connected(&self, _arrival: Arrival) {}

@@ -50,6 +50,7 @@ pub use counting::traffic;
 pub use failure::Failure;
 pub use rescue::{Rescue, rescue};
 pub use snapshot::Snapshot;
+pub use tunnel::Tunnel;
 pub use way_in::{Redirect, WayIn};
 
 use self::{
@@ -58,7 +59,6 @@ use self::{
     onward::{host_line, upstream_path, upstream_query},
     request_id::RequestIds,
     stages::{Begun, Call, Late, Place, Sent, Way},
-    tunnel::Tunnel,
 };
 
 /// The gateway of one worker.
@@ -79,9 +79,16 @@ pub struct Gateway {
 pub struct Conn {
     peer: Peer,
     way_in: WayIn,
-    /// What the connection becomes when its last answer has gone out.
+    /// What the connection, or a stream of it, becomes when the answer at hand has gone out.
     tunnel: RefCell<Option<Box<Tunnel>>>,
     _open: OpenConnection,
+}
+
+impl Conn {
+    /// What an answer with 101 has promised. Nobody waits between the answer and this, so it is that of no other request.
+    pub fn promised(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
+    }
 }
 
 impl Gateway {
@@ -151,17 +158,19 @@ impl Gateway {
         }
     }
 
-    /// Takes over a connection whose last answer was a 101, until the tunnel behind it ends.
+    /// Whether there is a route that a tunnel can be opened on.
+    pub fn opens_tunnels(&self) -> bool {
+        self.snapshot.table.has_websockets()
+    }
+
+    /// Takes over what was answered with 101, until the tunnel behind it ends.
     pub async fn switched(
         &self,
-        conn: &Conn,
+        tunnel: Box<Tunnel>,
         client: impl AsyncRead + AsyncWrite + Unpin,
         stopping: impl Future<Output = ()>,
     ) {
-        let tunnel = conn.tunnel.take();
-        if let Some(tunnel) = tunnel {
-            tunnel.run(client, stopping, &self.scratch, &self.sessions).await;
-        }
+        tunnel.run(client, stopping, &self.scratch, &self.sessions).await;
     }
 
     /// Answers what never became a request.
@@ -255,6 +264,7 @@ impl Gateway {
         // Nothing is decided on a target that could be read in two ways.
         let target =
             routing::target_of(request.version(), request.uri(), request.headers()).map_err(Failure::Target)?;
+        let must_switch = Offer::is_all_that_is_asked(request);
         if let Some(location) = conn.way_in.elsewhere(&target, request.uri())? {
             return Ok((Place::Elsewhere(location), Credentials::None));
         }
@@ -262,6 +272,7 @@ impl Gateway {
         // Our own endpoints first: no route can take their place.
         if let Some(endpoint) = self.api.endpoint(target.path.as_str()) {
             entry.endpoint = Some(endpoint.label());
+            refuse_if(must_switch)?;
             let methods = self.api.methods(target.path.as_str());
             if !methods.split(", ").any(|method| method == request.method().as_str()) {
                 return Err(Failure::WrongMethod(methods));
@@ -273,13 +284,15 @@ impl Gateway {
             return Ok((Place::Ours(Call { endpoint, asked }), credentials));
         }
         let rule = self.rule(&target, request.method(), entry)?;
+        refuse_if(must_switch && !rule.websocket)?;
         let found = carriers::find(request.headers(), target.query, &rule.carriers);
         let credentials = found.map_err(Failure::Credentials)?;
         let (path, query) = (upstream_path(&target, rule).map_err(Failure::Target)?, upstream_query(&target, rule));
         let onward = proxy::target(path.as_ref(), query.as_deref(), request.uri()).map_err(Failure::Proxy)?;
         let host = host_line(request, &target);
         let marked = carriers::take_out(request.headers_mut(), &rule.carriers, rule.forward_token);
-        let offer = if rule.websocket { Offer::find(request).map_err(Failure::Proxy)? } else { None };
+        let offer = rule.websocket.then(|| Offer::find(request, || self.ids.nonce()));
+        let offer = offer.transpose().map_err(Failure::Proxy)?.flatten();
         let way = Way {
             rule,
             target: onward,
@@ -402,5 +415,9 @@ fn admit(decision: Decision, entry: &mut Entry) -> Result<Access, Failure> {
 
 /// These ask for a connection, not for an answer.
 fn refuse_tunnels(method: &Method) -> Result<(), Failure> {
-    if matches!(*method, Method::CONNECT | Method::TRACE) { Err(Failure::Method) } else { Ok(()) }
+    refuse_if(matches!(*method, Method::CONNECT | Method::TRACE))
+}
+
+fn refuse_if(tunnel: bool) -> Result<(), Failure> {
+    if tunnel { Err(Failure::Method) } else { Ok(()) }
 }

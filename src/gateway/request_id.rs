@@ -25,17 +25,19 @@ impl RequestIds {
 
     /// An id nobody else has: 128 random bits. Nothing rests on its being hard to guess.
     pub(super) fn fresh(&self) -> HeaderValue {
-        let (high, low) = {
-            let mut random = self.random.borrow_mut();
-            (random.next_u64(), random.next_u64())
-        };
         let mut text = [0; 32];
-        let bytes = high.to_be_bytes().into_iter().chain(low.to_be_bytes());
-        for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        for (digits, byte) in text.chunks_exact_mut(2).zip(self.nonce()) {
             digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
         let value = self.writer.value(|out| out.put_slice(&text));
         value.unwrap_or_else(|| HeaderValue::from_static("-"))
+    }
+
+    /// Bytes that were not there before, for whoever has to send some.
+    pub(super) fn nonce(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.random.borrow_mut().fill_bytes(&mut bytes);
+        bytes
     }
 }
 

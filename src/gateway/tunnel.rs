@@ -33,7 +33,7 @@ const LOOK_AT_LEAST: Duration = Duration::from_millis(5);
 
 /// A tunnel that waits until its 101 has gone out.
 #[derive(Debug)]
-pub(super) struct Tunnel {
+pub struct Tunnel {
     upstream: Switched,
     terms: Terms,
     session: Option<Watched>,

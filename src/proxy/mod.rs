@@ -187,8 +187,8 @@ impl Proxy {
         if parts.headers.get(header::HOST) != Some(host) {
             parts.headers.insert(header::HOST, host.clone());
         }
-        if how.offer.is_some() {
-            upgrade::tell(&mut parts.headers);
+        if let Some(offer) = &how.offer {
+            offer.tell(&mut parts.headers);
         }
         parts.headers.append(header::VIA, if parts.version == Version::HTTP_2 { VIA_HTTP2 } else { VIA });
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
@@ -251,6 +251,9 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
             return Poll::Ready(Err(Error::WrongHandshake));
         }
         let via = if response.version() == Version::HTTP_2 { VIA_HTTP2 } else { VIA };
+        if this.offer.as_ref().is_some_and(|offer| offer.is_belied_by(response.status())) {
+            return Poll::Ready(Err(Error::WrongHandshake));
+        }
         // Ours, whatever the upstream speaks: what it says of the version concerns its own connection.
         *response.version_mut() = Version::HTTP_11;
         response::clean(response.headers_mut());

@@ -5,7 +5,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
@@ -26,6 +26,8 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 pub struct Offer {
     /// What the right `Sec-WebSocket-Accept` is.
     accept: String,
+    /// The key of ours, where the client has none: HTTP/2 does without.
+    key: Option<HeaderValue>,
     protocols: Vec<Vec<u8>>,
     /// By their names, without parameters.
     extensions: Vec<Vec<u8>>,
@@ -36,25 +38,35 @@ pub struct Offer {
 impl Offer {
     /// The offer of a request, where it asks for a WebSocket. Whoever asks for something else, `h2c` for one, is answered
     /// as if nothing had been asked (RFC 9110, 7.8); whoever asks for a WebSocket in any other than the one way is refused.
-    pub fn find<B>(request: &Request<B>) -> Result<Option<Self>, Error> {
+    /// Where it came over HTTP/2, `nonce` is what the upstream has to answer to.
+    pub fn find<B>(request: &Request<B>, nonce: impl FnOnce() -> [u8; 16]) -> Result<Option<Self>, Error> {
         let headers = request.headers();
         if !list(headers, &UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
             return Ok(None);
         }
+        let over_http2 = Self::is_all_that_is_asked(request);
         let well_formed = *request.method() == Method::GET
-            && request.version() == Version::HTTP_11
+            && (over_http2 || request.version() == Version::HTTP_11)
             && only(headers, &UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
             && list(headers, &CONNECTION).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
             && only(headers, &SEC_WEBSOCKET_VERSION) == Some(b"13")
             && has_no_body(headers);
-        let key = only(headers, &SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
-        let key = key.filter(|_| well_formed).ok_or(Error::NoHandshake)?;
+        let own = over_http2.then(|| BASE64_STANDARD.encode(nonce()));
+        let key = own.as_deref().map(str::as_bytes).or_else(|| only(headers, &SEC_WEBSOCKET_KEY));
+        let key = key.filter(|key| well_formed && is_key(key)).ok_or(Error::NoHandshake)?;
         Ok(Some(Self {
             accept: accept(key),
+            key: own.and_then(|own| HeaderValue::try_from(own).ok()),
             protocols: list(headers, &SEC_WEBSOCKET_PROTOCOL).map(<[u8]>::to_vec).collect(),
             extensions: extensions(headers).map(<[u8]>::to_vec).collect(),
             marked: false,
         }))
+    }
+
+    /// Whether a request is for a WebSocket or for nothing: over HTTP/2 it takes a method of its own, and to be answered
+    /// as if nothing had been asked would say that it is open. Whoever speaks HTTP/2 can't send the header by itself.
+    pub fn is_all_that_is_asked<B>(request: &Request<B>) -> bool {
+        request.version() == Version::HTTP_2 && request.headers().contains_key(UPGRADE)
     }
 
     /// The same where [`MARKER`] was offered besides, or not.
@@ -69,6 +81,19 @@ impl Offer {
         if self.marked {
             headers.entry(SEC_WEBSOCKET_PROTOCOL).or_insert(HeaderValue::from_static(MARKER));
         }
+    }
+
+    /// Says so in the head of a request, from which all that concerns one connection has been removed.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        tell(headers);
+        if let Some(key) = &self.key {
+            headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+        }
+    }
+
+    /// Whether an answer would tell the client that its WebSocket is open, though it is not.
+    pub(super) fn is_belied_by(&self, status: StatusCode) -> bool {
+        self.key.is_some() && status.is_success()
     }
 
     /// Whether an answer with 101 is the right one. What it chooses must have been offered.
@@ -141,7 +166,11 @@ mod tests {
     fn changed(change: impl FnOnce(&mut Request<()>)) -> Result<Option<Offer>, Error> {
         let mut request = opening();
         change(&mut request);
-        Offer::find(&request)
+        find(&request)
+    }
+
+    fn find(request: &Request<()>) -> Result<Option<Offer>, Error> {
+        Offer::find(request, || *b"the sample nonce")
     }
 
     /// Gives a header exactly these lines.
@@ -163,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_opening_is_taken_for_one_and_nothing_like_it() {
-        assert_eq!(Offer::find(&opening()).unwrap().unwrap().accept, ACCEPT);
+        assert_eq!(find(&opening()).unwrap().unwrap().accept, ACCEPT);
         let cases: [(&str, &[&'static str]); 11] = [
             ("upgrade", &["h2c, websocket"]),
             ("upgrade", &["websocket", "websocket"]),
@@ -196,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_answer_fits_its_offer_or_is_none() {
-        let offer = Offer::find(&opening()).unwrap().unwrap();
+        let offer = find(&opening()).unwrap().unwrap();
         let right = [("connection", "upgrade"), ("upgrade", "WebSocket"), ("sec-websocket-accept", ACCEPT)];
         let with = |more: &[(&'static str, &'static str)]| offer.is_met_by(&answer(&[&right, more].concat()));
         assert!(with(&[]) && with(&[("sec-websocket-protocol", "chat")]));
@@ -216,5 +245,26 @@ mod tests {
         }
         let wrong = [right[0], right[1], ("sec-websocket-accept", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=")];
         assert!(!offer.is_met_by(&answer(&wrong)));
+    }
+
+    #[test]
+    fn over_http2_the_key_is_ours_and_so_is_what_has_to_be_answered_to() {
+        let mut request = opening();
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().remove("sec-websocket-key");
+        let offer = find(&request).unwrap().unwrap();
+        assert_eq!(offer.accept, ACCEPT);
+        let mut told = HeaderMap::new();
+        offer.tell(&mut told);
+        assert_eq!(
+            (told["sec-websocket-key"].as_bytes(), told["upgrade"].as_bytes()),
+            (KEY.as_bytes(), &b"websocket"[..])
+        );
+        for (status, belied) in [(200, true), (204, true), (101, false), (302, false), (403, false)] {
+            assert_eq!(offer.is_belied_by(StatusCode::from_u16(status).unwrap()), belied, "{status}");
+        }
+        assert!(!find(&opening()).unwrap().unwrap().is_belied_by(StatusCode::OK));
+        request.headers_mut().remove("sec-websocket-version");
+        assert!(matches!(find(&request), Err(Error::NoHandshake)));
     }
 }

@@ -83,6 +83,7 @@ pub struct Table {
     /// The first is the root, `/`.
     nodes: Vec<Node>,
     tokens_in_queries: bool,
+    websockets: bool,
 }
 
 impl Table {
@@ -92,6 +93,7 @@ impl Table {
             rules: Vec::with_capacity(routes.len()),
             nodes: vec![Node::default()],
             tokens_in_queries: routes.iter().any(|route| route.token_query.is_some()),
+            websockets: routes.iter().any(|route| route.websocket),
         };
         for (id, route) in routes.iter().enumerate() {
             let label = label(route);
@@ -133,6 +135,11 @@ impl Table {
     /// Whether any route lets tokens come in the query, so that URLs may have some in them.
     pub fn has_tokens_in_queries(&self) -> bool {
         self.tokens_in_queries
+    }
+
+    /// Whether a WebSocket can be opened on any route.
+    pub fn has_websockets(&self) -> bool {
+        self.websockets
     }
 
     fn first_for(&self, method: &Method, place: &[usize]) -> Option<&Rule> {

@@ -82,7 +82,8 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
                 let stopping = poll_fn(|_| if shared.drain.is_on() { Poll::Ready(()) } else { Poll::Pending });
                 let client = Resumed::new(held.freeze(), stream);
                 let service = shared.service.get();
-                return Box::pin(service.switched(&conn, client, stopping)).await;
+                let Some(promised) = service.promised(&conn) else { return };
+                return Box::pin(service.switched(promised, client, stopping)).await;
             }
             Left::Closed => return,
         }

@@ -59,6 +59,8 @@ pub use worker::Running;
 pub trait Service: 'static {
     /// What the service keeps per connection.
     type Conn: 'static;
+    /// What a connection, or a stream of it, becomes after an answer with 101.
+    type Tunnel: 'static;
     /// The body of its answers.
     type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>> + Unpin>
         + Unpin
@@ -90,11 +92,22 @@ pub trait Service: 'static {
     /// The answer to bytes that never became a request; the connection is closed after it.
     fn refuse(&self, why: Refusal, conn: &Self::Conn) -> Response<Bytes>;
 
-    /// Takes over a connection whose last request was answered with 101. It is closed when this is done, and is to come to
-    /// an end when `stopping` does.
+    /// Whether any request may be answered with 101, so that clients with HTTP/2 are told that they may ask for it.
+    fn opens_tunnels(&self) -> bool {
+        false
+    }
+
+    /// What the latest answer of this connection has promised, where that was a 101. A connection with many requests at once
+    /// is asked in the same turn in which the answer came.
+    fn promised(&self, _conn: &Self::Conn) -> Option<Self::Tunnel> {
+        None
+    }
+
+    /// Makes of a connection, or of a stream of one, what was promised. It is closed when this is done, and is to come to an
+    /// end when `stopping` does.
     fn switched<'a>(
         &'a self,
-        _conn: &'a Rc<Self::Conn>,
+        _promised: Self::Tunnel,
         _client: impl AsyncRead + AsyncWrite + Unpin + 'a,
         _stopping: impl Future<Output = ()> + 'a,
     ) -> impl Future<Output = ()> + 'a {

@@ -32,7 +32,7 @@ fn name(failure: &Failure) -> String {
         Failure::Target(_) => "Target".to_owned(),
         Failure::Stranger => "Stranger".to_owned(),
         Failure::Original(_) => "Original".to_owned(),
-        Failure::Credentials(_) => "Credentials".to_owned(),
+        Failure::Credentials(why) => format!("Credentials {why:?}"),
         Failure::Misdirected => "Misdirected".to_owned(),
         Failure::Method => "Method".to_owned(),
         Failure::NoRoute => "NoRoute".to_owned(),
@@ -185,6 +185,7 @@ async fn on_the_way_to_an_upstream() -> Vec<(Failure, u16, &'static str, &'stati
         (proxy(ConnectError::Overloaded { server: "x".to_owned() }.into()), 503, "upstream_overloaded", "retry 1"),
         (proxy(proxy::Error::Broken(broken().await.into())), 502, "upstream_unreachable", ""),
         (proxy(proxy::Error::Coded), 502, "upstream_unreachable", ""),
+        (proxy(proxy::Error::NoSwitch), 500, "internal", ""),
         (proxy(proxy::Error::Switched), 502, "upstream_unreachable", ""),
         (proxy(proxy::Error::Timeout), 504, "upstream_timeout", ""),
     ]

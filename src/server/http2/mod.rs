@@ -8,6 +8,7 @@
 //! that come in, and the buffer for answers that go out. None of them grows on the client's word.
 
 mod answer;
+mod opening;
 mod preface;
 mod request;
 mod streams;
@@ -16,19 +17,21 @@ mod wire;
 use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use bytes::BytesMut;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
+use tokio::task::spawn_local;
 
 use crate::web::RequestBody;
 
 use self::{
     answer::Answer,
+    opening::Opened,
     request::admit,
     streams::{Due, Spawner, Streams},
     wire::Wire,
 };
-use super::{Options, Service, connection::Shared, deadline::Tick, screen::HeadLimits, stream::Stream};
+use super::{Options, Service, connection::Shared, deadline::Tick, drain::Drain, screen::HeadLimits, stream::Stream};
 
 pub(super) use preface::{Spoken, listen};
 
@@ -46,13 +49,18 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
     let options = &*shared.options;
     let streams = Rc::new(Streams::new());
     let wire = Wire::new(stream, held, Rc::clone(&streams));
-    let (service, conn) = (Rc::clone(&shared.service), Rc::new(conn));
-    let (begun, limits) = (Rc::clone(&streams), options.head);
+    let mut builder = builder(options, Rc::clone(&streams));
+    if shared.service.get().opens_tunnels() {
+        builder.enable_connect_protocol();
+    }
+    let (conn, drain) = (Rc::new(conn), Rc::clone(&shared.drain));
+    let common = Rc::new(Common { conn, streams: Rc::clone(&streams), drain, limits: options.head });
+    let service = Rc::clone(&shared.service);
     let service = service_fn(move |request: Request<Incoming>| {
-        let stream = begun.begin(request.body());
-        answer(request, stream, service.get(), Rc::clone(&conn), limits)
+        let stream = common.streams.begin(request.body());
+        answer(request, stream, service.get(), Rc::clone(&common))
     });
-    let mut http = pin!(builder(options, Rc::clone(&streams)).serve_connection(TokioIo::new(wire), service));
+    let mut http = pin!(builder.serve_connection(TokioIo::new(wire), service));
     let mut tick = Tick::new(options);
     poll_fn(|cx| {
         loop {
@@ -89,6 +97,14 @@ fn builder(options: &Options, streams: Rc<Streams>) -> http2::Builder<Spawner> {
     http
 }
 
+/// What all requests of a connection have in common.
+struct Common<S: Service> {
+    conn: Rc<S::Conn>,
+    streams: Rc<Streams>,
+    drain: Rc<Drain>,
+    limits: HeadLimits,
+}
+
 /// What hyper is answered. The service itself never fails; it has an answer for everything.
 type Answered<S> = Result<Response<Answer<S>>, Infallible>;
 
@@ -97,20 +113,40 @@ async fn answer<S: Service>(
     request: Request<Incoming>,
     stream: Rc<streams::Stream>,
     service: Rc<S>,
-    conn: Rc<S::Conn>,
-    limits: HeadLimits,
+    common: Rc<Common<S>>,
 ) -> Answered<S> {
     let to_head = request.method() == Method::HEAD;
-    let mut response = match admit(request, &limits) {
-        Ok(request) => {
+    let mut response = match admit(request, &common.limits) {
+        Ok(mut request) => {
+            let opening = opening::take(&mut request);
             let request = request.map(|body| RequestBody::new(body, stream.body()));
-            let response = service.call(request, &conn, stream.timer()).await;
+            let mut response = service.call(request, &common.conn, stream.timer()).await;
+            if let (Some(coming), StatusCode::SWITCHING_PROTOCOLS) = (opening, response.status()) {
+                opening::agree(&mut response);
+                tunnel(Opened::Waiting(coming), Rc::clone(&service), &common);
+            }
             response.map(|body| Answer::served(body, Rc::clone(&stream), Rc::clone(&service)))
         }
-        Err(why) => service.refuse(why, &conn).map(|body| Answer::ours(body, Rc::clone(&stream), Rc::clone(&service))),
+        Err(why) => {
+            service.refuse(why, &common.conn).map(|body| Answer::ours(body, Rc::clone(&stream), Rc::clone(&service)))
+        }
     };
     stream.answered();
     // The end of a stream says all that there is to say. It never ends the connection.
     response.headers_mut().remove(header::CONNECTION);
     Ok(if to_head { answer::without_body(response) } else { response })
+}
+
+/// Hands a stream that is HTTP no more over to the service, in a task of its own.
+fn tunnel<S: Service>(client: Opened, service: Rc<S>, common: &Common<S>) {
+    // Here and not in the task: before that has its turn another stream may have been promised something.
+    let Some(promised) = service.promised(&common.conn) else { return };
+    let (open, drain) = (common.streams.tunnel(), Rc::clone(&common.drain));
+    spawn_local(async move {
+        let _open = open;
+        let _counted = drain.enter_task().await;
+        // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
+        let stopping = poll_fn(|_| if drain.is_on() { Poll::Ready(()) } else { Poll::Pending });
+        service.switched(promised, client, stopping).await;
+    });
 }

@@ -49,6 +49,8 @@ pub(super) struct Streams {
     write_stalled: Cell<Option<Instant>>,
     answered: Cell<u64>,
     cancelled: Cell<u64>,
+    /// Streams that are HTTP no more.
+    tunnels: Cell<usize>,
 }
 
 /// The state that one stream's parts share.
@@ -75,6 +77,7 @@ impl Streams {
             write_stalled: Cell::new(None),
             answered: Cell::new(0),
             cancelled: Cell::new(0),
+            tunnels: Cell::new(0),
         }
     }
 
@@ -85,6 +88,12 @@ impl Streams {
         self.served.set(true);
         *self.next.borrow_mut() = Some(Rc::clone(&stream));
         stream
+    }
+
+    /// A stream has become something else than HTTP. The connection is in use for as long as the guard lives.
+    pub(super) fn tunnel(self: &Rc<Self>) -> Tunnel {
+        self.tunnels.set(self.tunnels.get() + 1);
+        Tunnel(Rc::clone(self))
     }
 
     /// The socket took bytes, or did not.
@@ -117,7 +126,7 @@ impl Streams {
         }
         // The end of an answer may still be on its way to the socket although its stream is done with it.
         let wrote = self.wrote.replace(false) && self.parting.get();
-        if wrote || !live.is_empty() {
+        if wrote || !live.is_empty() || self.tunnels.get() > 0 {
             self.since.set(now);
             return Due::Nothing;
         }
@@ -211,8 +220,11 @@ pub(super) struct Spawner(pub(super) Rc<Streams>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Spawner {
     fn execute(&self, answering: F) {
-        // hyper asks for tasks of other kinds only for tunnels, and no tunnel is ever agreed to.
-        let Some(stream) = self.0.next.borrow_mut().take() else { return };
+        let Some(stream) = self.0.next.borrow_mut().take() else {
+            // What hyper asks for besides writes what goes through a tunnel. It ends with the tunnel or with the connection.
+            spawn_local(answering);
+            return;
+        };
         self.0.enter(&stream);
         let live = Live { streams: Rc::clone(&self.0), stream };
         spawn_local(Answering { answering, live });
@@ -225,6 +237,17 @@ pin_project! {
         #[pin]
         answering: F,
         live: Live,
+    }
+}
+
+/// A stream as long as it is a tunnel.
+#[derive(Debug)]
+pub(super) struct Tunnel(Rc<Streams>);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.tunnels.set(self.0.tunnels.get() - 1);
+        self.0.since.set(Instant::now());
     }
 }
 
@@ -281,6 +304,16 @@ mod tests {
         assert_eq!(after(&streams, 10, true), Due::Nothing);
         assert_eq!(after(&streams, 10, false), Due::Nothing);
         assert_eq!(after(&streams, 1, false), Due::Cut);
+    }
+
+    #[test]
+    fn a_connection_with_a_tunnel_is_not_idle() {
+        let options = Options::from_section(&sections::Server::default());
+        let (streams, now) = (Rc::new(Streams::new()), Instant::now());
+        let tunnel = streams.tunnel();
+        assert_eq!(streams.due(now + 10 * options.header_timeout, &options), Due::Nothing);
+        drop(tunnel);
+        assert_eq!(streams.due(now + 2 * options.header_timeout, &options), Due::Part);
     }
 
     #[test]

@@ -114,6 +114,44 @@ impl Http2 {
         }
     }
 
+    /// What the other side asks for at the beginning, each a number and a value.
+    pub fn settings(&mut self) -> Vec<(u16, u32)> {
+        let settings = self.until(SETTINGS).payload;
+        let pair = |bytes: &[u8]| {
+            let (id, value) = bytes.split_at(2);
+            (
+                u16::from_be_bytes(id.try_into().expect("a number")),
+                u32::from_be_bytes(value.try_into().expect("a value")),
+            )
+        };
+        settings.chunks_exact(6).map(pair).collect()
+    }
+
+    /// Whether a stream is answered with 200. More may follow.
+    pub fn agrees(&mut self, stream: u32) -> bool {
+        loop {
+            let frame = self.next_frame().expect("an answer");
+            if frame.stream == stream && matches!(frame.kind, HEADERS | RESET) {
+                return frame.kind == HEADERS && frame.payload.first() == Some(&0x88);
+            }
+        }
+    }
+
+    /// What comes through a stream, up to so many bytes or its end; and whether that was its end.
+    pub fn data(&mut self, stream: u32, most: usize) -> (Vec<u8>, bool) {
+        let mut data = Vec::new();
+        while data.len() < most {
+            let Ok(frame) = self.next_frame() else { return (data, true) };
+            if frame.stream == stream && frame.kind == DATA {
+                data.extend_from_slice(&frame.payload);
+            }
+            if frame.stream == stream && (frame.kind == RESET || frame.flags & END_STREAM != 0) {
+                return (data, true);
+            }
+        }
+        (data, false)
+    }
+
     /// Reads up to a frame of this kind.
     pub fn until(&mut self, kind: u8) -> Frame {
         loop {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{HI, line, open, says_hi, start, start_with};
 use crate::{admin::open_metrics::Page, support::TestGateway, support::until};
 
-/// What the page says of WebSockets: how many are open, bytes from and to clients, and ends that there were.
+/// What the page says of tunnels: how many are open, bytes from and to clients, and ends that there were.
 fn counted(gw: &TestGateway) -> (f64, f64, f64, BTreeMap<String, f64>) {
     let page = Page::read(&gw.admin().get("/metrics").text());
     let bytes = |direction| page.value("wxgate_websocket_traffic_bytes_total", &[("direction", direction)]);
