@@ -117,7 +117,8 @@ fn is_sound(case: &Case, Outcome { answers, heard }: &Outcome) {
             (!heard.place.starts_with("/public/"), !heard.place.starts_with("/orders/"));
         let is_right = (may_be_known && identity == alice) || (may_be_nobody && identity.is_empty());
         assert!(is_right && ["", SMUGGLED].contains(&heard.body.as_str()), "{heard:#?} of {case}");
-        let text = format!("{} {:?}", heard.target, heard.headers);
+        let path = heard.target.split('?').next().unwrap_or_default();
+        let text = format!("{path} {:?}", heard.headers);
         assert!(["smuggled", "evil", "wxg_"].iter().all(|word| !text.contains(word)), "{heard:#?} of {case}");
     }
 }
