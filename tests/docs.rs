@@ -15,5 +15,7 @@ mod demo;
 mod readme;
 #[path = "docs/references.rs"]
 mod references;
+#[path = "docs/security.rs"]
+mod security;
 #[path = "docs/snippets.rs"]
 mod snippets;

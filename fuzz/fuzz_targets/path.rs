@@ -13,7 +13,9 @@ fuzz_target!(|raw: &str| {
 
     let once = decode(text.as_bytes());
     for view in [text.as_bytes(), &once, &decode(&once)] {
-        let mut pieces = view.split(|byte| matches!(byte, b'/' | b';' | b'\\'));
+        // A question mark was an encoded one. Some take what stands before it for the whole path.
+        let before_query = view.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let mut pieces = pieces_of(view).chain(pieces_of(before_query));
         assert!(pieces.all(|piece| piece != b".." && piece != b"."), "{raw} climbs as {}", view.escape_ascii());
         assert!(!view.iter().any(|byte| byte.is_ascii_control() || *byte == b'#'), "{}", view.escape_ascii());
     }
@@ -22,6 +24,11 @@ fuzz_target!(|raw: &str| {
     let cut = strip_prefix(&path, &text[..prefix_end]);
     assert!(cut.as_ref().is_ok_and(|rest| rest.as_str().starts_with('/')), "{raw}: {cut:?}");
 });
+
+/// What stands between separators of any kind.
+fn pieces_of(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| matches!(byte, b'/' | b';' | b'\\'))
+}
 
 /// What a backend that decodes once makes of it.
 fn decode(path: &[u8]) -> Vec<u8> {

@@ -25,11 +25,12 @@ pub enum PathError {
     /// The first byte is not a slash.
     #[error("the path does not begin with a slash")]
     NoLeadingSlash,
-    /// `..` between separators, or a segment that ends in just two dots: a rewrite of the prefix, or Windows, makes a
-    /// parent of that.
+    /// `..` between separators or before an encoded question mark, or a segment that ends in just two dots: a rewrite of
+    /// the prefix, or Windows, makes a parent of that.
     #[error("the path has a segment that climbs: '..'")]
     ParentSegment,
-    /// `.` beside an encoded slash or a semicolon, or encoded twice: some parsers would drop it and others not.
+    /// `.` beside an encoded slash, a semicolon or an encoded question mark, or encoded twice: some parsers would drop it
+    /// and others not.
     #[error("the path has a '.' that is a segment to some parsers only")]
     DisguisedDot,
     /// `\`, which some servers take for a slash.
@@ -171,6 +172,11 @@ impl Inspection {
             b'#' => return Err(PathError::Fragment),
             byte if byte.is_ascii_control() => return Err(PathError::Control),
             b' ' | b'?' | 0x80.. if unit.depth == 0 => return Err(PathError::Unencoded),
+            b'?' => {
+                // Whoever decodes before cutting off the query takes what stands before it for the end of the path.
+                piece.close(false)?;
+                piece.add(unit);
+            }
             _ => piece.add(unit),
         }
         Ok(())
@@ -370,6 +376,10 @@ mod tests {
             ("/a;..", ParentSegment),
             ("/a%2f..%2fb", ParentSegment),
             ("/%252e%252e/b", ParentSegment),
+            ("/a/..%3fb", ParentSegment),
+            ("/a/..%253f/b", ParentSegment),
+            ("/a..%3F", ParentSegment),
+            ("/a/.%3fb", DisguisedDot),
             ("/a/.;x/b", DisguisedDot),
             ("/a/.%2fb", DisguisedDot),
             ("/a%2f.", DisguisedDot),
@@ -466,7 +476,7 @@ mod tests {
             parts in prop::collection::vec(
                 prop::sample::select(vec![
                     "/", "/", ".", "%2e", "%252e", "%2f", "%252F", ";", "%3b", "%25", "2", "e", "f", "a", "%41", "%", "\\", "#",
-                    "%5c", "5c", "%00", "%32", "%65", "é", " ",
+                    "%5c", "5c", "%00", "%32", "%65", "é", " ", "%3f",
                 ]),
                 0..12,
             )
@@ -482,7 +492,9 @@ mod tests {
             let twice = decode(&once);
             for view in [path.as_str().as_bytes(), &once, &twice] {
                 let text = String::from_utf8_lossy(view).replace(';', "/").replace("%2f", "/").replace("%2F", "/");
-                prop_assert!(text.split('/').all(|piece| piece != ".." && piece != "."), "{} shows {}", raw, text);
+                let before_query = text.split('?').next().unwrap();
+                let mut pieces = text.split('/').chain(before_query.split('/'));
+                prop_assert!(pieces.all(|piece| piece != ".." && piece != "."), "{} shows {}", raw, text);
                 prop_assert!(!text.contains(['\\', '#', '\0']), "{} shows {}", raw, text);
             }
         }

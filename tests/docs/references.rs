@@ -65,7 +65,7 @@ fn exists(name: &str) -> bool {
 
 #[test]
 fn every_test_that_holds_an_invariant_exists() {
-    let sources = [sources_below("tests"), sources_below("src"), sources_below("fuzz/fuzz_targets")].concat();
+    let sources = sources();
     let page = Page::read("docs/ARCHITECTURE.md");
     let mut tests = 0;
     for name in page.spans_below("Invariants").into_iter().filter(|name| name.matches('_').count() >= 3) {
@@ -73,6 +73,11 @@ fn every_test_that_holds_an_invariant_exists() {
         tests += 1;
     }
     assert!(tests > 20, "only {tests} tests are named");
+}
+
+/// Every file of Rust that may have a test in it.
+pub(crate) fn sources() -> Vec<String> {
+    [sources_below("tests"), sources_below("src"), sources_below("fuzz/fuzz_targets")].concat()
 }
 
 fn sources_below(folder: &str) -> Vec<String> {

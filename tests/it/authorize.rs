@@ -205,6 +205,69 @@ fn what_is_never_forwarded_never_passes() {
     }
 }
 
+/// Threat 20, CVE-2026-34457: to a health check every path was open.
+#[test]
+fn no_user_agent_is_told_that_it_may_pass() {
+    let gw = behind_a_proxy();
+    for agent in
+        ["GoogleHC/1.0", "kube-probe/1.30", "ELB-HealthChecker/2.0", "wxgate-health", "wxgate", "Prometheus/3.0"]
+    {
+        for path in ["/orders", "/healthz", "/readyz", "/metrics", "/ping"] {
+            let reply = ask(&gw, &format!("{}User-Agent: {agent}\r\n", held("GET", path)));
+            assert_eq!((reply.verdict().as_str(), told(&reply)), ("401 token_missing", [None; 4]), "{agent} {path}");
+        }
+    }
+}
+
+/// Threat 29, CVE-2021-32637: a target that could not be parsed was let through.
+#[test]
+fn an_original_target_that_can_not_be_read_opens_nothing() {
+    let gw = behind_a_proxy();
+    let alice = bearer(&gw.login("oAlice").token);
+    let targets = [
+        "",
+        "/public/%",
+        "/public/%2",
+        "/public/%zz",
+        "/public/%00",
+        "/public/\\x",
+        "/public/ /x",
+        "/public/\tx",
+        "/public/\u{7f}",
+        "/public/\u{80}",
+        "/public/<x>\"",
+        "public/",
+        "?/public/",
+        "#",
+        "://",
+        "http://",
+        "http:///public/",
+        "http://a:b:c/public/",
+        "http://api.example.com:99999/public/",
+        "http://[::1/public/",
+        "http:/public/",
+        "//",
+        "/public/é",
+        "/public/x HTTP/1.1",
+        "%2fpublic%2f",
+        "\\public\\",
+        "*",
+        "a:80",
+        "data:,/public/",
+    ];
+    for target in targets {
+        for name in ["X-Original-URI", "X-Original-URL", "X-Forwarded-Uri"] {
+            let original =
+                format!("X-Original-Method: GET\r\n{name}: {target}\r\nX-Forwarded-Host: api.example.com\r\n");
+            for token in ["", alice.as_str()] {
+                let reply = ask(&gw, &format!("{original}{token}"));
+                assert!((400..500).contains(&reply.status), "{name}: {target:?} {reply:?}");
+                assert_eq!(told(&reply), [None; 4], "{name}: {target:?}");
+            }
+        }
+    }
+}
+
 // --- how it is asked
 
 #[test]

@@ -7,9 +7,10 @@ use std::{
     process::{Command, Output},
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
-use wxgate::simulator::{Options, Simulator};
+use wxgate::simulator::{Fault, Options, Simulator};
 
 use crate::support::{
     APP, Recorder, Reply, SECRET,
@@ -181,6 +182,30 @@ fn what_the_first_start_makes_is_its_owners_alone_whatever_the_umask() {
     }
     assert_eq!(mode(&place.path("")), 0o700);
     gw.stop();
+}
+
+/// Threat 15: who has a copy of the files has nobody's session, and no key to WeChat.
+#[test]
+fn the_files_open_no_session_and_hold_no_secret() {
+    let place = Place::new("disk_secrets");
+    let gw = place.start();
+    let session_key = "a2V5LXRoYXQtcmVzdHMtc2VhbGVk";
+    let body = json!({ "openid": "oAlice", "session_key": session_key }).to_string();
+    place.wechat.next_fault(Fault::Body { body });
+    let (alice, bob) = (place.login(&gw, "oAlice"), place.login(&gw, "oBob"));
+    assert_eq!(status(gw.client(), "POST", "/v1/logout", &bob), 204);
+    let stored = || fs::read_dir(place.path("")).unwrap().flat_map(|file| fs::read(file.unwrap().path()).unwrap());
+    let running: Vec<u8> = stored().collect();
+    gw.stop();
+    let stopped: Vec<u8> = stored().collect();
+    let raw = [&alice, &bob].map(|token| URL_SAFE_NO_PAD.decode(&token[4..]).unwrap());
+    let secrets = [alice[4..].as_bytes(), bob[4..].as_bytes(), &raw[0][..32], &raw[1][..32], SECRET.as_bytes()];
+    for files in [&running, &stopped] {
+        assert!(memchr::memmem::find(files, b"oAlice").is_some(), "the sessions are there");
+        for secret in secrets.into_iter().chain([session_key.as_bytes()]) {
+            assert_eq!(memchr::memmem::find(files, secret), None, "{}", secret.escape_ascii());
+        }
+    }
 }
 
 #[test]

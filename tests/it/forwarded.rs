@@ -99,6 +99,40 @@ fn what_a_proxy_of_ours_says_is_kept_only_if_it_can_be_read() {
     }
 }
 
+/// Threats 8 and 9 behind a proxy: what the proxy tells is read before anything that `Connection` names goes.
+#[test]
+fn a_connection_line_takes_away_nothing_that_a_proxy_of_ours_told() {
+    let gw = behind_a_proxy();
+    let said = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example.com";
+    let told_alone = told(&seen_with(&gw, said));
+    assert_eq!(told_alone[1], "x-forwarded-for: 203.0.113.9, 127.0.0.1");
+    for lines in [
+        "Connection: X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded",
+        "connection: x-forwarded-for",
+        "Connection: close,\tX-FORWARDED-for ,,\r\nconnection: x-Forwarded-PROTO,",
+        "Proxy-Connection: X-Forwarded-For\r\nConnection: x_forwarded_for",
+    ] {
+        assert_eq!(told(&seen_with(&gw, &format!("{lines}\r\n{said}"))), told_alone, "{lines}");
+        assert_eq!(told(&seen_with(&gw, &format!("{said}\r\n{lines}"))), told_alone, "{lines}");
+    }
+}
+
+/// Threat 12, CVE-2026-26308: of a header in two lines the first alone was read, and that one the client had written.
+#[test]
+fn of_two_lines_the_one_that_our_proxy_wrote_counts() {
+    let gw = behind_a_proxy();
+    let first = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: evil.example.com\r\n";
+    let last = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example.com\r\n";
+    for lines in [format!("{first}{last}"), format!("{first}{first}{last}")] {
+        let reply = gw.raw(format!("GET /public/1 HTTP/1.1\r\nHost: api.example.com\r\n{lines}\r\n"));
+        let line = gw.log.line(reply.header("x-request-id").unwrap());
+        assert!(line.contains("\"client\":\"203.0.113.9\""), "{line}");
+        let seen = gw.upstream.last();
+        assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
+        assert_eq!(seen.header("x-forwarded-host"), Some("shop.example.com"));
+    }
+}
+
 /// Threat 19, CVE-2026-40575, CVSS 9.1: a header chose the rule, and the real path was forwarded.
 #[test]
 fn no_header_chooses_the_rule() {

@@ -1,7 +1,11 @@
 //! Where a request ends: whoever hopes that two servers see two borders finds that we see one, or refuse.
 
+use std::{num::NonZeroU32, time::Duration};
+
+use wxgate::config::sections::{AuthRule, Rate, Route};
+
 use crate::support::{
-    Seen, TestGateway,
+    OTHER_APP, Seen, TestGateway,
     upstream::{Then, answer},
 };
 
@@ -55,6 +59,37 @@ fn the_body_of_a_refused_request_is_never_taken_for_the_next_request() {
             });
             let seen = targets(&seen);
             assert!(seen.is_empty() || seen == ["/public/next"], "{line} with {kind}: {seen:?}");
+        }
+    }
+}
+
+/// Threat 36 again, for refusals that need a configuration of their own.
+#[test]
+fn nor_is_the_body_of_a_request_that_no_rule_lets_pass() {
+    let gw = TestGateway::with(|config| {
+        let app = config.apps[0].app_id.clone();
+        config.routes[0].path = "/orders".to_owned();
+        config.routes.push(Route { apps: Some(vec![app]), ..Route::new("/shop/", "app") });
+        let once = Rate { count: NonZeroU32::MIN, per: Duration::from_hours(1) };
+        config.routes.push(Route { auth: AuthRule::None, limit_per_ip: Some(once), ..Route::new("/once/", "app") });
+    });
+    let bob = format!("Authorization: Bearer {}\r\n", gw.login_to(OTHER_APP, "oBob").token);
+    assert_eq!(gw.client().get("/once/").status, 200);
+    for (path, lines, verdict) in [
+        ("/nowhere", "", "404 no_route"),
+        ("/shop/1", bob.as_str(), "403 app_not_allowed"),
+        ("/once/", "", "429 rate_limited"),
+    ] {
+        for (kind, body) in bodies() {
+            let request = format!("POST {path} HTTP/1.1\r\nHost: api.example.com\r\n{lines}{body}");
+            let (seen, _) = gw.reached(|| {
+                let mut client = gw.client();
+                let reply = client.send(&request).send(NEXT).finish().try_reply("POST");
+                assert_eq!(reply.unwrap().verdict(), verdict, "{path} with {kind}");
+                client.rest();
+            });
+            let seen = targets(&seen);
+            assert!(seen.is_empty() || seen == ["/public/next"], "{path} with {kind}: {seen:?}");
         }
     }
 }

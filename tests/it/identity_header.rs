@@ -191,6 +191,34 @@ fn configured_names_are_guarded_in_every_spelling() {
     }
 }
 
+/// Threats 1 to 4 and 6 again, where the names are written in an odd case and other underscores are kept.
+#[test]
+fn no_forgery_does_better_where_names_are_odd_and_underscores_are_kept() {
+    let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).unwrap();
+    let gw = TestGateway::with(|config| {
+        config.identity.openid = name("x-wx-OPENID");
+        config.identity.unionid = name("rEMOTE_gROUPS");
+        config.server.underscore_headers = UnderscoreHeaders::Keep;
+    });
+    let bearer = format!("Authorization: Bearer {}\r\n", gw.login("oAlice").token);
+    let groups = "Remote-Groups: evil\r\nREMOTE_GROUPS: evil\r\nremote_groups: evil\r\nRemote.Groups: evil";
+    for (path, authorization, expected) in [
+        ("/orders", bearer.as_str(), known(APP, "oAlice")),
+        ("/maybe/1", "", vec![]),
+        ("/maybe/1", "Authorization: Bearer wxg_garbage\r\n", vec![]),
+        ("/public/1", bearer.as_str(), vec![]),
+    ] {
+        for forgery in FORGERIES.iter().chain([&groups]) {
+            let sent =
+                format!("GET {path} HTTP/1.1\r\nHost: a\r\n{forgery}\r\n{authorization}My_Own: 1\r\nMy_Own: 2\r\n\r\n");
+            let attack = gw.attack(sent);
+            let [seen] = &attack.seen[..] else { panic!("{forgery:?}: {attack:?}") };
+            assert_eq!((told(seen), seen.all("my_own")), (expected.clone(), vec!["1", "2"]), "{path} {forgery:?}");
+            assert!(!seen.head.contains("evil"), "{path} {forgery:?}: {}", seen.head);
+        }
+    }
+}
+
 /// Threats 1 and 3: the name the backend can't tell from ours goes whatever is done with other underscores.
 #[test]
 fn header_names_with_an_underscore_are_dropped_refused_or_kept_but_never_ours() {
@@ -300,7 +328,7 @@ fn the_token_stays_here_unless_the_route_hands_it_on() {
 fn no_user_agent_is_let_in_for_its_name() {
     let gw = TestGateway::start();
     for agent in
-        ["GoogleHC/1.0", "kube-probe/1.30", "ELB-HealthChecker/2.0", "wxgate", "wxgate/0.1.0", "Prometheus/3.0"]
+        ["GoogleHC/1.0", "kube-probe/1.30", "ELB-HealthChecker/2.0", "wxgate", "wxgate-health", "Prometheus/3.0"]
     {
         for path in ["/orders", "/healthz", "/readyz", "/metrics", "/v1/authorize", "/ping"] {
             let head = format!("GET {path} HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: {agent}\r\n\r\n");

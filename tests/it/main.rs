@@ -47,5 +47,6 @@ mod stress;
 mod systemd;
 mod tls;
 mod two_parsers;
+mod two_servers;
 mod upstreams;
 mod websocket;

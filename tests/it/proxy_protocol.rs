@@ -252,6 +252,21 @@ fn the_word_of_a_client_counts_only_where_it_is_a_proxy_too() {
     }
 }
 
+/// Threat 13, CVE-2024-45806: every private address was taken for a proxy's.
+#[test]
+fn a_private_address_is_no_reason_to_believe_anybody() {
+    let gw = start(|_| {});
+    let claims = [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-Proto", "https"), ("X-WX-OPENID", "evil")];
+    for peer in ["10.0.0.5", "172.16.0.5", "192.168.0.5", "127.0.0.2", "169.254.0.5"] {
+        let header = format!("PROXY TCP4 {peer} 10.0.0.1 5000 443\r\n");
+        let reply = gw.client().send(header).raw(get("/public/", &claims));
+        let seen = gw.upstream.last();
+        assert_eq!((reply.status, seen.header("x-forwarded-for")), (200, Some(peer)));
+        assert_eq!((seen.header("x-forwarded-proto"), seen.header("x-wx-openid")), (Some("http"), None), "{peer}");
+        assert_eq!(line(&gw, &reply)["client"], peer);
+    }
+}
+
 /// Whoever it is must not speak with the voice of the proxy in anything else either.
 #[test]
 fn a_client_without_a_name_neither_asks_for_others_nor_names_its_requests() {

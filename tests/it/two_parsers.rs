@@ -107,6 +107,15 @@ fn refused_by_us() -> Vec<(&'static str, Vec<u8>)> {
         ("CONNECT", line("CONNECT internal:443 HTTP/1.1")),
         ("CONNECT with a path", line("CONNECT /public/x HTTP/1.1")),
         ("TRACE", line("TRACE /public/x HTTP/1.1")),
+        (
+            "HTTP/1.0 with two encodings",
+            b"POST /public/x HTTP/1.0\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+                .to_vec(),
+        ),
+        (
+            "HTTP/1.0 with a length and chunks",
+            b"POST /public/x HTTP/1.0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
+        ),
         ("three blank lines first", b"\r\n\r\n\r\nGET /public/x HTTP/1.1\r\nHost: api.example.com\r\n\r\n".to_vec()),
     ]
 }

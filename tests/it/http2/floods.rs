@@ -1,11 +1,15 @@
 //! Threats 40 and 41: floods that cost a client little. They end at our caps, memory stays flat, and others are served
 //! meanwhile.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use crate::support::{
     Client, Recorder,
     binary::Binary,
+    client::head,
     http2::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, Http2, POST, RESET, WINDOW_UPDATE, again, block,
         frame, remember,
@@ -146,6 +150,52 @@ fn fields_that_cost_a_byte_are_counted_as_what_they_are() {
         }
         target.stands(32 * MIB);
         assert!(target.upstream.seen().iter().all(|seen| seen.headers.len() < 20), "a bomb went on to the upstream");
+    }
+}
+
+/// Threat 40: a flood that goes on for as long as it likes, on one connection after the other.
+#[test]
+fn while_floods_go_on_another_client_has_every_answer() {
+    let target = Target::start("meanwhile");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for kind in [RESET, WINDOW_UPDATE, CONTINUATION, DATA] {
+            let (target, is_over) = (&target, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    flood(&mut target.attacker(), kind);
+                }
+            });
+        }
+        let mut other = target.gw.client();
+        let get = head("GET", "/public/", &[], 0);
+        let answers: Vec<_> = (0..200).map(|_| other.send(&get).try_reply("GET").map_or(0, |it| it.status)).collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(answers, [200; 200], "on one connection");
+    });
+    target.stands(32 * MIB);
+}
+
+/// So many frames of one of the floods, whatever is said to them.
+fn flood(attacker: &mut Http2, kind: u8) {
+    let stream = attacker.open(&POST, false);
+    for n in 0..2000 {
+        match kind {
+            RESET => {
+                let stream = attacker.open(&GET, true);
+                attacker.frame(RESET, 0, stream, &8_u32.to_be_bytes());
+            }
+            WINDOW_UPDATE => {
+                let stream = attacker.open(&POST, false);
+                attacker.frame(WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes());
+            }
+            CONTINUATION if n == 0 => {
+                let stream = attacker.stream();
+                attacker.frame(HEADERS, END_STREAM, stream, &block(&GET));
+            }
+            CONTINUATION => attacker.frame(CONTINUATION, 0, stream + 2, &block(&[(&format!("x-{n}"), "y")])),
+            _ => attacker.frame(DATA, 0, stream, b""),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod connections;
 mod floods;
+mod forged;
 mod malformed;
 
 use wxgate::config::{Config, sections::Http2 as Section};
