@@ -10,8 +10,8 @@ use std::{
 use super::{
     Config,
     sections::{
-        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, Log, NewestSealKey, Route, Seal,
-        Server, Sessions, Tls, Upstream, WeChat,
+        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, Log, Route, Server, Sessions, Tls,
+        Upstream, WeChat,
     },
 };
 
@@ -83,7 +83,7 @@ impl Change {
     fn server(&mut self, running: &Config) {
         let (old, mut new) = (&running.server, self.config.server.clone());
         compare!(self, "server", Server of old, new;
-            live max_body drain_timeout trusted_proxies underscore_headers watch;
+            live max_body drain_timeout drain_idle trusted_proxies underscore_headers watch;
             restart listen listeners proxy_protocol socket_mode workers max_connections header_timeout body_timeout keepalive_timeout
                 write_timeout max_header_bytes max_headers max_uri_bytes http2;
             apart tls);
@@ -141,10 +141,6 @@ impl Change {
 
     fn sessions(&mut self, old: &Sessions) {
         let mut new = self.config.sessions.clone();
-        // The key that the first start made is the one that was to be made.
-        if is_the_one_made(old.seal.as_ref(), new.seal.as_ref()) {
-            new.seal.clone_from(&old.seal);
-        }
         compare!(self, "sessions", Sessions of old, new;
             live; restart idle lifetime capacity per_user snapshot redis seal; apart);
         self.config.sessions = new;
@@ -217,12 +213,6 @@ impl fmt::Display for Difference {
 
 fn paths(files: &CertificateFiles) -> (&Path, &Path) {
     (&files.cert, &files.key)
-}
-
-fn is_the_one_made(running: Option<&Seal>, wanted: Option<&Seal>) -> bool {
-    let (Some(running), Some(wanted)) = (running, wanted) else { return false };
-    let made = matches!((&running.key, &wanted.key), (NewestSealKey::ToBeMade(_), NewestSealKey::Given(_)));
-    made && running.old_keys == wanted.old_keys
 }
 
 /// What a route is for, which no two routes have in common.
