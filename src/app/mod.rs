@@ -264,6 +264,11 @@ impl App {
         &self.counters
     }
 
+    /// How many tasks it has, on all of its threads.
+    pub fn tasks(&self) -> usize {
+        self.public.tasks() + self.admin.tasks() + self.control.handle.metrics().num_alive_tasks()
+    }
+
     /// Its listening sockets, for another process to take over.
     pub fn handover(&self) -> [Handover; 2] {
         [self.public.handover(), self.admin.handover()]

@@ -59,6 +59,7 @@ pub struct Running {
     most: usize,
     ended: mpsc::UnboundedReceiver<()>,
     threads: Vec<JoinHandle<()>>,
+    runtimes: Vec<runtime::Handle>,
 }
 
 impl Running {
@@ -105,6 +106,11 @@ impl Running {
     /// Its listening sockets, for another process to take over.
     pub fn handover(&self) -> Handover {
         self.handover.clone()
+    }
+
+    /// How many tasks its workers have: one for each connection, for each stream of HTTP/2, and a few of their own.
+    pub fn tasks(&self) -> usize {
+        self.runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum()
     }
 
     fn reach(&self, stage: Stage) {
@@ -155,7 +161,7 @@ where
     let (alive, ended) = mpsc::unbounded_channel();
     let most = options.max_connections.min(Semaphore::MAX_PERMITS);
     let permits = Arc::new(Semaphore::new(most));
-    let mut threads = Vec::new();
+    let (mut threads, mut runtimes) = (Vec::new(), Vec::new());
     for number in 0..options.workers.max(1) {
         let gates = listeners.iter_mut().enumerate().filter_map(|(number, l)| Gate::of(number, l)).collect::<Vec<_>>();
         let (make, options, permits) = (make.clone(), options.clone(), Arc::clone(&permits));
@@ -167,19 +173,19 @@ where
                 runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
             match built {
                 Ok(runtime) => {
-                    let _ = begun.send(Ok(()));
+                    let _ = begun.send(Ok(runtime.handle().clone()));
                     runtime.block_on(work(gates, options, permits, orders, || make(number)));
                 }
                 Err(error) => drop(begun.send(Err(error))),
             }
         })?;
-        has_begun.recv().map_err(io::Error::other)??;
+        runtimes.push(has_begun.recv().map_err(io::Error::other)??);
         threads.push(thread);
     }
     let (places, files): (Vec<_>, Vec<_>) = listeners.into_iter().map(Listener::into_rest).unzip();
     let addrs = places.iter().filter_map(Place::addr).collect();
     let files = files.into_iter().flatten().collect();
-    Ok(Running { places, addrs, files, handover, orders, permits, most, ended, threads })
+    Ok(Running { places, addrs, files, handover, orders, permits, most, ended, threads, runtimes })
 }
 
 /// Says so when its thread ends, also by a panic.
