@@ -97,8 +97,9 @@ pub(super) fn identity(mut fields: Fields<'_, '_>) -> (IdentityHeaders, Option<A
     let assertion = assertion::assertion(section);
     if let Some(assertion) = &assertion {
         let all = [(&names.openid, "openid"), (&names.app_id, "app_id"), (&names.unionid, "unionid")];
-        let fault = all.into_iter().find_map(|(name, key)| taken_for(&assertion.header, name, key));
-        fault.into_iter().for_each(|fault| fields.error(line, "assertion.header", fault));
+        if let Some(fault) = all.into_iter().find_map(|(name, key)| taken_for(&assertion.header, name, key)) {
+            fields.error(line, "assertion.header", fault);
+        }
     }
     fields.finish();
     (names, assertion)
