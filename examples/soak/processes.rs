@@ -4,9 +4,11 @@ use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,24 +34,36 @@ pub(super) fn start_stand_in(binary: &Path) -> io::Result<(Process, SocketAddr)>
     Ok((child, addr))
 }
 
-/// Starts the gateway and returns where it listens. Its access log is thrown away; what else it has to say goes into a
-/// file.
-pub(super) fn start_gateway(binary: &Path, folder: &Path, config: &str) -> io::Result<(Process, SocketAddr)> {
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join("gateway.toml"), config)?;
-    let mut command = Command::new(binary);
-    command.arg("--config").arg(folder.join("gateway.toml"));
-    let mut child = Process(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?);
-    let mut said = Tee { from: child.0.stderr.take(), to: File::create(folder.join("wxgate.log"))? };
-    let addr = address(Some(&mut said), "serving")?;
-    // Nobody may be stopped by a pipe that is full.
-    thread::spawn(move || io::copy(&mut said, &mut io::sink()));
-    Ok((child, addr))
+/// The gateway, whichever process it is at the moment.
+pub(super) struct Gateway {
+    /// The first one. It has to be asked for its end.
+    first: Process,
+    pid: AtomicU32,
+    config: PathBuf,
+    /// What is written there, whatever else is.
+    text: String,
+    log: PathBuf,
 }
 
-impl Process {
+impl Gateway {
+    /// Starts it and returns where it listens. Its access log is thrown away; what else it has to say goes into a file.
+    pub(super) fn start(binary: &Path, folder: &Path, text: String) -> io::Result<(Self, SocketAddr)> {
+        fs::create_dir_all(folder)?;
+        let (config, log) = (folder.join("gateway.toml"), folder.join("wxgate.log"));
+        fs::write(&config, &text)?;
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(&config);
+        let mut first = Process(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?);
+        let mut said = Tee { from: first.0.stderr.take(), to: File::create(&log)? };
+        let addr = address(Some(&mut said), "serving")?;
+        // Nobody may be stopped by a pipe that is full.
+        thread::spawn(move || io::copy(&mut said, &mut io::sink()));
+        let pid = AtomicU32::new(first.0.id());
+        Ok((Self { first, pid, config, text, log }, addr))
+    }
+
     pub(super) fn pid(&self) -> u32 {
-        self.0.id()
+        self.pid.load(Ordering::Relaxed)
     }
 
     pub(super) fn usage(&self) -> io::Result<Usage> {
@@ -60,6 +74,74 @@ impl Process {
         Ok(Usage { rss_kib: rss_kib.ok_or(io::ErrorKind::InvalidData)?, files })
     }
 
+    /// Puts this behind its configuration, in one step.
+    pub(super) fn write(&self, more: &str) -> io::Result<()> {
+        let draft = self.config.with_extension("new");
+        fs::write(&draft, format!("{}{more}", self.text))?;
+        fs::rename(draft, &self.config)
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Has another process take its place, and waits until that one is alone.
+    pub(super) fn replace(&self) -> io::Result<()> {
+        let before = self.pid();
+        let so_far = self.said("a new process takes over")?.len();
+        self.signal(Signal::USR2)?;
+        let line = wait_for(|| Ok(self.said("a new process takes over")?.get(so_far).cloned()))?;
+        let digits = line.split_once("\"pid\":").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit));
+        let pid =
+            digits.and_then(|digits| digits.collect::<String>().parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+        self.pid.store(pid, Ordering::Relaxed);
+        wait_for(|| Ok((!is_alive(before)).then_some(())))
+    }
+
+    /// The lines with this in them that it has said so far.
+    pub(super) fn said(&self, part: &str) -> io::Result<Vec<String>> {
+        let text = fs::read_to_string(&self.log)?;
+        Ok(text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect())
+    }
+
+    /// Ends it as an operator does, and expects it to end well.
+    pub(super) fn end(mut self) -> io::Result<()> {
+        self.signal(Signal::TERM)?;
+        let last = self.pid();
+        wait_for(|| Ok((!is_alive(last)).then_some(())))?;
+        let status = self.first.0.wait()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("a process ended with {status}"))) }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended already, and the first is no other's business.
+        if self.pid() != self.first.0.id() && is_alive(self.pid()) {
+            let _ = self.signal(Signal::KILL);
+        }
+    }
+}
+
+/// Asks again and again, for longer than anything takes.
+fn wait_for<T>(mut ask: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
+    for _ in 0..3000 {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+/// Whether a process is there, and not only waits for somebody to ask for its end.
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
+}
+
+impl Process {
     /// Ends it as an operator does, and expects it to end well.
     pub(super) fn end(mut self) -> io::Result<()> {
         kill_process(Pid::from_child(&self.0), Signal::TERM)?;

@@ -37,6 +37,7 @@ pub(super) fn answer(head: &[u8]) -> &'static [u8] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Get,
+    Fresh,
     Post,
     Upload,
     Download,
@@ -48,8 +49,9 @@ pub(super) enum Act {
 }
 
 impl Act {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Get,
+        Self::Fresh,
         Self::Post,
         Self::Upload,
         Self::Download,
@@ -61,7 +63,7 @@ impl Act {
     ];
 
     /// How often, in a thousand times, in the order of [`Act::ALL`].
-    const SHARES: [u32; 9] = [600, 200, 8, 8, 10, 60, 40, 50, 24];
+    const SHARES: [u32; 10] = [500, 100, 200, 8, 8, 10, 60, 40, 50, 24];
 
     fn pick(rng: &mut SmallRng) -> usize {
         let mut at = rng.random_range(0..1000);
@@ -106,6 +108,12 @@ impl Visitor {
     fn perform(&mut self, act: Act) -> io::Result<()> {
         match act {
             Act::Get => self.ask("GET /api/items?page=2", 0, 200),
+            Act::Fresh => {
+                let kept = self.wire.take();
+                let outcome = self.ask("GET /api/items", 0, 200);
+                self.wire = kept;
+                outcome
+            }
             Act::Post => self.ask("POST /api/items", 1024, 200),
             Act::Upload => self.ask("PUT /upload", MIB, 200),
             Act::Download => self.ask("GET /big", 0, 200),
@@ -127,15 +135,16 @@ impl Visitor {
         }
     }
 
-    /// A whole exchange on the kept connection.
+    /// A whole exchange on the kept connection, which is kept on unless the answer says that it ends.
     fn ask(&mut self, what: &str, body: usize, expected: u16) -> io::Result<()> {
         let head = self.head(what, body)?;
         let mut wire = self.connection()?;
         wire.send(head.as_bytes())?;
         wire.send(&self.upload[..body])?;
-        let status = status(wire.head()?);
+        let head = wire.head()?;
+        let (status, closes) = (status(head), says_close(head));
         wire.body(|_| {})?;
-        self.wire = Some(wire);
+        self.wire = (!closes).then_some(wire);
         if status == expected { Ok(()) } else { Err(io::Error::other(format!("{what}: {status}"))) }
     }
 
@@ -199,6 +208,11 @@ impl Visitor {
     fn connection(&mut self) -> io::Result<Wire> {
         self.wire.take().map_or_else(|| Wire::connect(self.place.gateway), Ok)
     }
+}
+
+/// Whether the next request has to go to another connection.
+fn says_close(head: &[u8]) -> bool {
+    head.split(|byte| *byte == b'\n').any(|line| line.trim_ascii().eq_ignore_ascii_case(b"connection: close"))
 }
 
 fn status(head: &[u8]) -> u16 {

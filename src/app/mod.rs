@@ -2,6 +2,7 @@
 
 mod certificates;
 mod config_file;
+mod ending;
 mod listeners;
 mod parts;
 mod reload;
@@ -11,21 +12,18 @@ mod stores;
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
-use tokio::{runtime, task::JoinHandle, time::timeout};
+use tokio::{runtime, task::JoinHandle};
 
-pub use self::{certificates::CertificateKeeper, config_file::ConfigKeeper, reload::Reloader};
+pub use self::{certificates::CertificateKeeper, config_file::ConfigKeeper, ending::Follower, reload::Reloader};
 use self::{
     listeners::PublicListeners,
     parts::{Outside, Parts, Seeds},
     services::{Back, BackParts, Front, FrontParts},
-    stores::open_store,
+    stores::{Before, open_store},
 };
 use crate::{
     assertion,
@@ -33,7 +31,7 @@ use crate::{
     model::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     routing::UnknownUpstream,
     server::{
-        self, Listener, Options, Place, Running, Stop,
+        self, Listener, Options, Place, Running,
         handover::{Handover, Predecessor},
         systemd,
     },
@@ -45,9 +43,6 @@ use crate::{
 
 /// Threads for what is not on the path of a proxied request: logins, and the housekeeping of what they need.
 const CONTROL_THREADS: usize = 1;
-
-/// How long a stop waits for the store to take the last uses of sessions.
-const LAST_FLUSH: Duration = Duration::from_secs(5);
 
 /// Connections an operator's listener holds at once.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -68,6 +63,8 @@ pub struct World {
     pub sockets: systemd::PassedSockets,
     /// The process that this one takes the place of.
     pub predecessor: Option<Predecessor>,
+    /// Whether this one has served before, and goes on because nobody else could.
+    pub again: bool,
     /// Where the level of messages is set, where a reload may do that.
     pub log_level: Option<LogLevelSwitch>,
 }
@@ -88,6 +85,7 @@ impl Default for World {
             resolver: Arc::new(SystemResolver),
             sockets: systemd::PassedSockets::default(),
             predecessor: None,
+            again: false,
             log_level: None,
         }
     }
@@ -183,7 +181,7 @@ impl Drop for Control {
 
 impl App {
     /// Starts to listen. Everything that can fail at start fails here, before the first connection is taken.
-    pub fn start(config: Config, world: World) -> Result<Self, Error> {
+    pub fn start(mut config: Config, world: World) -> Result<Self, Error> {
         let (tls, shelf) = listeners::tls(&config.server)?.unzip();
         let options = Options { tls, ..Options::from_section(&config.server) };
         let mut sockets = world.sockets;
@@ -195,12 +193,16 @@ impl App {
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
-        let predecessor = world.predecessor.as_ref().map(|before| (before, config.server.drain_timeout));
+        let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
+        let before = match &world.predecessor {
+            Some(predecessor) => Before::Another(predecessor),
+            None if world.again => Before::Ourselves,
+            None => Before::Nobody,
+        };
         let store = match world.store {
             Some(store) => store,
-            None => open_store(&config.sessions, &world.entropy, predecessor, &control.handle)?,
+            None => open_store(&mut config.sessions, &world.entropy, before, &control.handle)?,
         };
-        let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
         let outside = Outside { store, upstreams, shelf };
         let clock = Arc::clone(&world.clock);
         let parts = Parts::new(config, outside, world.clock, world.entropy, Arc::clone(&counters), &control.handle)?;
@@ -262,59 +264,14 @@ impl App {
         &self.counters
     }
 
+    /// How many tasks it has, on all of its threads.
+    pub fn tasks(&self) -> usize {
+        self.public.tasks() + self.admin.tasks() + self.control.handle.metrics().num_alive_tasks()
+    }
+
     /// Its listening sockets, for another process to take over.
     pub fn handover(&self) -> [Handover; 2] {
         [self.public.handover(), self.admin.handover()]
-    }
-
-    /// Runs until a signal comes, a worker dies or somebody else has the sockets, which is when `replaced` returns; then stops:
-    /// requests under way may finish within `drain_timeout`, and a second signal ends that too.
-    pub async fn run(mut self, mut stop: Stop, replaced: impl Future<Output = ()>) -> Result<(), Error> {
-        tokio::select! {
-            () = replaced => {
-                tracing::info!("replaced: another wxgate takes new connections, requests under way may finish");
-                self.public.leave();
-                self.admin.leave();
-                return self.stop(stop.next()).await;
-            }
-            () = stop.next() => tracing::info!("stopping: no new connections, requests under way may finish"),
-            () = self.public.any_ended() => tracing::error!("a worker has ended; stopping"),
-        }
-        systemd::tell_stopping();
-        self.stop(stop.next()).await
-    }
-
-    /// Stops. `hurry` cuts what is left when it returns, as `drain_timeout` does.
-    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> Result<(), Error> {
-        self.ready.store(false, Ordering::Relaxed);
-        self.public.drain();
-        let parts = self.reloader.parts();
-        let drain_timeout = parts.config.server.drain_timeout;
-        tokio::select! {
-            drained = timeout(drain_timeout, self.public.all_ended()) => {
-                if drained.is_err() {
-                    tracing::warn!("drain_timeout is over: the requests still under way are cut");
-                }
-            }
-            () = hurry => tracing::warn!("told to hurry: the requests still under way are cut"),
-        }
-        self.public.cut();
-        self.public.all_ended().await;
-        self.admin.cut();
-        self.admin.all_ended().await;
-        let ended = self.public.join().and(self.admin.join()).map_err(Error::Workers);
-        self.reloader.rest();
-        self.housekeeping.abort();
-        _ = (&mut self.housekeeping).await;
-        // Nobody uses a session any more. What is not written now is lost, and makes a session look unused for longer.
-        let flushed = timeout(LAST_FLUSH, parts.sessions.flush_touches()).await;
-        if !matches!(flushed, Ok(Ok(()))) {
-            tracing::warn!("the last use of some sessions was not written");
-        }
-        // The workers' handles are gone, so this is the last one: it writes out what is left.
-        drop(self.lines);
-        drop(self.control);
-        ended
     }
 }
 

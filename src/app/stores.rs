@@ -18,38 +18,61 @@ const FOR_REDIS: Duration = Duration::from_secs(3);
 /// How often a file is tried that another process still has.
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
-/// What a process may take to end when nothing is under way in it any more.
-const AFTER_A_DRAIN: Duration = Duration::from_secs(10);
+/// What it may take to give it up when it is not in use any more.
+const GIVING_UP: Duration = Duration::from_secs(10);
+
+/// Who had the file of sessions before.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Before<'a> {
+    /// Nobody who is still here.
+    Nobody,
+    /// The process that this one follows, perhaps.
+    Another(&'a Predecessor),
+    /// This process, which has just given it up.
+    Ourselves,
+}
 
 /// Where sessions rest, as the configuration says.
 pub(super) fn open_store(
-    sessions: &sections::Sessions,
+    sessions: &mut sections::Sessions,
     entropy: &Arc<dyn Entropy>,
-    predecessor: Option<(&Predecessor, Duration)>,
+    before: Before<'_>,
     control: &runtime::Handle,
 ) -> Result<Arc<dyn Store>, Error> {
+    if sessions.snapshot.is_none() && sessions.redis.is_none() {
+        return Ok(Arc::new(Memory::new()));
+    }
+    let sealer = sealer(sessions, entropy)?;
     if let Some(snapshot) = &sessions.snapshot {
-        let sealer = sealer(sessions, entropy)?;
-        let store = match predecessor {
-            Some((predecessor, drain)) => open_after(predecessor, drain, &snapshot.path, &sealer)?,
-            None => Sqlite::open(&snapshot.path, sealer)?,
+        let store = match before {
+            Before::Nobody => Sqlite::open(&snapshot.path, sealer)?,
+            Before::Another(predecessor) => open_after(predecessor, &snapshot.path, &sealer)?,
+            Before::Ourselves => open_in_time(&snapshot.path, &sealer)?,
         };
         return Ok(Arc::new(store));
     }
     let Some(redis) = &sessions.redis else { return Ok(Arc::new(Memory::new())) };
-    let store = RedisStore::open(redis, sealer(sessions, entropy)?, Arc::clone(entropy), control)?;
+    let store = RedisStore::open(redis, sealer, Arc::clone(entropy), control)?;
     if !store.wait_until_linked(FOR_REDIS) {
         tracing::warn!("starting without Redis: no session can be begun or looked up until it answers");
     }
     Ok(Arc::new(store))
 }
 
-/// Opens the file that the process before this one has. That one goes before this one answers anybody: who comes meanwhile
-/// waits at the sockets.
-fn open_after(before: &Predecessor, drain: Duration, path: &Path, sealer: &Arc<Sealer>) -> Result<Sqlite, Error> {
-    before.may_go().map_err(Error::Predecessor)?;
-    let tries = (drain + AFTER_A_DRAIN).as_millis() / BETWEEN_TRIES.as_millis();
-    for _ in 0..tries {
+/// Opens the file, which the process before this one may have. Then that one is asked for it. It gives it up when nothing is
+/// under way in it, and waits: where the file can't be opened here, it goes on. Who comes meanwhile waits at the sockets.
+fn open_after(before: &Predecessor, path: &Path, sealer: &Arc<Sealer>) -> Result<Sqlite, Error> {
+    match Sqlite::open(path, Arc::clone(sealer)) {
+        Err(OpenError::Taken { .. }) => {}
+        opened => return Ok(opened?),
+    }
+    before.wait_for_sessions().map_err(Error::Predecessor)?;
+    open_in_time(path, sealer)
+}
+
+/// Opens a file that somebody is about to give up.
+fn open_in_time(path: &Path, sealer: &Arc<Sealer>) -> Result<Sqlite, Error> {
+    for _ in 0..GIVING_UP.as_millis() / BETWEEN_TRIES.as_millis() {
         match Sqlite::open(path, Arc::clone(sealer)) {
             Err(OpenError::Taken { .. }) => thread::sleep(BETWEEN_TRIES),
             opened => return Ok(opened?),
@@ -58,9 +81,10 @@ fn open_after(before: &Predecessor, drain: Duration, path: &Path, sealer: &Arc<S
     Ok(Sqlite::open(path, Arc::clone(sealer))?)
 }
 
-/// What seals the `session_key`s that rest there. Only a file's own key can be made here: one for Redis is not ours alone.
-fn sealer(sessions: &sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<Arc<Sealer>, Error> {
-    let seal = sessions.seal.as_ref().ok_or(Error::NoSealKey)?;
+/// What seals the `session_key`s that rest there. A key that is to be made is made here, and is one that was given from then
+/// on. Only a file's own can be: one for Redis is not ours alone.
+fn sealer(sessions: &mut sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<Arc<Sealer>, Error> {
+    let seal = sessions.seal.as_mut().ok_or(Error::NoSealKey)?;
     let key = match (&seal.key, &sessions.snapshot) {
         (NewestSealKey::Given(key), _) => key.clone(),
         (NewestSealKey::ToBeMade(path), Some(snapshot)) => {
@@ -70,5 +94,6 @@ fn sealer(sessions: &sections::Sessions, entropy: &Arc<dyn Entropy>) -> Result<A
         }
         (NewestSealKey::ToBeMade(_), None) => return Err(Error::NoSealKey),
     };
+    seal.key = NewestSealKey::Given(key.clone());
     Ok(Arc::new(Sealer::new(&key, &seal.old_keys, Arc::clone(entropy))))
 }

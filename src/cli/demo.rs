@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::runtime;
 
 use crate::{
-    app::{self, App, World},
+    app::{self, App, Follower, World},
     config::{self, Config},
     server,
     simulator::{Echo, Options, Simulator},
@@ -37,7 +37,7 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
-        let stop = server::stop_signals().context("can't listen for signals")?;
+        let mut stop = server::stop_signals().context("can't listen for signals")?;
         let echo = Echo::start(free_port())?;
         let folder = tempfile::Builder::new().prefix("wxgate-demo-").tempdir().context("no folder for sessions")?;
         let config = demo_config("http://127.0.0.1:9", echo.addr(), folder.path())?;
@@ -50,7 +50,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
         let gateway = start(&config, args.port)?;
         wechat.knows(CODE, &app_id, OPENID);
         introduce(&mut io::stdout(), gateway.addrs()[0], wechat.addr(), &app_id)?;
-        gateway.run(stop, std::future::pending()).await?;
+        gateway.run(&mut stop, std::future::pending::<Follower<()>>()).await?;
         writeln!(io::stdout(), "stopped")?;
         Ok(())
     })

@@ -5,12 +5,12 @@ use std::{io, path::Path, sync::Arc};
 use anyhow::Context;
 use tokio::{runtime, task::spawn_blocking};
 
-use super::replace;
+use super::replace::{self, Heir};
 use crate::{
     app::{App, CertificateKeeper, ConfigKeeper, World},
-    config,
+    config::{self, Config, Loaded},
     server::{
-        self, HangUps,
+        self, HangUps, ReplaceSignals, Stop,
         handover::Predecessor,
         systemd::{self, PassedSockets},
     },
@@ -38,39 +38,68 @@ pub fn run(path: &Path, take_over: bool) -> anyhow::Result<()> {
         tracing::warn!(files, wanted, "the system allows fewer open files than server.max_connections may need");
     }
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let ended = runtime.block_on(async {
-        let stop = server::stop_signals().context("can't listen for signals")?;
-        let replace_signals = server::replace_signals().context("can't listen for signals")?;
-        let hang_ups = server::hang_ups().context("can't listen for signals")?;
-        let app = App::start(
-            loaded.config.clone(),
-            World { sockets, predecessor, log_level: Some(log_level), ..World::default() },
-        )?;
-        let keeper = ConfigKeeper::new(path, &loaded, app.reloader());
-        for addr in app.places() {
-            tracing::info!(%addr, "serving");
-        }
-        for addr in app.admin_addrs() {
-            tracing::info!(%addr, "operators' listener");
-        }
-        systemd::tell_ready();
-        let certificates = app.certificates();
-        let replaced = replace::replaced(replace_signals, app.handover());
-        tokio::select! {
-            ended = app.run(stop, replaced) => ended?,
-            () = reread_at(hang_ups, &certificates, &keeper) => {}
-            () = Arc::clone(&keeper).watch() => {}
-        }
-        tracing::info!("stopped");
-        Ok(())
-    });
+    let world = World { sockets, predecessor, log_level: Some(log_level), ..World::default() };
+    let ended = runtime.block_on(serve(path, &loaded, world));
     // A look at a file on a disk that hangs would be waited for without end.
     runtime.shutdown_background();
     ended
 }
 
+/// Serves until it is told to stop or has been replaced. Where it has made way for a process that then could not serve, it
+/// serves again.
+async fn serve(path: &Path, loaded: &Loaded, mut world: World) -> anyhow::Result<()> {
+    let log_level = world.log_level.clone();
+    let mut signals = Signals::listen().context("can't listen for signals")?;
+    let mut config = loaded.config.clone();
+    loop {
+        let app = App::start(config, world)?;
+        let Some((heir, running)) = live(path, loaded, app, &mut signals).await? else { break };
+        let sockets = tokio::select! {
+            sockets = heir.inherit() => sockets,
+            () = signals.stop.next() => None,
+        };
+        let Some(sockets) = sockets else { break };
+        config = running;
+        world = World { sockets, again: true, log_level: log_level.clone(), ..World::default() };
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// From the start of a gateway to its end. Nothing of it is held after that, the sessions neither.
+async fn live(path: &Path, loaded: &Loaded, app: App, signals: &mut Signals) -> anyhow::Result<Option<(Heir, Config)>> {
+    let keeper = ConfigKeeper::new(path, loaded, app.reloader());
+    for addr in app.places() {
+        tracing::info!(%addr, "serving");
+    }
+    for addr in app.admin_addrs() {
+        tracing::info!(%addr, "operators' listener");
+    }
+    systemd::tell_ready();
+    let certificates = app.certificates();
+    let followed = replace::followed(&mut signals.replace, app.handover());
+    tokio::select! {
+        ended = app.run(&mut signals.stop, followed) => Ok(ended?),
+        () = reread_at(&mut signals.hang_ups, &certificates, &keeper) => Ok(None),
+        () = Arc::clone(&keeper).watch() => Ok(None),
+    }
+}
+
+/// The signals that this process listens for.
+struct Signals {
+    stop: Stop,
+    replace: ReplaceSignals,
+    hang_ups: HangUps,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { stop: server::stop_signals()?, replace: server::replace_signals()?, hang_ups: server::hang_ups()? })
+    }
+}
+
 /// Reads certificates and configuration again whenever somebody asks for it.
-async fn reread_at(mut hang_ups: HangUps, certificates: &CertificateKeeper, keeper: &Arc<ConfigKeeper>) {
+async fn reread_at(hang_ups: &mut HangUps, certificates: &CertificateKeeper, keeper: &Arc<ConfigKeeper>) {
     loop {
         hang_ups.next().await;
         systemd::tell_reloading();

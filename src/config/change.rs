@@ -10,8 +10,8 @@ use std::{
 use super::{
     Config,
     sections::{
-        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, ListenAt, Log, NewestSealKey, Route,
-        Seal, Server, Sessions, Tls, Upstream, WeChat,
+        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, ListenAt, Log, Route, Server,
+        Sessions, Tls, Upstream, WeChat,
     },
 };
 
@@ -85,7 +85,7 @@ impl Change {
         // Who is believed without a PROXY header is not who is believed with one.
         let same_doors = proxied(old) == proxied(&new);
         compare!(self, "server", Server of old, new;
-            live max_body drain_timeout underscore_headers watch;
+            live max_body drain_timeout drain_idle underscore_headers watch;
             restart listen listeners proxy_protocol socket_mode workers max_connections header_timeout body_timeout keepalive_timeout
                 write_timeout max_header_bytes max_headers max_uri_bytes http2;
             apart tls trusted_proxies);
@@ -149,10 +149,6 @@ impl Change {
 
     fn sessions(&mut self, old: &Sessions) {
         let mut new = self.config.sessions.clone();
-        // The key that the first start made is the one that was to be made.
-        if is_the_one_made(old.seal.as_ref(), new.seal.as_ref()) {
-            new.seal.clone_from(&old.seal);
-        }
         compare!(self, "sessions", Sessions of old, new;
             live; restart idle lifetime capacity per_user snapshot redis seal; apart);
         self.config.sessions = new;
@@ -236,12 +232,6 @@ fn proxied(server: &Server) -> Vec<ListenAt> {
 
 fn paths(files: &CertificateFiles) -> (&Path, &Path) {
     (&files.cert, &files.key)
-}
-
-fn is_the_one_made(running: Option<&Seal>, wanted: Option<&Seal>) -> bool {
-    let (Some(running), Some(wanted)) = (running, wanted) else { return false };
-    let made = matches!((&running.key, &wanted.key), (NewestSealKey::ToBeMade(_), NewestSealKey::Given(_)));
-    made && running.old_keys == wanted.old_keys
 }
 
 /// What a route is for, which no two routes have in common.

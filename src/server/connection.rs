@@ -79,7 +79,7 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
             Left::Idle(idle) => parked = idle,
             Left::Switched(Parked { stream, held }) => {
                 // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
-                let stopping = poll_fn(|_| if shared.drain.is_on() { Poll::Ready(()) } else { Poll::Pending });
+                let stopping = poll_fn(|_| if shared.drain.is_shut() { Poll::Ready(()) } else { Poll::Pending });
                 let client = Resumed::new(held.freeze(), stream);
                 let service = shared.service.get();
                 let Some(promised) = service.promised(&conn) else { return };
@@ -138,7 +138,7 @@ async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared: &Shared<S
             }
             // Not between the bytes of a request and their reading: it would be lost.
             let reads = || traffic.phase() == Phase::Head || stream.borrow().has_unseen();
-            if shared.drain.is_on() && !told && !reads() {
+            if shared.drain.closes() && !told && !reads() {
                 told = true;
                 Pin::new(&mut http).graceful_shutdown();
                 continue;
@@ -202,7 +202,7 @@ fn requests<S: Service>(
             let mut response = service.call(request, &conn, traffic.timer()).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 traffic.switch();
-            } else if traffic.leaves_body_unread() || drain.is_on() {
+            } else if traffic.leaves_body_unread() || drain.tells() {
                 // It is closed then, and a client that is told so does not send its next request into the close.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

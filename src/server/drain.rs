@@ -10,24 +10,49 @@ use std::{
 
 use tokio::sync::Notify;
 
+/// How far a worker is on its way to its end. There is no way back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub(super) enum Stage {
+    #[default]
+    Serving,
+    /// Whoever is answered is told to come on another connection next time. Nothing else is different.
+    Telling,
+    /// Nobody comes in any more. Those who are here may still ask for something, and learn from the answer.
+    Shut,
+    /// Connections are closed that nothing is under way on.
+    Closing,
+    /// Everything is closed.
+    Cut,
+}
+
 /// What a worker knows of its open connections. It stays on the worker's thread.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
-    on: Cell<bool>,
+    stage: Cell<Stage>,
     next: Cell<u64>,
     open: RefCell<HashMap<u64, Waker>>,
     empty: Notify,
 }
 
 impl Drain {
-    /// Whether the worker wants to stop.
-    pub(super) fn is_on(&self) -> bool {
-        self.on.get()
+    /// Whether an answer says that its connection ends with it.
+    pub(super) fn tells(&self) -> bool {
+        self.stage.get() >= Stage::Telling
     }
 
-    /// Tells all connections. Idle ones close, the others after the answer they are at.
-    pub(super) fn begin(&self) {
-        self.on.set(true);
+    /// Whether whoever leaves can't come back to this worker.
+    pub(super) fn is_shut(&self) -> bool {
+        self.stage.get() >= Stage::Shut
+    }
+
+    /// Whether a connection that has nothing to do is to be closed.
+    pub(super) fn closes(&self) -> bool {
+        self.stage.get() >= Stage::Closing
+    }
+
+    /// Goes on to `stage`, and has all connections see for themselves what that means for them.
+    pub(super) fn reach(&self, stage: Stage) {
+        self.stage.set(stage);
         for waker in self.open.borrow().values() {
             waker.wake_by_ref();
         }

@@ -11,17 +11,16 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixListener,
     },
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustix::{
     cmsg_space,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-        SendFlags, SocketFlags, SocketType, recvmsg, send, sendmsg, socketpair,
+        SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+        sockopt::{Timeout, set_socket_timeout, socket_domain},
     },
 };
 
@@ -37,6 +36,12 @@ const END: &[u8] = b"\n";
 /// What the new process says when the old one may go.
 const GO: &[u8] = b"go";
 
+/// What it says when it needs the sessions, which the old one has; and what it is told when it can have them.
+const SESSIONS: &[u8] = b"sessions";
+
+/// The longest word that one says to the other.
+const LONGEST_WORD: usize = 16;
+
 /// The longest name of a socket; a path in the file system is shorter.
 const LONGEST_NAME: usize = 4096;
 
@@ -46,14 +51,22 @@ pub struct Handover(Arc<Mutex<Vec<(String, Door)>>>);
 
 /// The end of the new process.
 #[derive(Debug)]
-pub struct Predecessor {
-    link: OwnedFd,
-    was_told: AtomicBool,
-}
+pub struct Predecessor(OwnedFd);
 
 /// The end of the old process.
 #[derive(Debug)]
 pub struct Successor(OwnedFd);
+
+/// What a new process says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The old one may go.
+    Go,
+    /// It needs the sessions before it can serve.
+    WantsSessions,
+    /// Nothing: it has ended, or has had its time.
+    Nothing,
+}
 
 impl Handover {
     pub(super) fn of(listeners: &[Listener]) -> io::Result<Self> {
@@ -71,6 +84,13 @@ impl Handover {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// The same sockets once more, so that this process can listen again where the other does not get that far.
+    pub fn kept(&self) -> io::Result<Vec<(String, Passed)>> {
+        let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = |(name, door): &(String, Door)| Ok((name.clone(), passed(door.as_fd().try_clone_to_owned()?)?));
+        sockets.iter().map(again).collect()
+    }
+
     fn send(&self, to: &OwnedFd) -> io::Result<()> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.iter().try_for_each(|(name, door)| send_one(to, name, door.as_fd()))
@@ -85,15 +105,18 @@ impl Predecessor {
         while let Some(socket) = receive_one(&link)? {
             sockets.push(socket);
         }
-        Ok((Self { link, was_told: AtomicBool::new(false) }, PassedSockets::of(sockets)))
+        Ok((Self(link), PassedSockets::of(sockets)))
     }
 
-    /// Tells it to stop listening, answer what is under way, and end. Once is enough.
+    /// Tells it to stop listening, answer what is under way, and end.
     pub fn may_go(&self) -> io::Result<()> {
-        if self.was_told.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        send(&self.link, GO, SendFlags::NOSIGNAL).map(|_| ()).map_err(io::Error::from)
+        say(&self.0, GO)
+    }
+
+    /// Asks for the sessions, and waits until it has given them up, or is not there any more.
+    pub fn wait_for_sessions(&self) -> io::Result<()> {
+        say(&self.0, SESSIONS)?;
+        hear(&self.0, &mut [0; LONGEST_WORD]).map(|_| ())
     }
 }
 
@@ -107,15 +130,37 @@ impl Successor {
     /// Sends all of these.
     pub fn send(&self, all: &[Handover]) -> io::Result<()> {
         all.iter().try_for_each(|handover| handover.send(&self.0))?;
-        send(&self.0, END, SendFlags::NOSIGNAL)?;
-        Ok(())
+        say(&self.0, END)
     }
 
-    /// Waits until it says that we may go. False where it ends without a word.
-    pub fn says_go(&self) -> bool {
-        let mut bytes = [0; GO.len()];
-        matches!(rustix::net::recv(&self.0, &mut bytes[..], RecvFlags::empty()), Ok((n, _)) if bytes[..n] == *GO)
+    /// Waits until it says something.
+    pub fn hear(&self) -> Word {
+        match hear(&self.0, &mut [0; LONGEST_WORD]) {
+            Ok(GO) => Word::Go,
+            Ok(SESSIONS) => Word::WantsSessions,
+            Ok(_) | Err(_) => Word::Nothing,
+        }
     }
+
+    /// Tells it that the sessions can be had, and waits so long for what it says to that.
+    pub fn give_sessions(&self, patience: Duration) -> Word {
+        let told = set_socket_timeout(&self.0, Timeout::Recv, Some(patience)).map_err(io::Error::from);
+        match told.and_then(|()| say(&self.0, SESSIONS)) {
+            Ok(()) => self.hear(),
+            Err(_) => Word::Nothing,
+        }
+    }
+}
+
+fn say(to: &OwnedFd, word: &[u8]) -> io::Result<()> {
+    send(to, word, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// The next word; an empty one where the other end is closed.
+fn hear<'a>(from: &OwnedFd, bytes: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let (n, _) = recv(from, &mut *bytes, RecvFlags::empty())?;
+    Ok(&bytes[..n])
 }
 
 fn send_one(to: &OwnedFd, name: &str, socket: BorrowedFd<'_>) -> io::Result<()> {
@@ -146,7 +191,7 @@ fn receive_one(from: &OwnedFd) -> io::Result<Option<(String, Passed)>> {
 }
 
 fn passed(socket: OwnedFd) -> io::Result<Passed> {
-    match rustix::net::sockopt::socket_domain(&socket)? {
+    match socket_domain(&socket)? {
         AddressFamily::UNIX => Ok(Passed::Unix(UnixListener::from(socket))),
         _ => Ok(Passed::Tcp(TcpListener::from(socket))),
     }
@@ -172,13 +217,30 @@ mod tests {
         let [Passed::Tcp(socket)] = &sockets.take("tcp:here")[..] else { unreachable!("one was sent") };
         assert_eq!(socket.accept().unwrap().1, waiting.local_addr().unwrap());
         predecessor.may_go().unwrap();
-        assert!(successor.says_go());
+        assert_eq!(successor.hear(), Word::Go);
+    }
+
+    #[test]
+    fn sessions_are_given_to_who_asks_and_taken_back_from_who_says_nothing_more() {
+        let (successor, theirs) = Successor::pair().unwrap();
+        let predecessor = Predecessor(theirs);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(move || {
+                predecessor.wait_for_sessions().unwrap();
+                predecessor
+            });
+            assert_eq!(successor.hear(), Word::WantsSessions);
+            assert_eq!(successor.give_sessions(Duration::from_millis(1)), Word::Nothing, "it has its time");
+            let predecessor = asking.join().unwrap();
+            predecessor.may_go().unwrap();
+            assert_eq!(successor.hear(), Word::Go);
+        });
     }
 
     #[test]
     fn a_new_process_that_fails_says_nothing() {
         let (successor, theirs) = Successor::pair().unwrap();
         drop(theirs);
-        assert!(!successor.says_go());
+        assert_eq!(successor.hear(), Word::Nothing);
     }
 }

@@ -83,7 +83,7 @@ impl Stream {
         poll_fn(|cx| {
             match self.poll_ahead(cx) {
                 Poll::Ready(result) => return Poll::Ready(result.is_ok_and(|n| n > 0)),
-                Poll::Pending if drain.is_on() && !self.has_unseen() => return Poll::Ready(false),
+                Poll::Pending if drain.closes() && !self.has_unseen() => return Poll::Ready(false),
                 Poll::Pending => {}
             }
             late.as_mut().poll(cx).map(|()| false)

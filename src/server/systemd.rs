@@ -9,6 +9,9 @@ use sd_notify::{NotifyState, listen_fds_with_names, notify};
 /// What a socket is called that has no name.
 const NAMELESS: &str = "unknown";
 
+/// By which systemd says what sockets it has bound for a process.
+pub const VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "LISTEN_PIDFDID"];
+
 /// A socket that was bound for us.
 #[derive(Debug)]
 pub enum Passed {

@@ -13,7 +13,7 @@ use tokio::{
     runtime,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::spawn_local,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     arrival::{self, Accepted},
     connection::{self, Shared},
     current::Current,
-    drain::Drain,
+    drain::{Drain, Stage},
     gate::Gate,
     handover::Handover,
     tls::Tls,
@@ -34,14 +34,15 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long to wait when the system has no file descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether anybody is still there.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// What the workers are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-enum Order {
-    Serve,
-    /// Drain, and leave those who wait at the sockets to the process that has them too.
-    Leave,
-    Drain,
-    Cut,
+#[derive(Clone, Copy, Debug, Default)]
+struct Order {
+    stage: Stage,
+    /// Another process has the listening sockets too: those who wait at them are left to it.
+    others_have_the_door: bool,
 }
 
 /// The workers of one [`start`](super::start).
@@ -53,8 +54,12 @@ pub struct Running {
     files: Vec<SocketFile>,
     handover: Handover,
     orders: watch::Sender<Order>,
+    /// One for each connection that there may be.
+    permits: Arc<Semaphore>,
+    most: usize,
     ended: mpsc::UnboundedReceiver<()>,
     threads: Vec<JoinHandle<()>>,
+    runtimes: Vec<runtime::Handle>,
 }
 
 impl Running {
@@ -68,14 +73,33 @@ impl Running {
         &self.addrs
     }
 
-    /// Stops accepting. Idle connections are closed, the others after the answer they are at.
-    pub fn drain(&self) {
-        self.order(Order::Drain);
+    /// Goes on, but from here on every answer says that its connection ends with it. So clients leave as they are answered,
+    /// and hardly one sends a request into a close.
+    pub fn tell(&self) {
+        self.reach(Stage::Telling);
     }
 
-    /// The same where another process has taken the listening sockets over.
+    /// Returns when no connection is left.
+    pub async fn deserted(&self) {
+        while self.permits.available_permits() < self.most {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Stops accepting. Idle connections are closed, the others after the answer they are at.
+    pub fn drain(&self) {
+        self.reach(Stage::Closing);
+    }
+
+    /// Stops accepting, since another process has taken the listening sockets over. Idle connections stay for now.
     pub fn leave(&mut self) {
-        self.order(Order::Leave);
+        self.leave_sockets();
+        self.reach(Stage::Shut);
+    }
+
+    /// Whoever waits at the sockets when they are closed is left to another process, and so are the sockets' files.
+    pub fn leave_sockets(&mut self) {
+        self.orders.send_modify(|order| order.others_have_the_door = true);
         self.files.drain(..).for_each(SocketFile::leave);
     }
 
@@ -84,19 +108,21 @@ impl Running {
         self.handover.clone()
     }
 
-    /// Nothing is taken back: whoever drains does not leave, and whoever is cut does neither.
-    fn order(&self, order: Order) {
-        self.handover.close();
-        self.orders.send_if_modified(|given| {
-            let begins = *given == Order::Serve;
-            *given = if begins { order } else { *given };
-            begins
-        });
+    /// How many tasks its workers have: one for each connection, for each stream of HTTP/2, and a few of their own.
+    pub fn tasks(&self) -> usize {
+        self.runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum()
+    }
+
+    fn reach(&self, stage: Stage) {
+        if stage >= Stage::Shut {
+            self.handover.close();
+        }
+        self.orders.send_modify(|order| order.stage = if stage > order.stage { stage } else { order.stage });
     }
 
     /// Closes everything at once.
     pub fn cut(&self) {
-        self.orders.send_replace(Order::Cut);
+        self.reach(Stage::Cut);
     }
 
     /// Returns when a worker has ended: because it drained, was cut, or died.
@@ -109,11 +135,16 @@ impl Running {
         while self.ended.recv().await.is_some() {}
     }
 
-    /// Waits for the threads. An error names a worker that died.
-    pub fn join(self) -> io::Result<()> {
-        drop(self.files);
+    /// Waits for the threads, which have nothing more to do, but not for ever: one that stands still is left behind. An error
+    /// names a worker that does, or that died.
+    pub async fn join(mut self, patience: Duration) -> io::Result<()> {
+        self.files.clear();
+        let all = timeout(patience, self.all_ended()).await.is_ok();
         for thread in self.threads {
             let name = thread.thread().name().unwrap_or("worker").to_owned();
+            if !all && !thread.is_finished() {
+                return Err(io::Error::other(format!("{name} stands still")));
+            }
             thread.join().map_err(|_| io::Error::other(format!("{name} died of a panic")))?;
         }
         Ok(())
@@ -125,11 +156,12 @@ where
     S: Service,
     F: Fn(usize) -> S + Clone + Send + 'static,
 {
-    let (orders, _) = watch::channel(Order::Serve);
+    let (orders, _) = watch::channel(Order::default());
     let handover = Handover::of(&listeners)?;
     let (alive, ended) = mpsc::unbounded_channel();
-    let permits = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
-    let mut threads = Vec::new();
+    let most = options.max_connections.min(Semaphore::MAX_PERMITS);
+    let permits = Arc::new(Semaphore::new(most));
+    let (mut threads, mut runtimes) = (Vec::new(), Vec::new());
     for number in 0..options.workers.max(1) {
         let gates = listeners.iter_mut().enumerate().filter_map(|(number, l)| Gate::of(number, l)).collect::<Vec<_>>();
         let (make, options, permits) = (make.clone(), options.clone(), Arc::clone(&permits));
@@ -141,18 +173,19 @@ where
                 runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
             match built {
                 Ok(runtime) => {
-                    let _ = begun.send(Ok(()));
+                    let _ = begun.send(Ok(runtime.handle().clone()));
                     runtime.block_on(work(gates, options, permits, orders, || make(number)));
                 }
                 Err(error) => drop(begun.send(Err(error))),
             }
         })?;
-        has_begun.recv().map_err(io::Error::other)??;
+        runtimes.push(has_begun.recv().map_err(io::Error::other)??);
         threads.push(thread);
     }
     let (places, files): (Vec<_>, Vec<_>) = listeners.into_iter().map(Listener::into_rest).unzip();
     let addrs = places.iter().filter_map(Place::addr).collect();
-    Ok(Running { places, addrs, files: files.into_iter().flatten().collect(), handover, orders, ended, threads })
+    let files = files.into_iter().flatten().collect();
+    Ok(Running { places, addrs, files, handover, orders, permits, most, ended, threads, runtimes })
 }
 
 /// Says so when its thread ends, also by a panic.
@@ -187,22 +220,34 @@ async fn work<S: Service>(
     spawn_local(tick(Rc::clone(&shared)));
     let service = Rc::clone(&shared.service);
     spawn_local(async move { service.follow().await });
-    until(orders.clone(), Order::Leave).await;
+    until(&orders, Stage::Telling).await;
+    shared.drain.reach(Stage::Telling);
+    until(&orders, Stage::Shut).await;
     for task in accepting {
         // A listener that panicked has nothing left to drain.
         let _ = task.await;
     }
-    shared.drain.begin();
     tokio::select! {
-        () = shared.drain.done() => {}
-        () = until(orders, Order::Cut) => {}
+        () = drain(&shared.drain, &orders) => {}
+        () = until(&orders, Stage::Cut) => {}
     }
     shared.service.tick();
 }
 
-/// Returns when the order has come, or nobody is left to give one.
-async fn until(mut orders: watch::Receiver<Order>, order: Order) {
-    let _ = orders.wait_for(|given| *given >= order).await;
+/// Waits until nobody is left, and sends those away who have nothing under way when it is time for that.
+async fn drain(drain: &Drain, orders: &watch::Receiver<Order>) {
+    drain.reach(Stage::Shut);
+    tokio::select! {
+        () = drain.done() => return,
+        () = until(orders, Stage::Closing) => {}
+    }
+    drain.reach(Stage::Closing);
+    drain.done().await;
+}
+
+/// Returns when they are to be at this stage, or nobody is left to say so.
+async fn until(orders: &watch::Receiver<Order>, stage: Stage) {
+    let _ = orders.clone().wait_for(|order| order.stage >= stage).await;
 }
 
 async fn tick<S: Service>(shared: Rc<Shared<S>>) {
@@ -227,7 +272,7 @@ async fn accept<S: Service>(
             return;
         }
     };
-    let mut stop = std::pin::pin!(until(orders.clone(), Order::Leave));
+    let mut stop = std::pin::pin!(until(&orders, Stage::Shut));
     let mut waiting = None;
     loop {
         // The permit comes second. A worker that held one while it waited for somebody to come would keep it from the
@@ -255,7 +300,7 @@ async fn accept<S: Service>(
         }
     }
     // Those who wait in the queue are taken in, as far as there is room for them.
-    let queue = if *orders.borrow() == Order::Leave { gate.leave() } else { gate.close() };
+    let queue = if orders.borrow().others_have_the_door { gate.leave() } else { gate.close() };
     for accepted in waiting.into_iter().chain(queue) {
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { return };
         spawn(accepted, &shared, permit);
@@ -274,4 +319,64 @@ fn spawn<S: Service>(accepted: Accepted, shared: &Rc<Shared<S>>, permit: OwnedSe
 async fn pause(error: &io::Error) {
     tracing::warn!(%error, "a connection could not be accepted");
     sleep(ACCEPT_PAUSE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        net::TcpStream,
+        sync::{Mutex, mpsc as channel},
+    };
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::{
+        config::sections,
+        server::Arrival,
+        web::{Refusal, RequestBody, RequestTimer},
+    };
+
+    /// Holds its whole thread up as soon as it is asked for something, until there is nobody any more who could let it go.
+    #[derive(Clone)]
+    struct StandsStill {
+        begun: channel::Sender<()>,
+        go: Arc<Mutex<channel::Receiver<()>>>,
+    }
+
+    impl Service for StandsStill {
+        type Conn = ();
+        type Body = Full<Bytes>;
+
+        fn connected(&self, _: Arrival) {}
+
+        async fn call<'a>(&'a self, _: Request<RequestBody>, _: &'a Rc<()>, _: RequestTimer) -> Response<Full<Bytes>> {
+            self.begun.send(()).unwrap();
+            let _ = self.go.lock().unwrap().recv();
+            Response::default()
+        }
+
+        fn refuse(&self, _: Refusal, (): &()) -> Response<Bytes> {
+            Response::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_a_worker_that_stands_still() {
+        let (begun, has_begun) = channel::channel();
+        let (_let_go, go) = channel::channel();
+        let service = StandsStill { begun, go: Arc::new(Mutex::new(go)) };
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let options = Options { workers: 1, ..Options::from_section(&sections::Server::default()) };
+        let running = start(vec![listener], &options, move |_| service.clone()).unwrap();
+        let mut client = TcpStream::connect(running.addrs()[0]).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n").unwrap();
+        has_begun.recv().unwrap();
+        running.cut();
+        let error = running.join(Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(error.to_string(), "worker-0 stands still");
+    }
 }

@@ -111,7 +111,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!((server.header_timeout, server.body_timeout), (secs(5), secs(60)));
     assert_eq!((server.keepalive_timeout, server.write_timeout), (secs(90), secs(20)));
     assert_eq!((server.max_header_bytes, server.max_uri_bytes, server.max_body), (65_536, 4096, 1 << 30));
-    assert_eq!(server.drain_timeout, secs(90));
+    assert_eq!((server.drain_timeout, server.drain_idle), (secs(90), Duration::ZERO));
     let http2 = server.http2;
     assert_eq!((http2.enabled, http2.prior_knowledge, http2.max_streams), (true, true, 50));
     assert_eq!((http2.stream_window, http2.connection_window), (65_535, 2 << 20));

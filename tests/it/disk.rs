@@ -133,7 +133,7 @@ fn while_the_disk_takes_nothing_nobody_logs_in_or_out_and_everybody_else_goes_on
     }
     assert_eq!(status(gw.client(), "POST", "/v1/logout", &alice), 503);
     assert_eq!(status(gw.client(), "GET", "/orders", &alice), 200);
-    assert_eq!(gw.admin().get("/readyz").status, 503);
+    until("not ready", || (gw.admin().get("/readyz").status == 503).then_some(()));
     assert_eq!(status(gw.client(), "GET", "/orders", &format!("{alice}x")), 401);
 
     prlimit(Some(gw.pid()), Resource::Fsize, unlimited).unwrap();
@@ -141,7 +141,7 @@ fn while_the_disk_takes_nothing_nobody_logs_in_or_out_and_everybody_else_goes_on
         let reply = place.verify(&gw, "oBob");
         (reply.status == 200).then(|| reply.json()["token"].as_str().unwrap().to_owned())
     });
-    assert_eq!(gw.admin().get("/readyz").status, 200);
+    until("ready", || (gw.admin().get("/readyz").status == 200).then_some(()));
     assert_eq!(status(gw.client(), "POST", "/v1/logout", &alice), 204);
     let said = gw.messages.text();
     assert_eq!(said.matches("sessions can't be written").count(), 1, "once, however many are refused: {said}");

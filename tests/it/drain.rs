@@ -13,6 +13,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use wxgate::config::Config;
+
 use crate::support::{Client, Recorder, TestGateway, client::head, until, upstream::answer};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -101,6 +103,70 @@ fn idle_connections_are_closed_at_once() {
     for client in [&mut fresh, &mut used, &mut parked] {
         assert_eq!(client.rest(), b"");
     }
+}
+
+/// Begins to stop, with an hour for idle connections, and returns when answers say so.
+fn stop_with_patience(gw: TestGateway) -> (SocketAddr, JoinHandle<()>) {
+    let addr = gw.addr();
+    let stopping = spawn(move || gw.stop());
+    until("a goodbye", || (Client::connect(addr).get("/public/").header("connection") == Some("close")).then_some(()));
+    (addr, stopping)
+}
+
+fn patient(config: &mut Config) {
+    let server = &mut config.server;
+    (server.workers, server.drain_idle, server.drain_timeout) = (1, Duration::from_hours(1), Duration::from_hours(2));
+}
+
+#[test]
+fn who_asks_on_an_idle_connection_while_it_stops_is_answered_and_told_to_go() {
+    let gw = TestGateway::with(patient);
+    let (mut fresh, mut used, mut parked) = (gw.client(), gw.client(), gw.client());
+    assert_eq!(parked.get("/public/").status, 200);
+    assert!(parked.stays_silent(Duration::from_millis(1600)));
+    assert_eq!(used.get("/public/").header("connection"), None);
+    let (addr, stopping) = stop_with_patience(gw);
+    for client in [&mut fresh, &mut used, &mut parked, &mut Client::connect(addr)] {
+        let reply = client.post("/public/", "body");
+        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+        assert!(client.is_closed());
+    }
+    stopping.join().unwrap();
+    assert!(TcpStream::connect(addr).is_err(), "it ends when nobody is there any more");
+}
+
+#[test]
+fn who_has_an_answer_from_before_may_ask_once_more() {
+    let gw = TestGateway::with(patient);
+    let (open, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    gw.upstream.does(move |seen, out| {
+        if seen.target != "/public/long" {
+            return answer(out, OK);
+        }
+        answer(&mut *out, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+        let _ = wait.lock().unwrap().recv();
+        answer(out, "later")
+    });
+    let mut client = gw.client();
+    client.send(head("GET", "/public/long", &[], 0));
+    assert_eq!(client.head_only().header("connection"), None);
+    let (_, stopping) = stop_with_patience(gw);
+    drop(open);
+    assert_eq!(client.some(10), b"firstlater");
+    assert_eq!(client.get("/public/").header("connection"), Some("close"));
+    stopping.join().unwrap();
+}
+
+#[test]
+fn who_says_nothing_is_closed_when_the_time_for_it_is_over() {
+    let gw = TestGateway::with(|config| {
+        (config.server.drain_idle, config.server.drain_timeout) = (Duration::from_millis(300), Duration::from_hours(1));
+    });
+    let (mut fresh, mut used) = (gw.client(), gw.client());
+    assert_eq!(used.get("/public/").status, 200);
+    gw.stop();
+    assert_eq!((fresh.rest(), used.rest()), (Vec::new(), Vec::new()));
 }
 
 #[test]
@@ -208,7 +274,7 @@ fn wxgate(test: &str, upstream: &Recorder, server: &str) -> Command {
     command
 }
 
-const FREE: &str = "listen = [\"127.0.0.1:0\"]\ndrain_timeout = \"1h\"";
+const FREE: &str = "listen = [\"127.0.0.1:0\"]\ndrain_timeout = \"1h\"\ndrain_idle = \"0s\"";
 
 #[test]
 fn a_signal_ends_the_process_well() {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use wxgate::{model::Clock, store::Store};
 
-use crate::support::{Reply, TestGateway, User, scripted::Scripted, until};
+use crate::support::{Reply, TestGateway, User, client::head, scripted::Scripted, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 const SENTENCE: &str = "Sessions can't be looked up at the moment.";
@@ -78,11 +78,27 @@ fn it_is_not_ready_while_it_could_keep_no_login() {
     let mut admin = gw.admin();
     assert_eq!(admin.get("/readyz").status, 200);
     store.go_away();
-    let reply = admin.get("/readyz");
+    let reply = until("not ready", || Some(admin.get("/readyz")).filter(|reply| reply.status != 200));
     assert_eq!((reply.status, reply.text().as_str()), (503, "the session store is not available\n"));
     assert_eq!((admin.get("/healthz").status, admin.get("/metrics").status), (200, 200));
     store.come_back();
-    assert_eq!(admin.get("/readyz").status, 200);
+    until("ready", || (admin.get("/readyz").status == 200).then_some(()));
+}
+
+/// Nobody needs a token for it, and where sessions are in a file an answer is a trip to the disk.
+#[test]
+fn however_many_ask_whether_it_is_ready_the_store_is_asked_now_and_then() {
+    let gw = TestGateway::start();
+    let mut admin = gw.admin();
+    for _ in 0..200 {
+        assert_eq!(admin.get("/readyz").status, 200);
+        // Who hangs up before the answer has asked for nothing more.
+        gw.admin().send(head("GET", "/readyz", &[], 0));
+    }
+    let checks = "wxgate_store_operation_duration_seconds_count{operation=\"check\"} ";
+    let page = admin.get("/metrics").text();
+    let checks: u32 = page.lines().find_map(|line| line.strip_prefix(checks)).unwrap().parse().unwrap();
+    assert!(checks < 50, "{checks}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 /// What systemd does: it binds, and becomes the binary.
-const SYSTEMD: &str = r#"
+pub const SYSTEMD: &str = r#"
 import os, socket, sys
 os.chdir(os.getcwd())
 tcp = socket.socket(); tcp.bind(("127.0.0.1", 0)); tcp.listen(16)

@@ -64,4 +64,43 @@ function ask([command, ...args], token, jwks, issuer, audience) {
   });
 }
 
-module.exports = { ask, prepareSamples };
+// Has one verifier of each language that keeps its keys look at all of these tokens, none of which is to be believed.
+function showAll(tokens, jwks, issuer, audience) {
+  const words = [jwks, issuer, audience];
+  const inPython = `
+import sys
+sys.path.insert(0, ${JSON.stringify(path.join(FOLDER, 'python'))})
+from verify import Verifier
+verifier = Verifier(*sys.argv[1:])
+for token in sys.stdin:
+    try:
+        verifier.verify(token.strip())
+    except Exception:
+        continue
+    sys.exit("it believes one")
+`;
+  const inNode = `
+import { readFileSync } from 'node:fs';
+import { createVerifier } from ${JSON.stringify(path.join(FOLDER, 'node/verify.js'))};
+const verify = createVerifier(...process.argv.slice(1));
+for (const token of readFileSync(0, 'utf8').split('\\n')) {
+  const believed = await verify(token).then(() => true, () => false);
+  if (believed) throw new Error('it believes one');
+}
+`;
+  return {
+    python: () => run([process.env.WXGATE_PYTHON, '-c', inPython, ...words], tokens.join('\n')),
+    node: () => run([process.execPath, '--input-type=module', '-e', inNode, ...words], tokens.join('\n')),
+  };
+}
+
+function run([command, ...args], input) {
+  const child = spawn(command, args, { stdio: ['pipe', 'ignore', 'inherit'] });
+  child.stdin.end(input);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(`${command} ended with ${code}`))));
+  });
+}
+
+module.exports = { ask, prepareSamples, showAll };

@@ -10,13 +10,14 @@
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
+const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
 const { after, test } = require('node:test');
 
 const { openPhone } = require('../miniprogram/phone');
 const { startStack } = require('../miniprogram/stack');
-const { ask, prepareSamples } = require('./samples');
+const { ask, prepareSamples, showAll } = require('./samples');
 const { forgeries, newKey, token } = require('./tokens');
 
 const ISSUER = 'https://gate.example.com';
@@ -100,4 +101,29 @@ test('a token whose key is published no more is believed no more', async () => {
   for (const [name, said] of Object.entries(await askAll(signed, both))) assert.ok(said.claims, name);
   const alone = file('alone.json', JSON.stringify({ keys: [next.jwk] }));
   for (const [name, said] of Object.entries(await askAll(signed, alone))) assert.ok(said.refused, name);
+});
+
+// The samples in Go and Java load the keys once, and say what to see to when they are loaded again.
+test('strangers who make keys up do not have the keys fetched each time', async () => {
+  const published = newKey('EdDSA');
+  let fetched = 0;
+  const server = http.createServer((_, answer) => {
+    fetched += 1;
+    answer.setHeader('Content-Type', 'application/json');
+    answer.end(JSON.stringify({ keys: [published.jwk] }));
+  });
+  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+  try {
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { iss: ISSUER, aud: AUDIENCE, sub: 'oAlice', app: 'wx1', iat: now, exp: now + 120 };
+    const made = Array.from({ length: 20 }, () => token(newKey('EdDSA'), claims));
+    const jwks = `http://127.0.0.1:${server.address().port}/.well-known/jwks.json`;
+    for (const [name, show] of Object.entries(showAll(made, jwks, ISSUER, AUDIENCE))) {
+      fetched = 0;
+      await show();
+      assert.ok(fetched >= 1 && fetched <= 2, `the verifier in ${name} has fetched them ${fetched} times`);
+    }
+  } finally {
+    server.close();
+  }
 });

@@ -6,6 +6,7 @@
 // A backend keeps what `createVerifier` gives, and gives that the value of X-WX-ASSERTION of each request.
 
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
 import { createLocalJWKSet, createRemoteJWKSet, jwtVerify } from 'jose';
 
@@ -14,8 +15,9 @@ const algorithms = ['EdDSA', 'ES256'];
 
 export function createVerifier(jwks, issuer, audience) {
   const keys = /^https?:/.test(jwks)
-    ? // Keeps the keys for five minutes, and asks again when it meets one that it doesn't know.
-      createRemoteJWKSet(new URL(jwks), { cacheMaxAge: 300_000 })
+    ? // Keeps the keys for five minutes, and fetches them when it meets one that it doesn't know, but not more than twice a
+      // minute: strangers can make up as many as they like.
+      createRemoteJWKSet(new URL(jwks), { cacheMaxAge: 300_000, cooldownDuration: 30_000 })
     : createLocalJWKSet(JSON.parse(readFileSync(jwks, 'utf8')));
   // Without maxTokenAge jose lets a token pass that was made in the future.
   const options = { algorithms, issuer, audience, clockTolerance: 10, maxTokenAge: '5m', requiredClaims: ['sub', 'app', 'exp'] };
@@ -32,7 +34,9 @@ async function main([jwks, issuer, audience]) {
   console.log(JSON.stringify(await verify(readFileSync(0, 'utf8').trim())));
 }
 
-main(process.argv.slice(2)).catch((error) => {
-  console.error(`refused: ${error.message}`);
-  process.exitCode = 1;
-});
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  main(process.argv.slice(2)).catch((error) => {
+    console.error(`refused: ${error.message}`);
+    process.exitCode = 1;
+  });
+}

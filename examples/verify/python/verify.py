@@ -23,8 +23,9 @@ class Verifier:
         self.issuer = issuer
         self.audience = audience
         if jwks.startswith(("http://", "https://")):
-            # Keeps the keys for five minutes, and asks again when it meets one that it doesn't know.
-            self.find_key = jwt.PyJWKClient(jwks, lifespan=300, timeout=5).get_signing_key
+            # Keeps the keys for five minutes, and fetches them when it meets one that it doesn't know, but not more than twice
+            # a minute: strangers can make up as many as they like.
+            self.find_key = jwt.PyJWKClient(jwks, lifespan=300, cooldown_duration=30, timeout=5).get_signing_key
         else:
             self.find_key = jwt.PyJWKSet.from_json(Path(jwks).read_text()).__getitem__
 

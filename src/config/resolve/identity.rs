@@ -80,27 +80,26 @@ pub(super) fn identity(mut fields: Fields<'_, '_>) -> (IdentityHeaders, Option<A
         unionid: fields.parsed("unionid", default.unionid, header),
     };
     let pairs = [
-        ("app_id", "openid", names.app_id == names.openid),
-        ("unionid", "openid", names.unionid == names.openid),
-        ("unionid", "app_id", names.unionid == names.app_id),
+        ("app_id", &names.app_id, "openid", &names.openid),
+        ("unionid", &names.unionid, "openid", &names.openid),
+        ("unionid", &names.unionid, "app_id", &names.app_id),
     ];
-    for (later, earlier, same) in pairs {
-        if same {
-            // The fault lies with a key that the file has, not with a default.
-            let (key, other) = if fields.has(later) { (later, earlier) } else { (earlier, later) };
+    for (later, name, earlier, before) in pairs {
+        // The fault lies with a key that the file has, not with a default.
+        let (key, other) = if fields.has(later) { (later, earlier) } else { (earlier, later) };
+        if let Some(fault) = taken_for(name, before, other) {
             let line = fields.line_of(key).unwrap_or(fields.line);
-            fields.error(line, key, format!("is the same header as identity.{other}"));
+            fields.error(line, key, fault);
         }
     }
     let section = fields.section("assertion");
     let line = section.line_of("header").unwrap_or(section.line);
     let assertion = assertion::assertion(section);
-    if let Some(assertion) = &assertion
-        && let Some((_, key)) = [(&names.openid, "openid"), (&names.app_id, "app_id"), (&names.unionid, "unionid")]
-            .into_iter()
-            .find(|(name, _)| **name == assertion.header)
-    {
-        fields.error(line, "assertion.header", format!("is the same header as identity.{key}"));
+    if let Some(assertion) = &assertion {
+        let all = [(&names.openid, "openid"), (&names.app_id, "app_id"), (&names.unionid, "unionid")];
+        if let Some(fault) = all.into_iter().find_map(|(name, key)| taken_for(&assertion.header, name, key)) {
+            fields.error(line, "assertion.header", fault);
+        }
     }
     fields.finish();
     (names, assertion)
@@ -114,9 +113,25 @@ pub(super) fn header(text: &str) -> Result<HeaderName, String> {
     if text.contains('_') {
         return Err("must do without _; write -".to_owned());
     }
-    let lower = name.as_str();
-    if TAKEN.contains(&lower) || TAKEN_FAMILIES.iter().any(|family| lower.starts_with(family)) {
+    let read = as_read(&name);
+    if TAKEN.contains(&read.as_str()) || TAKEN_FAMILIES.iter().any(|family| read.starts_with(family)) {
         return Err("has another meaning already; choose a name of your own".to_owned());
     }
     Ok(name)
+}
+
+/// What is wrong with a name that could be taken for that of another key.
+fn taken_for(name: &HeaderName, other: &HeaderName, key: &str) -> Option<String> {
+    if name == other {
+        return Some(format!("is the same header as identity.{key}"));
+    }
+    let same = as_read(name) == as_read(other);
+    same.then(|| {
+        format!("is the same header as identity.{key} to backends that read all marks as one, as CGI and WSGI do")
+    })
+}
+
+/// A name as backends read it that can't tell one mark from another. What clients send is compared in the same way.
+fn as_read(name: &HeaderName) -> String {
+    name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }

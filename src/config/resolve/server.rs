@@ -44,6 +44,7 @@ pub(super) fn server(mut fields: Fields<'_, '_>) -> At<Server> {
         max_uri_bytes,
         max_body: fields.size("max_body", default.max_body, 1..=1 << 40, "between 1 byte and 1TiB"),
         drain_timeout: fields.duration("drain_timeout", default.drain_timeout),
+        drain_idle: fields.duration_or_zero("drain_idle", default.drain_idle),
         proxy_protocol,
         trusted_proxies,
         underscore_headers: fields.choice("underscore_headers", default.underscore_headers, &UNDERSCORES),

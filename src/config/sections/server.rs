@@ -41,6 +41,8 @@ pub struct Server {
     pub max_body: u64,
     /// How long requests under way may take to finish after the signal to stop.
     pub drain_timeout: Duration,
+    /// How long of that a connection with nothing under way is kept, so that its client learns of the end from an answer.
+    pub drain_idle: Duration,
     /// Whether a PROXY header comes first at the places of `listen`.
     pub proxy_protocol: bool,
     /// Peers whose PROXY headers, `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
@@ -93,6 +95,7 @@ impl Default for Server {
             max_uri_bytes: 8 * 1024,
             max_body: 10 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
+            drain_idle: Duration::from_secs(5),
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             underscore_headers: UnderscoreHeaders::Drop,

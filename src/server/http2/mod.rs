@@ -67,7 +67,9 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
             if http.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if shared.drain.is_on() && streams.part() {
+            // Whoever has not asked for anything yet would come back to the same door, as long as it is open.
+            let goes = shared.drain.closes() || shared.drain.tells() && streams.has_served();
+            if goes && streams.part() {
                 http.as_mut().graceful_shutdown();
                 continue;
             }

@@ -106,6 +106,11 @@ impl Streams {
         }
     }
 
+    /// Whether the client has asked for anything yet.
+    pub(super) fn has_served(&self) -> bool {
+        self.served.get()
+    }
+
     /// The client is told to go. False when it has been told already.
     pub(super) fn part(&self) -> bool {
         if !self.parting.get() {

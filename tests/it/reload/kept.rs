@@ -248,3 +248,25 @@ fn under_load_not_one_request_fails_while_the_configuration_changes() {
     let served = metric(&gw, "wxgate_requests_total{route=\"/public/\",status=\"2xx\"}");
     assert_eq!(served, Some(answered.load(Ordering::Relaxed) as u64), "each counted, under whichever configuration");
 }
+
+#[test]
+fn a_hundred_reloads_leave_no_task_behind() {
+    let mut gw = gateway(|config| config.upstreams[0].health.path = Some("/health".to_owned()));
+    let settled = |gw: &TestGateway| {
+        assert_eq!(gw.client().get("/public/").status, 200);
+        gw.app().tasks()
+    };
+    let before = settled(&gw);
+    let mut client = gw.client();
+    for turn in 0..100 {
+        let path = format!("/n{turn}/");
+        gw.reload(|config| {
+            config.upstreams[0].max_idle += 1;
+            config.limits.verify_in_flight += 1;
+            config.routes[1].path.clone_from(&path);
+        });
+        until("the route", || (client.get(&path).status == 200).then_some(()));
+    }
+    drop(client);
+    until("no more tasks than there were", || (settled(&gw) <= before).then_some(()));
+}

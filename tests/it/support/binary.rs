@@ -16,8 +16,9 @@ use super::{Client, LogSink, until};
 /// A `wxgate` of its own process. Dropped, it is killed.
 pub struct Binary {
     child: Child,
-    /// The process that has taken its place.
+    /// The process that has taken its place, and how many have.
     successor: Option<Pid>,
+    replaced: usize,
     /// Standard output: the access log.
     pub lines: LogSink,
     /// Standard error: its own messages.
@@ -79,7 +80,7 @@ impl Binary {
             let mut found = text.lines().filter_map(addr);
             Some([found.next()?, found.next()?])
         });
-        Self { child, successor: None, lines, messages, readers, addrs }
+        Self { child, successor: None, replaced: 0, lines, messages, readers, addrs }
     }
 
     /// A new connection.
@@ -117,13 +118,30 @@ impl Binary {
 
     /// The same without the signal.
     pub fn await_successor(&mut self) {
-        assert!(self.successor.is_none(), "there is one");
-        let line = self.messages.line("a new process takes over");
+        let before = self.pid();
+        let line = until("a new process", || self.messages.nth_line("a new process takes over", self.replaced));
         let (_, pid) = line.split_once("\"pid\":").expect("its pid");
         let digits: String = pid.chars().take_while(char::is_ascii_digit).collect();
+        let is_child = self.successor.is_none();
         self.successor = digits.parse().ok().and_then(Pid::from_raw);
-        let status = self.child.wait().expect("an end");
-        assert!(status.success(), "{status}: {}", self.messages.text());
+        until("the end of the old one", || self.messages.nth_line("\"stopped\"", self.replaced));
+        self.replaced += 1;
+        if is_child {
+            let status = self.child.wait().expect("an end");
+            assert!(status.success(), "{status}: {}", self.messages.text());
+        } else {
+            until("the end of the old one", || (!is_alive(before)).then_some(()));
+        }
+    }
+
+    /// The process that it has started to take its place.
+    pub fn heir(&self) -> Pid {
+        let ours = self.pid().as_raw_nonzero().to_string();
+        until("a process of its own", || {
+            let all = fs::read_dir("/proc").expect("processes").flatten();
+            let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+            pids.filter(|pid| stat(*pid).is_some_and(|[_, parent]| parent == ours)).find_map(Pid::from_raw)
+        })
     }
 
     /// Its process.
@@ -160,6 +178,18 @@ impl Drop for Binary {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The state of a process, and its parent.
+fn stat(pid: i32) -> Option<[String; 2]> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut words = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
+    Some([words.next()?, words.next()?])
+}
+
+/// Whether it is there, and not only its name, because nobody has asked for its end.
+fn is_alive(pid: Pid) -> bool {
+    stat(pid.as_raw_nonzero().get()).is_some_and(|[state, _]| state != "Z")
 }
 
 /// Where a gateway of this name runs.

@@ -238,7 +238,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
     let often = Rate { count: 1_000_000.try_into().expect("not zero"), per: Duration::from_mins(1) };
     let open = Route { auth: wxgate::config::sections::AuthRule::None, ..Route::new("/public/", "app") };
     Config {
-        server: Server { listen: vec![free.into()], workers: 2, ..Server::default() },
+        server: Server { listen: vec![free.into()], workers: 2, drain_idle: Duration::ZERO, ..Server::default() },
         admin: Admin { listen: free, ..Admin::default() },
         api: Api::default(),
         apps: vec![app(APP, SECRET), app(OTHER_APP, OTHER_SECRET)],
@@ -273,6 +273,11 @@ impl LogSink {
     /// All lines so far.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).expect("UTF-8")
+    }
+
+    /// The line with this in it that comes after so many others.
+    pub fn nth_line(&self, part: &str, n: usize) -> Option<String> {
+        self.text().lines().filter(|line| line.contains(part)).nth(n).map(str::to_owned)
     }
 
     /// Waits for a line with this in it.

@@ -23,7 +23,12 @@ use wxgate::{
 };
 
 use super::OK;
-use crate::support::TestGateway;
+use crate::support::{
+    TestGateway,
+    binary::{Binary, folder},
+    tls::swap,
+    until,
+};
 
 /// Who vouches for others.
 struct Authority {
@@ -215,4 +220,30 @@ fn what_speaks_no_tls_gets_nothing() {
     });
     assert_eq!(gw.client().get("/public/").code(), "upstream_unreachable");
     assert_eq!(gw.upstream.count(), 0);
+}
+
+#[test]
+fn other_files_than_at_the_start_are_taken_over_while_it_runs() {
+    let (ca, ours, others) = (Authority::new("backends"), Authority::new("gateways"), Authority::new("others"));
+    let (server, place) = (Server::start(&ca, "localhost", Some(&ours)), folder("upstream_files"));
+    let write = |ca: &Authority, by: &Authority| {
+        let (cert, key) = by.vouches_for("wxgate");
+        for (file, text) in [("key.pem", &key), ("cert.pem", &cert), ("ca.pem", &ca.pem)] {
+            swap(&place.join(file), text);
+        }
+    };
+    std::fs::create_dir_all(&place).unwrap();
+    write(&others, &others);
+    let config = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nwatch = \"20ms\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [[apps]]\napp_id = \"wx4f4bc4dec97d474b\"\nsecret = \"not used here\"\n\
+         [[upstreams]]\nname = \"app\"\nservers = [\"https://localhost:{}\"]\n\
+         tls = {{ ca = \"ca.pem\", cert = \"cert.pem\", key = \"key.pem\" }}\n\
+         [[routes]]\npath = \"/\"\nupstream = \"app\"\nauth = \"none\"\n",
+        server.addr.port()
+    );
+    let gw = Binary::serve("upstream_files", &config, &[]);
+    assert_eq!(gw.client().get("/").status, 502);
+    write(&ca, &ours);
+    until("what both sides trust", || (gw.client().get("/").status == 200).then_some(()));
 }

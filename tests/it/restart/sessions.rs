@@ -1,0 +1,90 @@
+//! What becomes of sessions: in Redis both processes have them, in a file one after the other, and never nobody.
+
+use std::fs;
+
+use rustix::process::{Signal, kill_process};
+
+use super::Story;
+use crate::support::{Client, binary::folder, client::head, redis_server::RedisServer, tls::swap};
+
+const FILE: &str = "[sessions.snapshot]\npath = \"data/wxgate.db\"\n";
+
+#[test]
+fn with_a_file_of_sessions_nobody_fails_and_nobody_is_logged_out() {
+    let mut story = Story::with("restart_file", "drain_idle = \"300ms\"", FILE);
+    let bearer = story.login();
+    story.replaced_under_load(10, "/orders", &bearer);
+    let bearer = story.login();
+    assert_eq!(story.get("/orders", &bearer), 200);
+}
+
+#[test]
+fn with_sessions_in_redis_nobody_fails_and_nobody_is_logged_out() {
+    let server = RedisServer::start();
+    let redis = format!(
+        "[sessions.redis]\nurl = \"redis://{}\"\n[sessions.seal]\nkey = \"{}\"\n",
+        server.addr(),
+        "5e".repeat(32)
+    );
+    let mut story = Story::begin("restart_redis", &redis);
+    let bearer = story.login();
+    story.replaced_under_load(3, "/orders", &bearer);
+    assert_eq!(story.client().request("POST", "/v1/logout", &[("Authorization", &bearer)], "").status, 204);
+    assert_eq!(story.get("/orders", &bearer), 401);
+}
+
+#[test]
+fn while_a_new_process_waits_for_the_sessions_the_old_one_serves_and_tells_everybody_to_go() {
+    let server = "drain_timeout = \"2h\"\ndrain_idle = \"1h\"";
+    let mut story = Story::with("restart_file_idle", server, FILE);
+    let bearer = story.login();
+    let mut idle = story.client();
+    assert_eq!(idle.get("/public/").status, 200);
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("another wxgate waits for the sessions");
+    let headers = [("Authorization", bearer.as_str())];
+    for client in [&mut story.client(), &mut idle] {
+        let reply = client.request("GET", "/orders", &headers, "");
+        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    }
+    story.gw.await_successor();
+    assert_eq!(story.get("/orders", &bearer), 200);
+}
+
+#[test]
+fn a_new_process_that_dies_while_it_waits_for_the_sessions_leaves_them_to_the_old_one() {
+    let mut story = Story::with("restart_file_dies", "drain_idle = \"0s\"", FILE);
+    let bearer = story.login();
+    let (mut long, finish) = story.with_a_long_one();
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("another wxgate waits for the sessions");
+    kill_process(story.gw.heir(), Signal::KILL).unwrap();
+    let mut patient = story.client();
+    patient.send(head("GET", "/orders", &[("Authorization", &bearer)], 0));
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok");
+    story.gw.messages.line("this one takes sessions and sockets back");
+    assert_eq!(patient.reply().status, 200, "it has waited at the socket");
+    story.gw.replace();
+    assert_eq!(story.get("/orders", &bearer), 200, "and the next one gets them");
+}
+
+/// Under its second name the file can't be opened, since something is in the way of its log.
+#[test]
+fn a_new_process_that_can_not_open_the_sessions_gives_them_back() {
+    let mut story = Story::begin("restart_file_cant", FILE);
+    let bearer = story.login();
+    let (place, data) = (folder("restart_file_cant"), folder("restart_file_cant").join("data"));
+    fs::hard_link(data.join("wxgate.db"), data.join("second.db")).unwrap();
+    fs::create_dir(data.join("second.db-wal")).unwrap();
+    let file = place.join("gateway.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    swap(&file, &good.replace("data/wxgate.db", "data/second.db"));
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("this one takes sessions and sockets back");
+    let mut client: Client = story.client();
+    assert_eq!(client.request("GET", "/orders", &[("Authorization", &bearer)], "").status, 200);
+    swap(&file, &good);
+    story.gw.replace();
+    assert_eq!(story.get("/orders", &bearer), 200);
+}
