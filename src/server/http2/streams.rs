@@ -97,6 +97,11 @@ impl Streams {
         }
     }
 
+    /// The socket has taken all that there was.
+    pub(super) fn flushed(&self) {
+        self.write_stalled.set(None);
+    }
+
     /// The client is told to go. False when it has been told already.
     pub(super) fn part(&self) -> bool {
         if !self.parting.get() {

@@ -66,9 +66,11 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
-        // TLS takes bytes although the socket does not.
-        if result.is_pending() {
-            self.streams.wrote(true);
+        match &result {
+            Poll::Ready(Ok(())) => self.streams.flushed(),
+            // TLS takes bytes although the socket does not.
+            Poll::Pending => self.streams.wrote(true),
+            Poll::Ready(Err(_)) => {}
         }
         result
     }

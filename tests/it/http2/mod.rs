@@ -3,6 +3,7 @@
 mod connections;
 mod floods;
 mod malformed;
+mod slow;
 
 use wxgate::config::{Config, sections::Http2 as Section};
 
