@@ -13,7 +13,7 @@ mod request;
 mod streams;
 mod wire;
 
-use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{cell::RefCell, convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use bytes::BytesMut;
 use http::{Method, Request, Response, header};
@@ -28,7 +28,7 @@ use self::{
     streams::{Due, Spawner, Streams},
     wire::Wire,
 };
-use super::{Options, Service, connection::Shared, deadline::Tick, screen::HeadLimits, stream::Stream};
+use super::{Options, Service, connection::Shared, deadline::Tick, refuse, screen::HeadLimits, stream::Stream};
 
 pub(super) use preface::{Spoken, listen};
 
@@ -43,10 +43,36 @@ const RESET_FOR_ERRORS: usize = 100;
 
 /// Serves a connection until it is closed. The first bytes may have been read already.
 pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Conn, shared: &Shared<S>) {
+    let conn = Rc::new(conn);
+    let stream = Rc::new(RefCell::new(stream));
+    let end = serve(&stream, held, &conn, shared).await;
+    let Some(stream) = Rc::into_inner(stream).map(RefCell::into_inner) else { return };
+    match end {
+        // The end of an answer may lie in the socket, and the client goes on saying how much of it there is room for.
+        End::Done => Box::pin(refuse::linger(stream, shared.options.write_timeout)).await,
+        End::Cut => {}
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// All is said, on both sides.
+    Done,
+    /// There is nobody to talk to.
+    Cut,
+}
+
+/// Answers requests until there are to be no more of them.
+async fn serve<S: Service>(
+    stream: &Rc<RefCell<Stream>>,
+    held: BytesMut,
+    conn: &Rc<S::Conn>,
+    shared: &Shared<S>,
+) -> End {
     let options = &*shared.options;
     let streams = Rc::new(Streams::new());
-    let wire = Wire::new(stream, held, Rc::clone(&streams));
-    let (service, conn) = (Rc::clone(&shared.service), Rc::new(conn));
+    let wire = Wire::new(Rc::clone(stream), held, Rc::clone(&streams));
+    let (service, conn) = (Rc::clone(&shared.service), Rc::clone(conn));
     let (begun, limits) = (Rc::clone(&streams), options.head);
     let service = service_fn(move |request: Request<Incoming>| {
         let stream = begun.begin(request.body());
@@ -54,10 +80,12 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
     });
     let mut http = pin!(builder(options, Rc::clone(&streams)).serve_connection(TokioIo::new(wire), service));
     let mut tick = Tick::new(options);
-    poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         loop {
-            if http.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            match http.as_mut().poll(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(End::Done),
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Cut),
+                Poll::Pending => {}
             }
             if shared.drain.is_on() && streams.part() {
                 http.as_mut().graceful_shutdown();
@@ -67,12 +95,13 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
             match streams.due(now, options) {
                 Due::Part if streams.part() => http.as_mut().graceful_shutdown(),
                 Due::Nothing | Due::Part => {}
-                Due::Cut => return Poll::Ready(()),
+                Due::Cut => return Poll::Ready(End::Cut),
             }
         }
     })
     .await;
     streams.end();
+    end
 }
 
 /// How the protocol is set up. Pings stay off: a client that is gone takes nothing, and that is noticed.

@@ -2,6 +2,8 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    sync::{Mutex, mpsc},
+    thread::spawn,
     time::Duration,
 };
 
@@ -15,10 +17,12 @@ use wxgate::{
     server::systemd::{Passed, PassedSockets},
 };
 
+use super::start;
 use crate::support::{
     Client, TestGateway,
     client::taking_little,
-    http2::{GET, Http2, Outcome, WINDOW_UPDATE},
+    http2::{GET, Http2, Outcome, PING, WINDOW_UPDATE},
+    link::Link,
     tls::{Authority, speak_tls},
     until,
     upstream::answer,
@@ -91,4 +95,28 @@ fn a_write_that_was_slow_once_is_held_against_nobody() {
         let stream = ask_for(client, 2);
         assert_eq!(client.outcome(stream), Outcome::Answer(true, "xx".to_owned()));
     }
+}
+
+/// What a client says of its window must not meet a closed socket: the system would throw away what lies in it.
+#[test]
+fn what_was_said_before_the_end_arrives_however_slowly_it_is_read() {
+    let gw = start(|_| {});
+    let (open, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    gw.upstream.does(move |_, out| {
+        let _ = wait.lock().unwrap().recv();
+        answer(out, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        answer(out, vec![b'x'; 1_000_000])
+    });
+    let mut client = roomy(Client::over(Link::Tcp(taking_little(gw.addr()))));
+    let stream = client.open(&GET, true);
+    gw.upstream.wait_for(1);
+    let (log, stopping) = (gw.log.clone(), spawn(move || gw.stop()));
+    client.until(PING);
+    open.send(()).unwrap();
+    log.line("/public/");
+    let outcome = client.outcome(stream);
+    assert!(outcome == Outcome::Answer(true, "x".repeat(1_000_000)), "{}", outcome.verdict());
+    client.last_words();
+    stopping.join().unwrap();
 }
