@@ -39,6 +39,8 @@ pub(super) enum Due {
 #[derive(Debug)]
 pub(super) struct Streams {
     live: RefCell<Vec<Rc<Stream>>>,
+    /// Those that are answered, while an upstream still reads the body.
+    behind: RefCell<Vec<Rc<Stream>>>,
     /// The one that has begun and has no task yet.
     next: RefCell<Option<Rc<Stream>>>,
     served: Cell<bool>,
@@ -67,6 +69,7 @@ impl Streams {
     pub(super) fn new() -> Self {
         Self {
             live: RefCell::default(),
+            behind: RefCell::default(),
             next: RefCell::default(),
             served: Cell::new(false),
             since: Cell::new(Instant::now()),
@@ -120,9 +123,14 @@ impl Streams {
         for stream in live.iter() {
             stream.look(now, options);
         }
+        let mut behind = self.behind.borrow_mut();
+        behind.retain(|stream| stream.goes_on());
+        for stream in behind.iter() {
+            stream.look(now, options);
+        }
         // The end of an answer may still be on its way to the socket although its stream is done with it.
         let wrote = self.wrote.replace(false) && self.parting.get();
-        if wrote || !live.is_empty() {
+        if wrote || !live.is_empty() || !behind.is_empty() {
             self.since.set(now);
             return Due::Nothing;
         }
@@ -148,6 +156,9 @@ impl Streams {
 
     fn leave(&self, stream: &Rc<Stream>) {
         self.live.borrow_mut().retain(|other| !Rc::ptr_eq(other, stream));
+        if stream.goes_on() {
+            self.behind.borrow_mut().push(Rc::clone(stream));
+        }
         self.since.set(Instant::now());
         let count = if stream.answered.get() { &self.answered } else { &self.cancelled };
         count.set(count.get() + 1);
@@ -179,6 +190,11 @@ impl Stream {
     /// The client has room for more of them.
     pub(super) fn taken(&self) {
         self.offered.set(None);
+    }
+
+    /// Whether somebody still reads the request's body. Whoever that is need not be the stream's task.
+    fn goes_on(&self) -> bool {
+        Rc::strong_count(&self.body) > 1 && self.body.is_under_way()
     }
 
     fn look(&self, now: Instant, options: &Options) {
