@@ -1,22 +1,22 @@
-//! An answer's body that tells its stream whether the client takes it.
+//! An answer's body, in pieces that know whether the client takes them.
 
 use std::{
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
-use super::streams::Stream;
+use super::exchange::{Exchange, Piece};
 
 /// An answer's body.
 #[derive(Debug)]
 pub(super) struct Answer<B> {
     content: Content<B>,
-    stream: Rc<Stream>,
+    exchange: Rc<Exchange>,
 }
 
 #[derive(Debug)]
@@ -30,12 +30,12 @@ enum Content<B> {
 }
 
 impl<B> Answer<B> {
-    pub(super) fn served(body: B, stream: Rc<Stream>) -> Self {
-        Self { content: Content::Served(body), stream }
+    pub(super) fn served(body: B, exchange: Rc<Exchange>) -> Self {
+        Self { content: Content::Served(body), exchange }
     }
 
-    pub(super) fn ours(body: Bytes, stream: Rc<Stream>) -> Self {
-        Self { content: Content::Ours(body), stream }
+    pub(super) fn ours(body: Bytes, exchange: Rc<Exchange>) -> Self {
+        Self { content: Content::Ours(body), exchange }
     }
 }
 
@@ -57,22 +57,17 @@ pub(super) fn without_body<B: Body>(mut response: Response<Answer<B>>) -> Respon
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
         let this = &mut *self;
-        // Whoever asks for more has got rid of what there was.
-        this.stream.taken();
         let frame = match &mut this.content {
-            Content::Served(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Content::Served(body) => ready!(Pin::new(body).poll_frame(cx)),
             Content::Ours(bytes) if !bytes.is_empty() => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Content::Ours(_) | Content::Unsent(_) => None,
         };
-        if matches!(frame, Some(Ok(_))) {
-            this.stream.offered();
-        }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| this.exchange.offer(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {

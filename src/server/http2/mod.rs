@@ -8,6 +8,7 @@
 //! that come in, and the buffer for answers that go out. None of them grows on the client's word.
 
 mod answer;
+mod exchange;
 mod preface;
 mod request;
 mod streams;
@@ -24,6 +25,7 @@ use crate::web::RequestBody;
 
 use self::{
     answer::Answer,
+    exchange::Exchange,
     request::admit,
     streams::{Due, Spawner, Streams},
     wire::Wire,
@@ -75,8 +77,8 @@ async fn serve<S: Service>(
     let (service, conn) = (Rc::clone(&shared.service), Rc::clone(conn));
     let (begun, limits) = (Rc::clone(&streams), options.head);
     let service = service_fn(move |request: Request<Incoming>| {
-        let stream = begun.begin(request.body());
-        answer(request, stream, service.get(), Rc::clone(&conn), limits)
+        let exchange = begun.begin(request.body());
+        answer(request, exchange, service.get(), Rc::clone(&conn), limits)
     });
     let mut http = pin!(builder(options, Rc::clone(&streams)).serve_connection(TokioIo::new(wire), service));
     let mut tick = Tick::new(options);
@@ -89,12 +91,18 @@ async fn serve<S: Service>(
             }
             if shared.drain.is_on() && streams.part() {
                 http.as_mut().graceful_shutdown();
+                tick.hasten();
                 continue;
+            }
+            if !streams.is_quiet() {
+                tick.hasten();
             }
             let Some(now) = tick.poll(cx) else { return Poll::Pending };
             match streams.due(now, options) {
                 Due::Part if streams.part() => http.as_mut().graceful_shutdown(),
                 Due::Nothing | Due::Part => {}
+                Due::Rest(until) => tick.rest(until),
+                Due::Close => return Poll::Ready(End::Done),
                 Due::Cut => return Poll::Ready(End::Cut),
             }
         }
@@ -124,7 +132,7 @@ type Answered<S> = Result<Response<Answer<<S as Service>::Body>>, Infallible>;
 /// Answers one request.
 async fn answer<S: Service>(
     request: Request<Incoming>,
-    stream: Rc<streams::Stream>,
+    exchange: Rc<Exchange>,
     service: Rc<S>,
     conn: Rc<S::Conn>,
     limits: HeadLimits,
@@ -132,13 +140,13 @@ async fn answer<S: Service>(
     let to_head = request.method() == Method::HEAD;
     let mut response = match admit(request, &limits) {
         Ok(request) => {
-            let request = request.map(|body| RequestBody::new(body, stream.body()));
-            let response = service.call(request, &conn, stream.timer()).await;
-            response.map(|body| Answer::served(body, Rc::clone(&stream)))
+            let request = request.map(|body| RequestBody::new(body, exchange.body()));
+            let response = service.call(request, &conn, exchange.timer()).await;
+            response.map(|body| Answer::served(body, Rc::clone(&exchange)))
         }
-        Err(why) => service.refuse(why, &conn).map(|body| Answer::ours(body, Rc::clone(&stream))),
+        Err(why) => service.refuse(why, &conn).map(|body| Answer::ours(body, Rc::clone(&exchange))),
     };
-    stream.answered();
+    exchange.answer();
     // The end of a stream says all that there is to say. It never ends the connection.
     response.headers_mut().remove(header::CONNECTION);
     Ok(if to_head { answer::without_body(response) } else { response })

@@ -17,16 +17,18 @@ use wxgate::{
     server::systemd::{Passed, PassedSockets},
 };
 
-use super::start;
+use super::{dial, start};
 use crate::support::{
     Client, TestGateway,
     client::taking_little,
-    http2::{GET, Http2, Outcome, PING, WINDOW_UPDATE},
+    http2::{DATA, GET, Http2, Outcome, PING, WINDOW_UPDATE},
     link::Link,
     tls::{Authority, speak_tls},
     until,
     upstream::answer,
 };
+
+const SOON: Duration = Duration::from_millis(300);
 
 /// The number of the setting for it.
 const WINDOW: u16 = 4;
@@ -119,4 +121,43 @@ fn what_was_said_before_the_end_arrives_however_slowly_it_is_read() {
     assert!(outcome == Outcome::Answer(true, "x".repeat(1_000_000)), "{}", outcome.verdict());
     client.last_words();
     stopping.join().unwrap();
+}
+
+#[test]
+fn who_takes_a_little_now_and_then_is_waited_for() {
+    let gw = start(|config| config.server.write_timeout = Duration::from_secs(1));
+    // What comes from the upstream at once takes several seconds.
+    let size = 9 * 1024;
+    gw.upstream.answers(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size)));
+    let mut client = Http2::with_settings(gw.client(), &[(WINDOW, 256)]);
+    let stream = client.open(&GET, true);
+    let mut taken = 0;
+    while taken < size {
+        let n = client.until(DATA).payload.len();
+        client.client.stays_silent(Duration::from_millis(100));
+        client.frame(WINDOW_UPDATE, 0, stream, &u32::try_from(n).unwrap().to_be_bytes());
+        taken += n;
+    }
+}
+
+/// Nobody has anything to do with such an answer any more, but what is left of it lies here.
+#[test]
+fn who_does_not_take_the_end_of_an_answer_is_told_to_go() {
+    let gw = start(|config| config.server.write_timeout = SOON);
+    gw.upstream.answers(format!("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{}", "x".repeat(5000)));
+    let mut client = Http2::with_settings(gw.client(), &[(WINDOW, 1)]);
+    client.open(&GET, true);
+    assert_eq!(client.until(DATA).payload, b"x");
+    gw.log.line("/public/");
+    assert_eq!(client.last_words(), Some(0));
+}
+
+#[test]
+fn who_is_told_to_go_does_not_stay_by_asking_whether_we_are_there() {
+    let gw = start(|config| config.server.header_timeout = SOON);
+    let mut client = dial(&gw);
+    until("the end", || {
+        client.frame(PING, 0, 0, &[0; 8]);
+        matches!(client.client.try_some(&mut [0; 1024]), Ok(0) | Err(_)).then_some(())
+    });
 }
