@@ -16,6 +16,7 @@ pub(super) struct Tick {
     every: Duration,
     sleep: Pin<Box<Sleep>>,
     registered: bool,
+    resting: bool,
 }
 
 impl Tick {
@@ -24,7 +25,7 @@ impl Tick {
         let shortest =
             options.header_timeout.min(options.body_timeout).min(options.keepalive_timeout).min(options.write_timeout);
         let every = (shortest / 8).clamp(SHORTEST, LONGEST);
-        Self { every, sleep: Box::pin(sleep(every)), registered: false }
+        Self { every, sleep: Box::pin(sleep(every)), registered: false, resting: false }
     }
 
     /// The present moment, when it is time to look. Otherwise sees to it that the task is woken when it will be.
@@ -40,6 +41,23 @@ impl Tick {
         let now = Instant::now();
         self.sleep.as_mut().reset(now + self.every);
         self.registered = false;
+        self.resting = false;
         Some(now)
+    }
+
+    /// Goes off at this moment and not before, as long as nobody hastens it.
+    pub(super) fn rest(&mut self, until: Instant) {
+        self.sleep.as_mut().reset(until);
+        self.registered = false;
+        self.resting = true;
+    }
+
+    /// Goes off again and again, if it does not.
+    pub(super) fn hasten(&mut self) {
+        if self.resting {
+            self.sleep.as_mut().reset(Instant::now() + self.every);
+            self.registered = false;
+            self.resting = false;
+        }
     }
 }

@@ -349,6 +349,7 @@ mod tests {
 
     impl Service for StandsStill {
         type Conn = ();
+        type Tunnel = ();
         type Body = Full<Bytes>;
 
         fn connected(&self, _: Arrival) {}

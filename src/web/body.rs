@@ -57,6 +57,11 @@ impl BodyWatch {
         self.given_up.get()
     }
 
+    /// Whether somebody is still reading the body, or means to.
+    pub fn is_under_way(&self) -> bool {
+        !self.whole.get() && !self.given_up.get()
+    }
+
     /// Ends the reader's patience, if the client has been silent for so long. True when it has.
     pub fn expire(&self, now: Instant, limit: Duration) -> bool {
         if self.waits.get().is_none_or(|since| now - since < limit) {

@@ -1,21 +1,24 @@
-//! An answer's body that tells its stream whether the client takes it.
+//! An answer's body, in pieces that know whether the client takes them.
 
 use std::{
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{Service, streams::Stream};
+use super::{
+    Service,
+    exchange::{Exchange, Piece},
+};
 
 /// An answer's body.
 pub(super) struct Answer<S: Service> {
     content: Content<S::Body>,
-    stream: Rc<Stream>,
+    exchange: Rc<Exchange>,
     /// Goes on doing what it does now and then until its last answer is out.
     _service: Rc<S>,
 }
@@ -30,12 +33,12 @@ enum Content<B> {
 }
 
 impl<S: Service> Answer<S> {
-    pub(super) fn served(body: S::Body, stream: Rc<Stream>, service: Rc<S>) -> Self {
-        Self { content: Content::Served(body), stream, _service: service }
+    pub(super) fn served(body: S::Body, exchange: Rc<Exchange>, service: Rc<S>) -> Self {
+        Self { content: Content::Served(body), exchange, _service: service }
     }
 
-    pub(super) fn ours(body: Bytes, stream: Rc<Stream>, service: Rc<S>) -> Self {
-        Self { content: Content::Ours(body), stream, _service: service }
+    pub(super) fn ours(body: Bytes, exchange: Rc<Exchange>, service: Rc<S>) -> Self {
+        Self { content: Content::Ours(body), exchange, _service: service }
     }
 }
 
@@ -57,22 +60,17 @@ pub(super) fn without_body<S: Service>(mut response: Response<Answer<S>>) -> Res
 }
 
 impl<S: Service> Body for Answer<S> {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = <S::Body as Body>::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
         let this = &mut *self;
-        // Whoever asks for more has got rid of what there was.
-        this.stream.taken();
         let frame = match &mut this.content {
-            Content::Served(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Content::Served(body) => ready!(Pin::new(body).poll_frame(cx)),
             Content::Ours(bytes) if !bytes.is_empty() => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Content::Ours(_) | Content::Unsent(_) => None,
         };
-        if matches!(frame, Some(Ok(_))) {
-            this.stream.offered();
-        }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| this.exchange.offer(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {

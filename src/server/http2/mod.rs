@@ -8,13 +8,14 @@
 //! that come in, and the buffer for answers that go out. None of them grows on the client's word.
 
 mod answer;
+mod exchange;
 mod opening;
 mod preface;
 mod request;
 mod streams;
 mod wire;
 
-use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{cell::RefCell, convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use bytes::BytesMut;
 use http::{Method, Request, Response, StatusCode, header};
@@ -26,12 +27,15 @@ use crate::web::RequestBody;
 
 use self::{
     answer::Answer,
+    exchange::Exchange,
     opening::Opened,
     request::admit,
     streams::{Due, Spawner, Streams},
     wire::Wire,
 };
-use super::{Options, Service, connection::Shared, deadline::Tick, drain::Drain, screen::HeadLimits, stream::Stream};
+use super::{
+    Options, Service, connection::Shared, deadline::Tick, drain::Drain, refuse, screen::HeadLimits, stream::Stream,
+};
 
 pub(super) use preface::{Spoken, listen};
 
@@ -46,43 +50,78 @@ const RESET_FOR_ERRORS: usize = 100;
 
 /// Serves a connection until it is closed. The first bytes may have been read already.
 pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Conn, shared: &Shared<S>) {
+    let conn = Rc::new(conn);
+    let stream = Rc::new(RefCell::new(stream));
+    let end = serve(&stream, held, &conn, shared).await;
+    let Some(stream) = Rc::into_inner(stream).map(RefCell::into_inner) else { return };
+    match end {
+        // The end of an answer may lie in the socket, and the client goes on saying how much of it there is room for.
+        End::Done => Box::pin(refuse::linger(stream, shared.options.write_timeout)).await,
+        End::Cut => {}
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// All is said, on both sides.
+    Done,
+    /// There is nobody to talk to.
+    Cut,
+}
+
+/// Answers requests until there are to be no more of them.
+async fn serve<S: Service>(
+    stream: &Rc<RefCell<Stream>>,
+    held: BytesMut,
+    conn: &Rc<S::Conn>,
+    shared: &Shared<S>,
+) -> End {
     let options = &*shared.options;
     let streams = Rc::new(Streams::new());
-    let wire = Wire::new(stream, held, Rc::clone(&streams));
+    let wire = Wire::new(Rc::clone(stream), held, Rc::clone(&streams));
     let mut builder = builder(options, Rc::clone(&streams));
     if shared.service.get().opens_tunnels() {
         builder.enable_connect_protocol();
     }
-    let (conn, drain) = (Rc::new(conn), Rc::clone(&shared.drain));
+    let (conn, drain) = (Rc::clone(conn), Rc::clone(&shared.drain));
     let common = Rc::new(Common { conn, streams: Rc::clone(&streams), drain, limits: options.head });
     let service = Rc::clone(&shared.service);
     let service = service_fn(move |request: Request<Incoming>| {
-        let stream = common.streams.begin(request.body());
-        answer(request, stream, service.get(), Rc::clone(&common))
+        let exchange = common.streams.begin(request.body());
+        answer(request, exchange, service.get(), Rc::clone(&common))
     });
     let mut http = pin!(builder.serve_connection(TokioIo::new(wire), service));
     let mut tick = Tick::new(options);
-    poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         loop {
-            if http.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            match http.as_mut().poll(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(End::Done),
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Cut),
+                Poll::Pending => {}
             }
             // Whoever has not asked for anything yet would come back to the same door, as long as it is open.
             let goes = shared.drain.closes() || shared.drain.tells() && streams.has_served();
             if goes && streams.part() {
                 http.as_mut().graceful_shutdown();
+                tick.hasten();
                 continue;
+            }
+            if !streams.is_quiet() {
+                tick.hasten();
             }
             let Some(now) = tick.poll(cx) else { return Poll::Pending };
             match streams.due(now, options) {
                 Due::Part if streams.part() => http.as_mut().graceful_shutdown(),
                 Due::Nothing | Due::Part => {}
-                Due::Cut => return Poll::Ready(()),
+                Due::Rest(until) => tick.rest(until),
+                Due::Close => return Poll::Ready(End::Done),
+                Due::Cut => return Poll::Ready(End::Cut),
             }
         }
     })
     .await;
     streams.end();
+    end
 }
 
 /// How the protocol is set up. Pings stay off: a client that is gone takes nothing, and that is noticed.
@@ -113,7 +152,7 @@ type Answered<S> = Result<Response<Answer<S>>, Infallible>;
 /// Answers one request.
 async fn answer<S: Service>(
     request: Request<Incoming>,
-    stream: Rc<streams::Stream>,
+    exchange: Rc<Exchange>,
     service: Rc<S>,
     common: Rc<Common<S>>,
 ) -> Answered<S> {
@@ -121,19 +160,19 @@ async fn answer<S: Service>(
     let mut response = match admit(request, &common.limits) {
         Ok(mut request) => {
             let opening = opening::take(&mut request);
-            let request = request.map(|body| RequestBody::new(body, stream.body()));
-            let mut response = service.call(request, &common.conn, stream.timer()).await;
+            let request = request.map(|body| RequestBody::new(body, exchange.body()));
+            let mut response = service.call(request, &common.conn, exchange.timer()).await;
             if let (Some(coming), StatusCode::SWITCHING_PROTOCOLS) = (opening, response.status()) {
                 opening::agree(&mut response);
                 tunnel(Opened::Waiting(coming), Rc::clone(&service), &common);
             }
-            response.map(|body| Answer::served(body, Rc::clone(&stream), Rc::clone(&service)))
+            response.map(|body| Answer::served(body, Rc::clone(&exchange), Rc::clone(&service)))
         }
         Err(why) => {
-            service.refuse(why, &common.conn).map(|body| Answer::ours(body, Rc::clone(&stream), Rc::clone(&service)))
+            service.refuse(why, &common.conn).map(|body| Answer::ours(body, Rc::clone(&exchange), Rc::clone(&service)))
         }
     };
-    stream.answered();
+    exchange.answer();
     // The end of a stream says all that there is to say. It never ends the connection.
     response.headers_mut().remove(header::CONNECTION);
     Ok(if to_head { answer::without_body(response) } else { response })
@@ -148,7 +187,7 @@ fn tunnel<S: Service>(client: Opened, service: Rc<S>, common: &Common<S>) {
         let _open = open;
         let _counted = drain.enter_task().await;
         // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
-        let stopping = poll_fn(|_| if drain.is_on() { Poll::Ready(()) } else { Poll::Pending });
+        let stopping = poll_fn(|_| if drain.is_shut() { Poll::Ready(()) } else { Poll::Pending });
         service.switched(promised, client, stopping).await;
     });
 }

@@ -1,11 +1,11 @@
-//! The requests of one connection: the state of each, the task that answers it, and what follows when time has passed.
+//! The requests of one connection: the task that answers each, and what follows when time has passed.
 
 use std::{
     cell::{Cell, RefCell},
     future::Future,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,8 +14,7 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::{task::spawn_local, time::Instant};
 
-use super::super::Options;
-use crate::web::{BodyWatch, RequestTimer};
+use super::{super::Options, exchange::Exchange};
 
 /// How long a client that was told to go may take for it, with nothing under way and nothing written.
 const PARTING: Duration = Duration::from_secs(5);
@@ -31,21 +30,27 @@ pub(super) enum Due {
     Nothing,
     /// Tell the client to open no more streams.
     Part,
-    /// Cut the connection.
+    /// Nothing before then, if nothing begins.
+    Rest(Instant),
+    /// Close the connection.
+    Close,
+    /// Cut it.
     Cut,
 }
 
 /// The streams of a connection, and how it stands with its socket.
 #[derive(Debug)]
 pub(super) struct Streams {
-    live: RefCell<Vec<Rc<Stream>>>,
+    live: RefCell<Vec<Rc<Exchange>>>,
+    /// Those that have no task any more and are not over all the same.
+    behind: RefCell<Vec<Rc<Exchange>>>,
     /// The one that has begun and has no task yet.
-    next: RefCell<Option<Rc<Stream>>>,
+    next: RefCell<Option<Rc<Exchange>>>,
     served: Cell<bool>,
-    /// Since when there has been nothing to do.
+    /// Since when nothing has been under way.
     since: Cell<Instant>,
-    parting: Cell<bool>,
-    wrote: Cell<bool>,
+    /// When the client was told to go.
+    parted: Cell<Option<Instant>>,
     write_stalled: Cell<Option<Instant>>,
     answered: Cell<u64>,
     cancelled: Cell<u64>,
@@ -53,27 +58,15 @@ pub(super) struct Streams {
     tunnels: Cell<usize>,
 }
 
-/// The state that one stream's parts share.
-#[derive(Debug, Default)]
-pub(super) struct Stream {
-    body: Rc<BodyWatch>,
-    timer: RequestTimer,
-    /// Since when the client has been offered bytes that it has not taken.
-    offered: Cell<Option<Instant>>,
-    answered: Cell<bool>,
-    cut: Cell<bool>,
-    task: RefCell<Option<Waker>>,
-}
-
 impl Streams {
     pub(super) fn new() -> Self {
         Self {
             live: RefCell::default(),
+            behind: RefCell::default(),
             next: RefCell::default(),
             served: Cell::new(false),
             since: Cell::new(Instant::now()),
-            parting: Cell::new(false),
-            wrote: Cell::new(false),
+            parted: Cell::new(None),
             write_stalled: Cell::new(None),
             answered: Cell::new(0),
             cancelled: Cell::new(0),
@@ -82,12 +75,11 @@ impl Streams {
     }
 
     /// A request has come. The next task that hyper wants to have is for it.
-    pub(super) fn begin(&self, body: &impl Body) -> Rc<Stream> {
-        let stream = Rc::<Stream>::default();
-        stream.body.begin(body.is_end_stream());
+    pub(super) fn begin(&self, body: &impl Body) -> Rc<Exchange> {
+        let exchange = Exchange::begin(body.is_end_stream());
         self.served.set(true);
-        *self.next.borrow_mut() = Some(Rc::clone(&stream));
-        stream
+        *self.next.borrow_mut() = Some(Rc::clone(&exchange));
+        exchange
     }
 
     /// A stream has become something else than HTTP. The connection is in use for as long as the guard lives.
@@ -99,7 +91,6 @@ impl Streams {
     /// The socket took bytes, or did not.
     pub(super) fn wrote(&self, blocked: bool) {
         if !blocked {
-            self.wrote.set(true);
             self.write_stalled.set(None);
         } else if self.write_stalled.get().is_none() {
             self.write_stalled.set(Some(Instant::now()));
@@ -111,12 +102,23 @@ impl Streams {
         self.served.get()
     }
 
+    /// The socket has taken all that there was.
+    pub(super) fn flushed(&self) {
+        self.write_stalled.set(None);
+    }
+
     /// The client is told to go. False when it has been told already.
     pub(super) fn part(&self) -> bool {
-        if !self.parting.get() {
-            self.since.set(Instant::now());
+        let first = self.parted.get().is_none();
+        if first {
+            self.parted.set(Some(Instant::now()));
         }
-        !self.parting.replace(true)
+        first
+    }
+
+    /// Whether time changes nothing but that the connection gets older.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.live.borrow().is_empty() && self.behind.borrow().is_empty() && self.write_stalled.get().is_none()
     }
 
     /// Looks at every deadline there is.
@@ -125,97 +127,67 @@ impl Streams {
         if stalled || self.cancelled.get() > self.answered.get() + CANCELLED {
             return Due::Cut;
         }
-        let live = self.live.borrow();
-        for stream in live.iter() {
-            stream.look(now, options);
-        }
-        // The end of an answer may still be on its way to the socket although its stream is done with it.
-        let wrote = self.wrote.replace(false) && self.parting.get();
-        if wrote || !live.is_empty() || self.tunnels.get() > 0 {
+        let (busy, stuck) = self.look(now, options);
+        if busy {
             self.since.set(now);
-            return Due::Nothing;
         }
-        let idle = now - self.since.get();
-        let patience = if self.served.get() { options.keepalive_timeout } else { options.header_timeout };
-        match self.parting.get() {
-            true if idle >= PARTING => Due::Cut,
-            false if idle >= patience => Due::Part,
-            _ => Due::Nothing,
+        let over = self.over(options);
+        match self.parted.get() {
+            None if stuck || now >= over => Due::Part,
+            Some(_) if now < over => self.wait(over),
+            Some(_) if self.write_stalled.get().is_some() => Due::Cut,
+            Some(_) => Due::Close,
+            None => self.wait(over),
         }
+    }
+
+    /// Looks at every exchange: whether any is under way, and whether one is that the client does not want to end.
+    fn look(&self, now: Instant, options: &Options) -> (bool, bool) {
+        let live = self.live.borrow();
+        for exchange in live.iter() {
+            exchange.look(now, options);
+        }
+        let mut behind = self.behind.borrow_mut();
+        behind.retain(|exchange| exchange.goes_on());
+        let stuck = behind.iter().filter(|exchange| exchange.look_behind(now, options)).count();
+        (!live.is_empty() || stuck < behind.len() || self.tunnels.get() > 0, stuck > 0)
+    }
+
+    /// When the connection has had its time, if nothing more is under way.
+    fn over(&self, options: &Options) -> Instant {
+        let since = self.since.get();
+        match self.parted.get() {
+            None if self.served.get() => since + options.keepalive_timeout,
+            None => since + options.header_timeout,
+            // What was said last may still lie in the socket of a client that is slow.
+            Some(parted) if self.served.get() => (parted + PARTING).max(since + options.write_timeout),
+            Some(parted) => parted + PARTING,
+        }
+    }
+
+    fn wait(&self, over: Instant) -> Due {
+        if self.is_quiet() { Due::Rest(over) } else { Due::Nothing }
     }
 
     /// The connection is gone, and nobody waits for answers any more.
     pub(super) fn end(&self) {
-        for stream in self.live.borrow().iter() {
-            stream.cut();
+        for exchange in self.live.borrow().iter() {
+            exchange.cut();
         }
     }
 
-    fn enter(&self, stream: &Rc<Stream>) {
-        self.live.borrow_mut().push(Rc::clone(stream));
+    fn enter(&self, exchange: &Rc<Exchange>) {
+        self.live.borrow_mut().push(Rc::clone(exchange));
     }
 
-    fn leave(&self, stream: &Rc<Stream>) {
-        self.live.borrow_mut().retain(|other| !Rc::ptr_eq(other, stream));
+    fn leave(&self, exchange: &Rc<Exchange>) {
+        self.live.borrow_mut().retain(|other| !Rc::ptr_eq(other, exchange));
+        if exchange.goes_on() {
+            self.behind.borrow_mut().push(Rc::clone(exchange));
+        }
         self.since.set(Instant::now());
-        let count = if stream.answered.get() { &self.answered } else { &self.cancelled };
+        let count = if exchange.is_answered() { &self.answered } else { &self.cancelled };
         count.set(count.get() + 1);
-    }
-}
-
-impl Stream {
-    /// The watch over the request's body.
-    pub(super) fn body(&self) -> Rc<BodyWatch> {
-        Rc::clone(&self.body)
-    }
-
-    /// The deadline of the request.
-    pub(super) fn timer(&self) -> RequestTimer {
-        self.timer.clone()
-    }
-
-    /// There is an answer.
-    pub(super) fn answered(&self) {
-        self.answered.set(true);
-        self.timer.clear();
-    }
-
-    /// There are bytes for the client.
-    pub(super) fn offered(&self) {
-        self.offered.set(Some(Instant::now()));
-    }
-
-    /// The client has room for more of them.
-    pub(super) fn taken(&self) {
-        self.offered.set(None);
-    }
-
-    fn look(&self, now: Instant, options: &Options) {
-        self.body.expire(now, options.body_timeout);
-        if self.offered.get().is_some_and(|since| now - since >= options.write_timeout) {
-            self.cut();
-        } else if self.timer.expire(now) {
-            self.wake();
-        }
-    }
-
-    fn cut(&self) {
-        self.cut.set(true);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(task) = self.task.borrow().as_ref() {
-            task.wake_by_ref();
-        }
-    }
-
-    fn keep(&self, cx: &Context<'_>) {
-        let mut task = self.task.borrow_mut();
-        match task.as_mut() {
-            Some(task) => task.clone_from(cx.waker()),
-            None => *task = Some(cx.waker().clone()),
-        }
     }
 }
 
@@ -225,13 +197,13 @@ pub(super) struct Spawner(pub(super) Rc<Streams>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Spawner {
     fn execute(&self, answering: F) {
-        let Some(stream) = self.0.next.borrow_mut().take() else {
+        let Some(exchange) = self.0.next.borrow_mut().take() else {
             // What hyper asks for besides writes what goes through a tunnel. It ends with the tunnel or with the connection.
             spawn_local(answering);
             return;
         };
-        self.0.enter(&stream);
-        let live = Live { streams: Rc::clone(&self.0), stream };
+        self.0.enter(&exchange);
+        let live = Live { streams: Rc::clone(&self.0), exchange };
         spawn_local(Answering { answering, live });
     }
 }
@@ -256,15 +228,15 @@ impl Drop for Tunnel {
     }
 }
 
-/// A stream as long as it has a task.
+/// An exchange as long as it has a task.
 struct Live {
     streams: Rc<Streams>,
-    stream: Rc<Stream>,
+    exchange: Rc<Exchange>,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.streams.leave(&self.stream);
+        self.streams.leave(&self.exchange);
     }
 }
 
@@ -273,17 +245,17 @@ impl<F: Future<Output = ()>> Future for Answering<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        if this.live.stream.cut.get() {
-            // What is dropped with it resets the stream.
+        if this.live.exchange.is_cut() {
             return Poll::Ready(());
         }
-        this.live.stream.keep(cx);
+        this.live.exchange.keep(cx);
         this.answering.poll(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::{Buf, Bytes};
     use http_body_util::Empty;
 
     use super::*;
@@ -292,12 +264,12 @@ mod tests {
     /// So many requests, answered or not, and what follows.
     fn after(streams: &Streams, requests: u64, answered: bool) -> Due {
         for _ in 0..requests {
-            let stream = streams.begin(&Empty::<&[u8]>::new());
-            streams.enter(&stream);
+            let exchange = streams.begin(&Empty::<&[u8]>::new());
+            streams.enter(&exchange);
             if answered {
-                stream.answered();
+                exchange.answer();
             }
-            streams.leave(&stream);
+            streams.leave(&exchange);
         }
         streams.due(Instant::now(), &Options::from_section(&sections::Server::default()))
     }
@@ -305,9 +277,9 @@ mod tests {
     #[test]
     fn who_only_cancels_is_cut_and_who_also_listens_is_not() {
         let streams = Streams::new();
-        assert_eq!(after(&streams, CANCELLED, false), Due::Nothing);
-        assert_eq!(after(&streams, 10, true), Due::Nothing);
-        assert_eq!(after(&streams, 10, false), Due::Nothing);
+        assert_ne!(after(&streams, CANCELLED, false), Due::Cut);
+        assert_ne!(after(&streams, 10, true), Due::Cut);
+        assert_ne!(after(&streams, 10, false), Due::Cut);
         assert_eq!(after(&streams, 1, false), Due::Cut);
     }
 
@@ -316,21 +288,54 @@ mod tests {
         let options = Options::from_section(&sections::Server::default());
         let (streams, now) = (Rc::new(Streams::new()), Instant::now());
         let tunnel = streams.tunnel();
-        assert_eq!(streams.due(now + 10 * options.header_timeout, &options), Due::Nothing);
+        let later = now + 10 * options.header_timeout;
+        assert_eq!(streams.due(later, &options), Due::Rest(later + options.header_timeout));
         drop(tunnel);
-        assert_eq!(streams.due(now + 2 * options.header_timeout, &options), Due::Part);
+        assert_eq!(streams.due(Instant::now() + 2 * options.header_timeout, &options), Due::Part);
     }
 
     #[test]
-    fn an_idle_connection_is_told_to_go_and_then_cut() {
+    fn an_idle_connection_is_told_to_go_and_then_closed() {
         let options = Options::from_section(&sections::Server::default());
-        let (streams, now) = (Streams::new(), Instant::now());
-        assert_eq!(streams.due(now, &options), Due::Nothing);
-        assert_eq!(streams.due(now + options.header_timeout + PARTING, &options), Due::Part);
+        let streams = Streams::new();
+        let over = streams.since.get() + options.header_timeout;
+        assert_eq!(streams.due(streams.since.get(), &options), Due::Rest(over));
+        assert_eq!(streams.due(over, &options), Due::Part);
         assert!(streams.part() && !streams.part(), "once");
-        assert_eq!(streams.due(Instant::now(), &options), Due::Nothing);
+        let over = streams.parted.get().unwrap() + PARTING;
         streams.wrote(false);
-        assert_eq!(streams.due(now + 2 * PARTING, &options), Due::Nothing, "something of an answer has gone out");
-        assert_eq!(streams.due(now + 4 * PARTING, &options), Due::Cut);
+        streams.flushed();
+        assert_eq!(streams.due(over - PARTING, &options), Due::Rest(over), "an answer to a ping");
+        assert_eq!(streams.due(over, &options), Due::Close);
+    }
+
+    #[test]
+    fn who_is_told_to_go_has_the_time_to_read_what_was_said_last() {
+        let options = Options::from_section(&sections::Server::default());
+        let streams = Streams::new();
+        streams.part();
+        let Due::Rest(over) = after(&streams, 1, true) else { panic!("it is over at once") };
+        assert_eq!(over, streams.since.get() + options.write_timeout);
+        assert_eq!(streams.due(over, &options), Due::Close);
+    }
+
+    #[test]
+    fn the_end_of_an_answer_that_is_not_taken_keeps_no_connection() {
+        let options = Options::from_section(&sections::Server::default());
+        let streams = Streams::new();
+        let exchange = streams.begin(&Empty::<&[u8]>::new());
+        streams.enter(&exchange);
+        let mut end = exchange.offer(Bytes::from_static(b"end"));
+        streams.leave(&exchange);
+        let mut now = Instant::now();
+        for _ in 0..2 {
+            assert_eq!(streams.due(now, &options), Due::Nothing);
+            now += options.write_timeout;
+            end.advance(1);
+        }
+        assert_eq!(streams.due(now, &options), Due::Nothing, "something was taken");
+        assert_eq!(streams.due(now + options.write_timeout, &options), Due::Part);
+        streams.part();
+        assert_eq!(streams.due(now + options.write_timeout + PARTING, &options), Due::Close);
     }
 }

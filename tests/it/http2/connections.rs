@@ -8,8 +8,10 @@ use std::{
 
 use super::{dial, start};
 use crate::support::{
-    http2::{DATA, GET, GOAWAY, Http2, Outcome, POST, RESET},
-    upstream::answer,
+    TestGateway,
+    http2::{DATA, END_STREAM, GET, GOAWAY, Http2, Outcome, POST, RESET},
+    until,
+    upstream::{Then, answer},
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -58,6 +60,41 @@ fn a_body_that_does_not_come_holds_up_nobody_else() {
     assert_eq!(client.ask(&GET).verdict(), "200");
     assert_eq!(client.outcome(slow).verdict(), "request_timeout");
     assert_eq!(client.ask(&GET).verdict(), "200");
+}
+
+/// The upstream says `early` before it reads the body.
+fn answers_early(gw: &TestGateway) {
+    gw.upstream.early(|_, out| {
+        answer(out, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
+        None
+    });
+    gw.upstream.does(|_, _| Then::Close);
+}
+
+#[test]
+fn a_body_that_stops_behind_its_answer_is_not_waited_for_either() {
+    let gw = start(|config| config.server.body_timeout = SOON);
+    answers_early(&gw);
+    let mut client = dial(&gw);
+    let stream = client.open(&POST, false);
+    client.frame(DATA, 0, stream, b"hel");
+    assert_eq!(client.outcome(stream), Outcome::Answer(true, "early".to_owned()));
+    assert_eq!((gw.upstream.connections(), gw.upstream.count()), (1, 0), "it waits for the rest");
+    until("the upstream to be let go", || (gw.upstream.open() == 0).then_some(()));
+}
+
+#[test]
+fn a_body_that_goes_on_behind_its_answer_keeps_the_connection() {
+    let gw = start(|config| config.server.keepalive_timeout = SOON);
+    answers_early(&gw);
+    let mut client = dial(&gw);
+    let stream = client.open(&POST, false);
+    client.frame(DATA, 0, stream, b"hel");
+    assert_eq!(client.outcome(stream), Outcome::Answer(true, "early".to_owned()));
+    assert!(client.client.stays_silent(3 * SOON), "it is not told to go");
+    client.frame(DATA, END_STREAM, stream, b"lo");
+    assert_eq!(&gw.upstream.wait_for(1)[0].body[..], b"hello");
+    assert_eq!(client.last_words(), Some(0));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod connections;
 mod floods;
 mod forged;
 mod malformed;
+mod slow;
 
 use wxgate::config::{Config, sections::Http2 as Section};
 

@@ -10,6 +10,7 @@ use std::{
 
 use rustls::ClientConnection;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::link::Link;
 
@@ -269,6 +270,15 @@ pub fn tcp(addr: SocketAddr) -> TcpStream {
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
     stream.set_nodelay(true).expect("a socket");
     stream
+}
+
+/// The same, with hardly any room for what its end does not read.
+pub fn taking_little(addr: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    socket.connect(&addr.into()).expect("a connection");
+    socket.into()
 }
 
 /// A well-formed request head.

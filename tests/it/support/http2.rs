@@ -8,6 +8,7 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RESET: u8 = 3;
 pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
@@ -184,7 +185,7 @@ impl Http2 {
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         let frame = Frame { kind: head[3], flags: head[4], stream, payload };
         // Settings and pings are confirmed, as the protocol asks for.
-        if matches!(frame.kind, SETTINGS | 6) && frame.flags & 1 == 0 {
+        if matches!(frame.kind, SETTINGS | PING) && frame.flags & 1 == 0 {
             let payload = if frame.kind == SETTINGS { &[][..] } else { &frame.payload };
             self.frame(frame.kind, 1, 0, payload);
         }

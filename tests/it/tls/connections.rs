@@ -1,19 +1,14 @@
 //! Behind a handshake a connection is what it is without one: idle ones are parked and wake, deadlines hold, hang-ups are
 //! noticed.
 
-use std::{
-    net::{SocketAddr, TcpStream},
-    sync::mpsc,
-    time::Duration,
-};
+use std::{sync::mpsc, time::Duration};
 
 use rustls::version::{TLS12, TLS13};
-use socket2::{Domain, Socket, Type};
 use wxgate::config::Config;
 
 use crate::support::{
     Client, TestGateway,
-    client::{Framing, head},
+    client::{Framing, head, taking_little},
     tls::{Authority, Dialler, speak_tls},
     until,
     upstream::{Then, answer},
@@ -213,14 +208,6 @@ fn nor_does_the_end_of_an_answer_wait_for_ever_in_tls() {
     let mut admin = gw.admin();
     until("nobody to be left", || admin.get("/metrics").text().contains("wxgate_connections_open 0\n").then_some(()));
     drop(clients);
-}
-
-/// A connection whose end has hardly any room for what it does not read.
-fn taking_little(addr: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&addr.into()).unwrap();
-    socket.into()
 }
 
 #[test]
