@@ -210,6 +210,17 @@ test('a log-out ends the WebSocket and makes no login', async () => {
   assert.equal(phone.sentTo('/v1/verify'), 1);
 });
 
+test('after a log-out that nobody heard of, a lost WebSocket stays lost', async () => {
+  const phone = newPhone();
+  const chat = await chatOf(phone);
+  const closed = heard(chat.onClose);
+  phone.wx.request = ({ fail }) => void fail({ errMsg: 'request:fail' });
+  await failure(phone.logout());
+  farEnd(phone).terminate();
+  assert.equal((await closed).code, 1006);
+  assert.equal(phone.sentTo('/chat'), 1);
+});
+
 test('a user who may not log in has no WebSocket either', async () => {
   const phone = newPhone();
   await stack.orderFault({ fault: 'errcode', errcode: 40226 });
