@@ -32,7 +32,7 @@ before(async () => {
 [wechat]
 timeout = "1s"
 ${backend.toml('slow', 'response_timeout = "100ms"')}
-${backend.toml('full', 'max_connections = 1\nmax_pending = 1\nconnect_timeout = "500ms"')}
+${backend.toml('full', 'max_connections = 1\nmax_pending = 1\nconnect_timeout = "1s"')}
 [[upstreams]]
 name = "gone"
 servers = ["http://127.0.0.1:${nobody}"]
@@ -163,7 +163,7 @@ test('what the gateway says of a backend', async () => {
   const arrived = new Promise((resolve) => backend.answers(resolve));
   const first = phone.request({ url: '/full' });
   first.catch(() => {});
-  await arrived;
+  await Promise.race([arrived, first]);
   await reach('upstream_overloaded', 503, phone.request({ url: '/full', method: 'POST', data: {} }));
   assert.equal(phone.sentTo('/full'), 4, 'the first one, and three tries that came to nothing');
   first.abort();
