@@ -142,8 +142,8 @@ export function openSocket(gateway: Gateway, options: SocketOptions): Socket {
     if (session.loggedOutSince(since)) return end(close);
     const delay = Math.min(LONGEST_PAUSE, FIRST_PAUSE * Math.pow(2, tries)) * (0.5 + Math.random() / 2);
     tries += 1;
-    tell('Reconnect', Object.assign({ delay }, close));
     timer = setTimeout(connect, delay);
+    tell('Reconnect', Object.assign({ delay }, close));
   };
 
   const end = (close: SocketClose, error?: WxgateError): void => {

@@ -212,6 +212,9 @@ test('where something else answers in the place of the gateway', async () => {
   backend.answers((request, response) => json(response, 403, { code: 'Throttled', requestId: 'theirs' }, { 'X-Request-Id': 'another' }));
   assert.equal((await failure(phone.login())).code, 'unexpected_answer');
   assert.equal(phone.token, '');
+  backend.answers((request, response) => json(response, 200, { token: DEAD }));
+  await phone.login();
+  assert.equal((await failure(phone.logout())).code, 'unexpected_answer');
 });
 
 // CONTRACT: these codes can't be brought about at the binary, or not yet. What answers is this process, in the gateway's words.
@@ -221,6 +224,7 @@ test('codes that only the contract knows', async () => {
     ['image_too_large', 413],
     ['internal', 500],
     ['misdirected_request', 421],
+    ['profile_changed', 412],
     ['session_key_stale', 409],
     ['unsupported_image', 415],
     ['wrong_code_kind', 400],

@@ -198,6 +198,13 @@ test('nothing is kept for later while there is no connection', async () => {
   const chat = phone.connectSocket({ url: '/chat' });
   assert.equal((await failure(chat.send({ data: 'early' }))).code, 'socket_not_open');
   await chat.opened;
+  const second = phone.connectSocket({ url: '/chat' });
+  await new Promise(setImmediate);
+  assert.equal(phone.sentTo('/chat'), 2, 'it is being opened');
+  assert.equal((await failure(second.send({ data: 'early' }))).code, 'socket_not_open');
+  second.close();
+  await echo(chat, 'the other one goes on');
+  assert.equal(phone.sentTo('/v1/session'), 0, 'who has closed it does not wonder why it is not open');
   chat.close();
 });
 
