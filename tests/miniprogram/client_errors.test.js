@@ -214,6 +214,8 @@ test('where something else answers in the place of the gateway', async () => {
   assert.equal(phone.token, '');
   backend.answers((request, response) => json(response, 200, { token: DEAD }));
   await phone.login();
+  backend.answers((request, response) => json(response, 404, { message: 'Not found' }));
+  assert.equal((await failure(phone.getProfile())).code, 'unexpected_answer');
   assert.equal((await failure(phone.logout())).code, 'unexpected_answer');
 });
 
