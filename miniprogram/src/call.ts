@@ -16,6 +16,7 @@ export interface CallOptions {
   method?: string | undefined;
   header?: Record<string, unknown> | undefined;
   timeout?: number | undefined;
+  /** A function is asked for it before each sending, when there is a session. */
   data?: unknown;
   /** False where no login is wanted. */
   login?: boolean | undefined;
@@ -42,8 +43,9 @@ export async function call<T extends Answer>(
   let waits = 0;
   let token = fixed ?? (mayLogIn ? await session.ensure() : session.token());
   for (;;) {
+    const data: unknown = typeof options.data === 'function' ? await options.data() : options.data;
     // A redirect could lead the token to somebody else.
-    const sent = Object.assign({ redirect: 'manual' }, options, { url: target, header: withToken(options.header, token) });
+    const sent = Object.assign({ redirect: 'manual' }, options, { url: target, data, header: withToken(options.header, token) });
     const answer = (await line.send(api, sent)) as T;
     const refusal = refusalOf(answer, token);
     const code = refusal?.code;

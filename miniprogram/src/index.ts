@@ -49,24 +49,28 @@ export interface LogoutOptions extends EndpointOptions<void> {
   everywhere?: boolean;
 }
 
-/** What `PUT /v1/profile` takes: plain fields, or what WeChat has signed or encrypted. */
-export interface ProfileChange {
+interface Fields {
   nickName?: string;
+  /** 0: not told, 1: a man, 2: a woman. */
   gender?: number;
   language?: string;
   city?: string;
   province?: string;
   country?: string;
   avatarUrl?: string;
+}
+
+/** What `PUT /v1/profile` takes: plain fields, of which `null` removes one, or what WeChat has signed or encrypted. */
+export type ProfileChange = { [F in keyof Fields]?: Fields[F] | null } & {
   rawData?: string;
   signature?: string;
   encryptedData?: string;
   iv?: string;
-}
+};
 
-export interface Profile extends Omit<ProfileChange, 'rawData' | 'signature' | 'encryptedData' | 'iv'> {
+export interface Profile extends Fields {
   version: number;
-  fields: Record<string, { source: string; updatedAt: string }>;
+  fields: { [F in keyof Fields]?: { source: 'client' | 'signed' | 'decrypted' | (string & {}); updatedAt: string } };
 }
 
 export interface PhoneNumber {
@@ -93,7 +97,11 @@ export interface Client {
   downloadFile(options: DownloadOptions): DownloadTask<WechatMiniprogram.DownloadFileSuccessCallbackResult>;
   connectSocket(options: SocketOptions): Socket;
   getProfile(options?: EndpointOptions<Profile>): RequestTask<Profile>;
-  updateProfile(change: ProfileChange, options?: EndpointOptions<Profile>): RequestTask<Profile>;
+  /**
+   * A function is asked for the change when there is a session, and again after a new login: what WeChat has signed or
+   * encrypted is worth nothing after the next one.
+   */
+  updateProfile(change: ProfileChange | (() => ProfileChange | PromiseLike<ProfileChange>), options?: EndpointOptions<Profile>): RequestTask<Profile>;
   /** `filePath` is what `chooseAvatar` hands over. */
   uploadAvatar(filePath: string, options?: EndpointOptions<{ avatarUrl: string }>): UploadTask<{ avatarUrl: string }>;
   /** `event` is that of `<button open-type="getPhoneNumber">`. */

@@ -12,7 +12,6 @@ const STEADY = 60_000;
 const REFUSALS = 10;
 // What the gateway closes with when the session has ended.
 const SESSION_OVER = 1008;
-const EVENTS = ['Open', 'Message', 'Error', 'Reconnect', 'Close'] as const;
 
 export interface SocketClose {
   code: number;
@@ -37,14 +36,9 @@ interface Events {
   Close: SocketClose & { error?: WxgateError };
 }
 
-/** As WeChat's `SocketTask`, over as many connections as it takes. */
-export interface Socket {
-  /** Resolves when it is open for the first time; rejects when it never will be. */
-  readonly opened: Promise<WechatMiniprogram.OnOpenListenerResult>;
-  /** Rejects with `socket_not_open` while there is no connection: nothing is kept for later. */
-  send(options: { data: string | ArrayBuffer } & Callbacks<unknown>): Promise<unknown>;
-  /** Ends it for good. */
-  close(options?: { code?: number; reason?: string }): void;
+type Message = { data: string | ArrayBuffer } & Callbacks<unknown>;
+
+interface Listening {
   /** Each time it is open. */
   onOpen(listener: (result: Events['Open']) => void): void;
   onMessage(listener: (result: Events['Message']) => void): void;
@@ -56,68 +50,67 @@ export interface Socket {
   onClose(listener: (result: Events['Close']) => void): void;
 }
 
+/** As WeChat's `SocketTask`, over as many connections as it takes. */
+export interface Socket extends Listening {
+  /** Resolves when it is open for the first time; rejects when it never will be. */
+  readonly opened: Promise<Events['Open']>;
+  /** Rejects with `socket_not_open` while there is no connection: nothing is kept for later. */
+  send(message: Message): Promise<unknown>;
+  /** Ends it for good. */
+  close(how?: { code?: number; reason?: string }): void;
+}
+
 /** @internal */
 export function openSocket(gateway: Gateway, options: SocketOptions): Socket {
   const { session, settings } = gateway;
   const since = session.now();
-  const listeners: Partial<Record<keyof Events, ((value: unknown) => void)[]>> = {};
-  let task: WechatMiniprogram.SocketTask | undefined;
-  let openAt = 0;
+  const { emit, methods } = createEvents();
+  let connection: Connection | undefined;
   let over = false;
   let tries = 0;
   let refusals = 0;
   let timer = 0;
-  let succeed: (result: Events['Open']) => void;
-  let giveUp: (error: WxgateError) => void;
+  let succeed!: (result: Events['Open']) => void;
+  let giveUp!: (error: WxgateError) => void;
 
   const opened = new Promise<Events['Open']>((resolve, reject) => {
     succeed = resolve;
     giveUp = reject;
   });
 
-  function emit<E extends keyof Events>(event: E, value: Events[E]): void {
-    (listeners[event] || []).forEach((listener) => listener(value));
-  }
+  // Whoever has closed it hears of nothing but that.
+  const tell: typeof emit = (event, value) => {
+    if (!over) emit(event, value);
+  };
 
-  function end(close: SocketClose, error?: WxgateError): void {
-    if (over) return;
-    over = true;
-    clearTimeout(timer);
-    giveUp(error || new WxgateError('socket_not_open', { errMsg: close.reason }));
-    emit('Close', Object.assign({}, close, error && { error }));
-  }
+  const connect = async (): Promise<void> => {
+    try {
+      const url = targetOf(settings, options.url).replace(/^http/, 'ws');
+      const token = await session.ensure();
+      if (over) return;
+      connection = openConnection(
+        Object.assign({}, options, { url, header: withToken(options.header, token) }),
+        (result) => {
+          succeed(result);
+          tell('Open', result);
+        },
+        (message) => tell('Message', message),
+        (close, stood) => {
+          connection = undefined;
+          if (!over) void ended(token, close, stood);
+        },
+      );
+    } catch (error) {
+      failed({ code: 1006, reason: '' }, error as WxgateError);
+    }
+  };
 
-  function again(close: SocketClose): void {
-    if (over) return;
-    if (session.loggedOutSince(since)) return end(close);
-    const delay = Math.min(LONGEST_PAUSE, FIRST_PAUSE * Math.pow(2, tries)) * (0.5 + Math.random() / 2);
-    tries += 1;
-    emit('Reconnect', Object.assign({ delay }, close));
-    timer = setTimeout(connect, delay);
-  }
-
-  function refused(close: SocketClose, times: number, error: WxgateError): void {
-    refusals += times;
-    if (refusals < REFUSALS) again(close);
-    else end(close, error);
-  }
-
-  function failed(close: SocketClose, error: WxgateError): void {
-    if (over) return;
-    emit('Error', error);
-    if (/^(no_answer|wx_login_failed)$/.test(error.code)) again(close);
-    else refused(close, error.statusCode === 429 || error.statusCode >= 500 ? 1 : REFUSALS, error);
-  }
-
-  // A connection has ended, or did not come about.
-  async function lost(token: string, close: SocketClose): Promise<void> {
-    const wasOpen = openAt;
-    task = undefined;
-    openAt = 0;
-    if (wasOpen && Date.now() - wasOpen > STEADY) tries = refusals = 0;
+  // `stood` says how long it was open, in milliseconds; nothing, if it never was.
+  const ended = async (token: string, close: SocketClose, stood?: number): Promise<void> => {
+    const wasOpen = stood !== undefined;
+    if (wasOpen && stood > STEADY) tries = refusals = 0;
     if (wasOpen && close.code !== SESSION_OVER) return (options.reconnect || unmeant)(close) ? again(close) : end(close);
-
-    if (!wasOpen) emit('Error', new WxgateError('no_answer', { errMsg: close.reason }));
+    if (!wasOpen) tell('Error', new WxgateError('no_answer', { errMsg: close.reason }));
     if (session.loggedOutSince(since)) return end(close);
     try {
       // Hardly a phone tells why an opening was refused, and a backend may say 1008 too. Whether the session is over, the
@@ -129,66 +122,102 @@ export function openSocket(gateway: Gateway, options: SocketOptions): Socket {
     if (session.token() !== token) again(close);
     else if (wasOpen) end(close);
     else refused(close, 1, new WxgateError('socket_refused', { errMsg: close.reason }));
-  }
-
-  function open(target: string, token: string): void {
-    // Some phones tell of one end twice, as an error and as a close.
-    let ended = false;
-    const close = (close: SocketClose): void => {
-      if (!ended && !over) void lost(token, close);
-      ended = true;
-    };
-    const fail = ({ errMsg }: { errMsg: string }): void => close({ code: 1006, reason: errMsg });
-    const mine = wx.connectSocket(Object.assign({}, options, { url: target, header: withToken(options.header, token), success() {}, complete() {}, fail }));
-    if (ended || !mine) return;
-    task = mine;
-    mine.onOpen((result) => {
-      openAt = Date.now();
-      succeed(result);
-      emit('Open', result);
-    });
-    mine.onMessage((message) => emit('Message', message));
-    mine.onError(fail);
-    mine.onClose(close);
-  }
-
-  async function connect(): Promise<void> {
-    try {
-      const target = targetOf(settings, options.url).replace(/^http/, 'ws');
-      const token = await session.ensure();
-      if (!over) open(target, token);
-    } catch (error) {
-      failed({ code: 1006, reason: '' }, error as WxgateError);
-    }
-  }
-
-  const socket: Record<string, unknown> = {
-    opened,
-    send(message: { data: string | ArrayBuffer } & Callbacks<unknown>) {
-      const sent = new Promise((success, reject) => {
-        const fail = (cause?: unknown): void => reject(new WxgateError('socket_not_open', cause));
-        if (task && openAt) task.send({ data: message.data, success, fail });
-        else fail();
-      });
-      return settle(sent, message);
-    },
-    close(how: { code?: number; reason?: string } = {}) {
-      end(Object.assign({ code: 1000, reason: '' }, how));
-      if (task) task.close(how);
-    },
   };
-  EVENTS.forEach((event) => {
-    socket[`on${event}`] = (listener: (value: unknown) => void) => {
-      (listeners[event] = listeners[event] || []).push(listener);
-    };
-  });
+
+  const failed = (close: SocketClose, error: WxgateError): void => {
+    if (over) return;
+    tell('Error', error);
+    if (/^(no_answer|wx_login_failed)$/.test(error.code)) again(close);
+    else refused(close, error.statusCode === 429 || error.statusCode >= 500 ? 1 : REFUSALS, error);
+  };
+
+  const refused = (close: SocketClose, times: number, error: WxgateError): void => {
+    refusals += times;
+    if (refusals < REFUSALS) again(close);
+    else end(close, error);
+  };
+
+  const again = (close: SocketClose): void => {
+    if (over) return;
+    if (session.loggedOutSince(since)) return end(close);
+    const delay = Math.min(LONGEST_PAUSE, FIRST_PAUSE * Math.pow(2, tries)) * (0.5 + Math.random() / 2);
+    tries += 1;
+    timer = setTimeout(connect, delay);
+    tell('Reconnect', Object.assign({ delay }, close));
+  };
+
+  const end = (close: SocketClose, error?: WxgateError): void => {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    giveUp(error || new WxgateError('socket_not_open', { errMsg: close.reason }));
+    emit('Close', Object.assign({}, close, error && { error }));
+  };
 
   // Who does not look at it is told by onClose.
   opened.catch(() => {});
   settle(opened, options);
   // Listeners come first, even for a URL that is refused at once.
   void Promise.resolve().then(connect);
-  return socket as unknown as Socket;
+  return Object.assign(methods, {
+    opened,
+    send: (message: Message) => settle(connection ? connection.send(message) : notOpen(), message),
+    close(how: { code?: number; reason?: string } = {}) {
+      end(Object.assign({ code: 1000, reason: '' }, how));
+      if (connection) connection.close(how);
+    },
+  });
+}
+
+interface Connection {
+  send(message: Message): Promise<unknown>;
+  close(how: { code?: number; reason?: string }): void;
+}
+
+// One connection, from its opening to its one end.
+function openConnection(
+  options: object,
+  onOpen: (result: Events['Open']) => void,
+  onMessage: (message: Events['Message']) => void,
+  onEnd: (close: SocketClose, stood?: number) => void,
+): Connection {
+  let openAt: number | undefined;
+  // Some phones tell of one end twice, as an error and as a close.
+  let over = false;
+  const end = (close: SocketClose): void => {
+    if (over) return;
+    over = true;
+    onEnd(close, openAt && Date.now() - openAt);
+  };
+  const fail = ({ errMsg }: { errMsg: string }): void => end({ code: 1006, reason: errMsg });
+  const callbacks = { success() {}, complete() {}, fail };
+  const task = wx.connectSocket(Object.assign(options, callbacks) as unknown as WechatMiniprogram.ConnectSocketOption);
+  task.onOpen((result) => {
+    openAt = Date.now();
+    onOpen(result);
+  });
+  task.onMessage(onMessage);
+  task.onError(fail);
+  task.onClose(end);
+  return {
+    send: ({ data }) =>
+      openAt ? new Promise((success, fail) => task.send({ data, success, fail: (cause) => fail(new WxgateError('socket_not_open', cause)) })) : notOpen(),
+    close: (how) => task.close(how),
+  };
+}
+
+function createEvents(): { emit<E extends keyof Events>(event: E, value: Events[E]): void; methods: Listening } {
+  const methods: Record<string, unknown> = {};
+  const listeners: Record<string, ((value: unknown) => void)[]> = {};
+  ['Open', 'Message', 'Error', 'Reconnect', 'Close'].forEach((event) => {
+    const known: ((value: unknown) => void)[] = (listeners[event] = []);
+    methods[`on${event}`] = (listener: (value: unknown) => void) => void known.push(listener);
+  });
+  return { emit: (event, value) => listeners[event]!.forEach((listener) => listener(value)), methods: methods as unknown as Listening };
+}
+
+function notOpen(): Promise<never> {
+  return Promise.reject(new WxgateError('socket_not_open'));
 }
 
 function unmeant({ code }: SocketClose): boolean {

@@ -63,7 +63,7 @@ export function openLine(): Line {
         if (over) return reject(over);
         let head: object | undefined;
         const results = {
-          success: (answer: Answer) => resolve(Object.assign({}, head, answer)),
+          success: (answer: Answer) => resolve(head ? Object.assign({}, head, answer) : answer),
           fail: (cause: unknown) => reject(new WxgateError('no_answer', cause)),
           complete() {},
         };

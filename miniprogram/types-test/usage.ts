@@ -25,8 +25,10 @@ async function promises(): Promise<void> {
   const path: string = (await download).tempFilePath;
 
   const profile: Profile = await client.updateProfile({ nickName: 'Band' }, { header: { 'If-Match': '"1"' } });
+  await client.updateProfile({ city: null });
+  await client.updateProfile(() => wx.getUserProfile({ desc: 'for the profile' }).then(({ encryptedData, iv }) => ({ encryptedData, iv })));
   const { avatarUrl } = await client.uploadAvatar(path);
-  console.log(profile.nickName, profile.fields['nickName']?.source, avatarUrl);
+  console.log(profile.nickName, profile.fields.nickName?.source, avatarUrl);
   await client.logout({ everywhere: true });
 }
 

@@ -107,6 +107,8 @@ pub(crate) fn pages() -> Vec<Page> {
     let docs = folder.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|name| name.ends_with(".md"));
     let mut names: Vec<String> = docs.collect();
     names.extend(["README.md", "README.zh-CN.md", "CHANGELOG.md"].map(str::to_owned));
+    let of_the_client = ["miniprogram/README.md", "miniprogram/README.zh-CN.md", "examples/miniprogram/README.md"];
+    names.extend(of_the_client.map(str::to_owned));
     names.sort();
     assert!(names.len() > 4, "{names:?}");
     names.iter().map(|name| Page::read(name)).collect()

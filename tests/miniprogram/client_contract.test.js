@@ -41,12 +41,12 @@ beforeEach(() => {
 
 afterEach(() => phone.switchOff());
 
-// One user's wxgate. Data that WeChat has encrypted is good for the session_key of the newest login only, or for that of a
-// login to come.
+// One user's wxgate, and WeChat behind it. What WeChat encrypts is good with the key that it has then; the gateway knows the
+// key of its newest login.
 function createGateway() {
   const sessions = new Set();
   const profile = { version: 0, fields: {} };
-  const state = { logins: 0, phoneCodes: [], encryptedFor: 1 };
+  const state = { logins: 0, phoneCodes: [], key: 0, known: 0, rotates: true };
 
   function refuse(response, status, code, headers = {}) {
     const requestId = randomBytes(16).toString('hex');
@@ -64,6 +64,8 @@ function createGateway() {
   const endpoints = {
     'POST /v1/verify'(request, response) {
       state.logins += 1;
+      if (state.rotates) state.key += 1;
+      state.known = state.key;
       const token = `wxg_${randomBytes(32).toString('base64url')}`;
       sessions.add(token);
       json(response, 200, { token, expiresIn: 86_400 });
@@ -71,8 +73,8 @@ function createGateway() {
     'GET /v1/profile': (request, response) => json(response, 200, profile),
     'PUT /v1/profile'(request, response) {
       const { encryptedData, iv, ...fields } = JSON.parse(request.body);
-      if (encryptedData && state.logins < state.encryptedFor) return refuse(response, 401, 'session_key_stale');
-      if (encryptedData) change({ city: 'Guangzhou' }, 'wechat');
+      if (encryptedData && encryptedData !== `with key ${state.known}`) return refuse(response, 409, 'session_key_stale');
+      if (encryptedData) change({ city: 'Guangzhou' }, 'decrypted');
       if (Object.keys(fields).length) change(fields, 'client');
       return json(response, 200, profile);
     },
@@ -94,6 +96,8 @@ function createGateway() {
   return {
     state,
     end: () => sessions.clear(),
+    // As WeChat's getUserInfo.
+    encrypted: () => ({ encryptedData: `with key ${state.key}`, iv: 'iv' }),
     answer(request, response) {
       const what = `${request.method} ${request.url}`;
       const token = request.headers.authorization?.replace('Bearer ', '');
@@ -141,26 +145,52 @@ test('what is no image is refused in words', async () => {
 
 test('a stale session_key makes one login, and the data is sent once more', async () => {
   await phone.login();
-  gateway.state.encryptedFor = 2;
   const { token } = phone;
-  const changes = Array.from({ length: 5 }, () => phone.updateProfile({ encryptedData: 'data', iv: 'iv' }));
+  // Somebody has called wx.login and not told the gateway; the next login keeps that key.
+  gateway.state.key = 7;
+  gateway.state.rotates = false;
+  const changes = Array.from({ length: 5 }, () => phone.updateProfile(gateway.encrypted()));
   for (const change of changes) assert.equal((await change).city, 'Guangzhou');
   assert.equal(gateway.state.logins, 2);
   assert.notEqual(phone.token, token);
 });
 
+test('where a login makes a new key the data is got anew, if the client may ask for it', async () => {
+  await phone.login();
+  gateway.state.key = 7;
+  let asked = 0;
+  const getUserInfo = async () => {
+    asked += 1;
+    return gateway.encrypted();
+  };
+  assert.equal((await phone.updateProfile(getUserInfo)).city, 'Guangzhou');
+  assert.equal(asked, 2);
+  assert.equal(gateway.state.logins, 2);
+});
+
+test('data of WeChat is asked for when there is a session, and not before', async () => {
+  assert.equal((await phone.updateProfile(gateway.encrypted)).city, 'Guangzhou');
+  assert.equal(phone.sentTo('/v1/profile'), 1);
+});
+
+test('what WeChat says when it gives no data is passed on whole', async () => {
+  const said = { errMsg: 'getUserProfile:fail can only be invoked by user TAP gesture.' };
+  assert.equal(await failure(phone.updateProfile(() => Promise.reject(said))), said);
+});
+
 test('a session_key that stays stale is told of after one login', async () => {
-  gateway.state.encryptedFor = 99;
-  const error = await failure(phone.updateProfile({ encryptedData: 'data', iv: 'iv' }));
+  await phone.login();
+  gateway.state.key = 7;
+  const error = await failure(phone.updateProfile(gateway.encrypted()));
   assert.equal(error.code, 'session_key_stale');
   assert.equal(gateway.state.logins, 2);
 });
 
 test('a stale session_key costs nobody the session while the login fails', async () => {
   await phone.login();
-  gateway.state.encryptedFor = 2;
+  gateway.state.key = 7;
   phone.wx.login = ({ fail }) => fail({ errMsg: 'login:fail' });
-  assert.equal((await failure(phone.updateProfile({ encryptedData: 'data', iv: 'iv' }))).code, 'wx_login_failed');
+  assert.equal((await failure(phone.updateProfile(gateway.encrypted()))).code, 'wx_login_failed');
   await phone.getProfile();
   assert.equal(gateway.state.logins, 1);
 });

@@ -32,7 +32,7 @@ before(async () => {
 [wechat]
 timeout = "1s"
 ${backend.toml('slow', 'response_timeout = "100ms"')}
-${backend.toml('full', 'max_connections = 1\nmax_pending = 1\nconnect_timeout = "500ms"')}
+${backend.toml('full', 'max_connections = 1\nmax_pending = 1\nconnect_timeout = "1s"')}
 [[upstreams]]
 name = "gone"
 servers = ["http://127.0.0.1:${nobody}"]
@@ -163,7 +163,7 @@ test('what the gateway says of a backend', async () => {
   const arrived = new Promise((resolve) => backend.answers(resolve));
   const first = phone.request({ url: '/full' });
   first.catch(() => {});
-  await arrived;
+  await Promise.race([arrived, first]);
   await reach('upstream_overloaded', 503, phone.request({ url: '/full', method: 'POST', data: {} }));
   assert.equal(phone.sentTo('/full'), 4, 'the first one, and three tries that came to nothing');
   first.abort();
@@ -212,6 +212,11 @@ test('where something else answers in the place of the gateway', async () => {
   backend.answers((request, response) => json(response, 403, { code: 'Throttled', requestId: 'theirs' }, { 'X-Request-Id': 'another' }));
   assert.equal((await failure(phone.login())).code, 'unexpected_answer');
   assert.equal(phone.token, '');
+  backend.answers((request, response) => json(response, 200, { token: DEAD }));
+  await phone.login();
+  backend.answers((request, response) => json(response, 404, { message: 'Not found' }));
+  assert.equal((await failure(phone.getProfile())).code, 'unexpected_answer');
+  assert.equal((await failure(phone.logout())).code, 'unexpected_answer');
 });
 
 // CONTRACT: these codes can't be brought about at the binary, or not yet. What answers is this process, in the gateway's words.
@@ -221,6 +226,7 @@ test('codes that only the contract knows', async () => {
     ['image_too_large', 413],
     ['internal', 500],
     ['misdirected_request', 421],
+    ['profile_changed', 412],
     ['session_key_stale', 409],
     ['unsupported_image', 415],
     ['wrong_code_kind', 400],

@@ -16,6 +16,7 @@ const PACKAGE = path.join(__dirname, '../../miniprogram/miniprogram_dist/index.j
 function openClient({ appId, openid, baseUrl, wechat, device = createWx({ appId, openid, wechat }), ...options }) {
   const waits = [];
   const sent = [];
+  let on = true;
   const clock = { ahead: 0 };
   const wx = watched(device.wx, sent);
   const context = vm.createContext({
@@ -24,7 +25,7 @@ function openClient({ appId, openid, baseUrl, wechat, device = createWx({ appId,
     // A wait is written down and over at once: what is tested is how long the client means to wait.
     setTimeout: (callback, millis) => {
       waits.push(millis);
-      return setImmediate(callback);
+      return setImmediate(() => on && callback());
     },
     clearTimeout: clearImmediate,
     Date: { now: () => Date.now() + clock.ahead },
@@ -53,7 +54,11 @@ function openClient({ appId, openid, baseUrl, wechat, device = createWx({ appId,
       wx.setStorageSync(`wxgate:${appId}@${baseUrl}`, token);
     },
     nextCode: device.nextCode,
-    switchOff: device.switchOff,
+    switchOff() {
+      // Else a WebSocket whose story failed would come back for ever.
+      on = false;
+      device.switchOff();
+    },
   };
 }
 

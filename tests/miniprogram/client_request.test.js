@@ -32,7 +32,8 @@ path = "/limited/"
 upstream = "node"
 limit_per_user = "1/min"
 `;
-  stack = await startStack({ more: backend.toml('node') + routes });
+  // No request ends here for want of patience on the gateway's side.
+  stack = await startStack({ more: backend.toml('node', 'response_timeout = "10m"') + routes });
 });
 
 after(async () => {
@@ -235,7 +236,7 @@ test('a request can be aborted while it waits for a login', async () => {
   assert.equal(phone.sentTo('/node/any'), 0);
 });
 
-test('a request can be aborted while it is under way, and between two sendings', async () => {
+test('a request can be aborted while it is under way, and between two sendings', { timeout: 20_000 }, async () => {
   const phone = newPhone();
   await phone.login();
   let task;

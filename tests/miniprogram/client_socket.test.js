@@ -198,6 +198,13 @@ test('nothing is kept for later while there is no connection', async () => {
   const chat = phone.connectSocket({ url: '/chat' });
   assert.equal((await failure(chat.send({ data: 'early' }))).code, 'socket_not_open');
   await chat.opened;
+  const second = phone.connectSocket({ url: '/chat' });
+  await new Promise(setImmediate);
+  assert.equal(phone.sentTo('/chat'), 2, 'it is being opened');
+  assert.equal((await failure(second.send({ data: 'early' }))).code, 'socket_not_open');
+  second.close();
+  await echo(chat, 'the other one goes on');
+  assert.equal(phone.sentTo('/v1/session'), 0, 'who has closed it does not wonder why it is not open');
   chat.close();
 });
 
@@ -208,6 +215,17 @@ test('a log-out ends the WebSocket and makes no login', async () => {
   await phone.logout();
   assert.equal((await closed).code, 1008);
   assert.equal(phone.sentTo('/v1/verify'), 1);
+});
+
+test('after a log-out that nobody heard of, a lost WebSocket stays lost', async () => {
+  const phone = newPhone();
+  const chat = await chatOf(phone);
+  const closed = heard(chat.onClose);
+  phone.wx.request = ({ fail }) => void fail({ errMsg: 'request:fail' });
+  await failure(phone.logout());
+  farEnd(phone).terminate();
+  assert.equal((await closed).code, 1006);
+  assert.equal(phone.sentTo('/chat'), 1);
 });
 
 test('a user who may not log in has no WebSocket either', async () => {
