@@ -48,7 +48,8 @@ fn a_post_of_a_kilobyte_takes_four_system_calls() {
     assert!((4.0..=AT_MOST).contains(&calls), "{calls} system calls per request");
 }
 
-/// A login is on the disk, as far as the system knows, before its client hears of it, and so is a log-out. It is seen in
+/// A login is on the disk, as far as the system knows, before its client hears of it, and so are a log-out and a change of a
+/// profile. It is seen in
 /// the order of the system calls: the log is written, the system is told to bring it to the disk and says that it has,
 /// and then the answer leaves. What the disk does with what it was told, no test can see; nor would this one see a page
 /// that should be in the log and was forgotten, which is what `tests/crash.rs` is for.
@@ -61,11 +62,19 @@ fn no_login_and_no_log_out_is_answered_before_it_is_on_the_disk() {
     let mut answers = 0;
     for number in 0..20 {
         let token = lean::login(traced.addr, wechat.addr(), &format!("oUser-{number}")).unwrap();
+        let told = r#"{"nickName":"Anna"}"#;
+        let mut wire = lean::Wire::connect(traced.addr).unwrap();
+        let change = format!(
+            "PUT /v1/profile HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{told}",
+            told.len()
+        );
+        wire.send(change.as_bytes()).unwrap();
+        assert!(wire.head().unwrap().starts_with(b"HTTP/1.1 200 "));
         let mut wire = lean::Wire::connect(traced.addr).unwrap();
         let log_out = format!("POST /v1/logout HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
         wire.send(log_out.as_bytes()).unwrap();
         assert!(wire.head().unwrap().starts_with(b"HTTP/1.1 204 "));
-        answers += 2;
+        answers += 3;
     }
     let trace = traced.stop();
     let mut log = OnItsWay::default();

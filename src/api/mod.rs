@@ -112,18 +112,29 @@ pub struct Api {
     jwks: Option<Bytes>,
 }
 
+/// What the endpoints call on.
+#[derive(Debug)]
+pub struct Services {
+    /// Makes sessions of login codes.
+    pub login: Arc<Login>,
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// The profiles.
+    pub profiles: Arc<Profiles>,
+    /// How often they may be asked.
+    pub limits: EndpointLimits,
+}
+
 impl Api {
     /// The endpoints under `prefix`, for users of `apps`.
     pub fn new(
         prefix: &str,
         apps: Vec<AppId>,
-        login: Arc<Login>,
-        sessions: Arc<Sessions>,
-        profiles: Arc<Profiles>,
-        limits: EndpointLimits,
+        services: Services,
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
+        let Services { login, sessions, profiles, limits } = services;
         Self { prefix: prefix.to_owned(), apps, login, sessions, profiles, limits, clock, counters, jwks: None }
     }
 

@@ -37,8 +37,8 @@ pub(super) async fn answer(
 
 async fn change(api: &Api, user: &UserKey, headers: &HeaderMap, body: RequestBody) -> Result<Response<Bytes>, Error> {
     enter(api, user)?;
-    let expected = expected(headers)?;
     let body = input::read_up_to(body, MAX_BYTES).await?;
+    let expected = expected(headers)?;
     let asked: Told = input::decode(&body, EXPECTED)?;
     let key = if asked.has_proof() { api.sessions.session_key(user).await.map_err(Error::Session)? } else { None };
     let patch = asked.patch(user, key.as_ref(), api.clock.now()).map_err(Error::profile)?;

@@ -6,7 +6,7 @@ use tokio::runtime;
 
 use super::{Error, services::Issuer};
 use crate::{
-    api::Api,
+    api::{Api, Services},
     assertion::{Assertions, Signer},
     config::{Config, sections::LogFormat},
     gateway::{self, AccessLog, Gateway, Snapshot},
@@ -131,17 +131,15 @@ impl Parts {
     /// The gateway of one worker, which may have had one `before`.
     pub(super) fn gateway(&self, lines: Option<LineBuffer>, seeds: Seeds, before: Option<&Gateway>) -> Gateway {
         let config = &self.config;
-        let api = Api::new(
-            &config.api.prefix,
-            self.apps(),
-            Arc::clone(&self.login),
-            Arc::clone(&self.sessions),
-            Arc::clone(&self.profiles),
-            self.limits.clone(),
-            Arc::clone(&self.clock),
-            Arc::clone(&self.counters),
-        )
-        .publishing(self.signer.as_ref().map(|signer| signer.jwks().clone()));
+        let services = Services {
+            login: Arc::clone(&self.login),
+            sessions: Arc::clone(&self.sessions),
+            profiles: Arc::clone(&self.profiles),
+            limits: self.limits.clone(),
+        };
+        let api =
+            Api::new(&config.api.prefix, self.apps(), services, Arc::clone(&self.clock), Arc::clone(&self.counters))
+                .publishing(self.signer.as_ref().map(|signer| signer.jwks().clone()));
         let assertions =
             self.signer.as_ref().map(|signer| Assertions::new(Arc::clone(signer), Arc::clone(&self.clock)));
         let (names, server) = (&config.identity, &config.server);

@@ -74,7 +74,7 @@ fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result
         certificates(out, tls, now)?;
     }
     let jwks = if config.assertion.is_some() { ", and /.well-known/jwks.json" } else { "" };
-    writeln!(out, "answers    {prefix}/verify, {prefix}/session and {prefix}/logout itself{jwks}")?;
+    writeln!(out, "answers    {prefix}/verify, {prefix}/session, {prefix}/logout and {prefix}/profile itself{jwks}")?;
     writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
     if config.admin.hosts.is_empty() {
         return Ok(());

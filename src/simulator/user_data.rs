@@ -1,6 +1,8 @@
 //! What WeChat hands to a client about its user: as text with a signature, and encrypted. Both with the `session_key` of the
 //! user's newest login, so that they are worth nothing after the next one.
 
+use std::fmt::Write;
+
 use aws_lc_rs::{
     cipher::{AES_128, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey},
     digest::{Context, SHA1_FOR_LEGACY_USE_ONLY},
@@ -53,7 +55,11 @@ pub(super) fn make(info: &Value, whose: &Whose<'_>, key: [u8; 16], iv: [u8; 16])
     let mut hash = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     hash.update(raw_data.as_bytes());
     hash.update(STANDARD.encode(key).as_bytes());
-    let signature = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut signature = String::new();
+    for byte in hash.finish().as_ref() {
+        // Writing to a text does not fail.
+        let _ = write!(signature, "{byte:02x}");
+    }
 
     let mut marked = info.clone();
     if let Value::Object(fields) = &mut marked {

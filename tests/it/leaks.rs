@@ -141,6 +141,11 @@ fn requests(gw: &Binary, upstream: &Recorder, token: &str) {
     gw.client().send(client::head("GET", "/orders", &[auth], 0)).rest();
     upstream.does(|_, _| Then::Close);
     assert_eq!(ask("/orders", &[auth]), 502);
+    let told = json!({ "nickName": "nicknameOnTrial", "rawData": token, "signature": SESSION_KEY }).to_string();
+    for (body, status) in [(told.as_str(), 409), (r#"{"nickName":"nicknameOnTrial"}"#, 200)] {
+        let reply = gw.client().request("PUT", "/v1/profile?nicknameOnTrial", &[auth], body);
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
     let out = gw.client().request("POST", "/v1/logout", &[auth], &format!("{{\"token\":\"{token}\"}}"));
     assert_eq!(out.status, 204);
 }
@@ -190,6 +195,7 @@ fn nothing_that_is_secret_is_in_anything_the_binary_says() {
             SESSION_KEY,
             OPENID,
             UNIONID,
+            "nicknameOnTrial",
             "on-trial",
             assertion,
             assertion.rsplit('.').next().unwrap(),

@@ -393,3 +393,25 @@ fn a_session_key_that_does_not_open_is_unreadable_and_the_session_goes_on() {
         assert_eq!(world.key_of(&one).unwrap().unwrap().expose(), "key", "the next login mends it");
     }
 }
+
+#[test]
+fn a_profile_that_we_did_not_write_is_unreadable_and_not_missing() {
+    let damages = [
+        "UPDATE profiles SET sealed = x'00'",
+        "UPDATE profiles SET sealed = (SELECT sealed FROM profiles p WHERE p.id <> profiles.id)",
+        "UPDATE profiles SET version = -1",
+    ];
+    for damage in damages {
+        let world = World::new();
+        let users = [session(1), session(2)].map(|session| session.identity().user.clone());
+        let profile = crate::store::ProfileRecord { version: 1, bytes: b"Anna".to_vec() };
+        for user in &users {
+            assert!(world.runtime.block_on(world.store.put_profile(user, None, &profile)).unwrap());
+        }
+        world.inside(damage);
+        let of = |user| world.runtime.block_on(world.store.profile(user));
+        assert!(is_unreadable(&of(&users[0])), "{damage}");
+        assert!(world.runtime.block_on(world.store.forget_profile(&users[0])).unwrap(), "{damage}");
+        assert_eq!(of(&users[0]).unwrap(), None);
+    }
+}

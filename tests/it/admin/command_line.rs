@@ -118,8 +118,9 @@ fn where_several_apps_are_configured_one_has_to_be_named() {
     let (code, said_no) = complaint(&here, &["list", "--openid", "oAlice", "--app", "wx0"]);
     assert!(
         code == 1
-            && said_no
-                .contains("No app of this AppID is configured here, and the user has no session in it. (unknown_app"),
+            && said_no.contains(
+                "No app of this AppID is configured here, and nothing is kept of the user in it. (unknown_app"
+            ),
         "{said_no}"
     );
 }

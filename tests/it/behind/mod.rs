@@ -399,6 +399,8 @@ fn a_user_logs_in_and_out_through_the_proxy_and_asks_for_no_decision() {
         assert!(reply.status >= 400 && reply.header("x-wx-openid").is_none(), "{:?} {reply:?}", front.kind);
         alice.client = front.client();
         assert_eq!(alice.get("/v1/session").status, 200, "{:?}", front.kind);
+        let changed = alice.put("/v1/profile", &serde_json::json!({ "nickName": "Alice" }));
+        assert_eq!((changed.status, alice.get("/v1/profile").json()), (200, changed.json()), "{:?}", front.kind);
         assert_eq!(alice.post("/v1/logout", "").status, 204, "{:?}", front.kind);
         assert_eq!(alice.get("/orders").verdict(), "401 token_invalid", "{:?}", front.kind);
         assert_eq!(front.app.seen().len(), 0, "{:?}", front.kind);

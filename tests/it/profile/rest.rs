@@ -14,26 +14,28 @@ use wxgate::{
 
 use crate::support::{APP, TestGateway, redis_server::RedisServer};
 
-use super::{PATH, get, put};
+use super::{NOT_NOW, PATH, get, put};
 
 const NICKNAME: &str = "nickname-on-trial";
 
-fn sealed(config: &mut Config) {
-    let key = SealKey::parse(&Secret::new("5e".repeat(32))).unwrap();
-    config.sessions.seal = Some(Seal { key: NewestSealKey::Given(key), old_keys: Vec::new() });
+/// Seals with the first of these keys.
+fn sealed(config: &mut Config, keys: &[&str]) {
+    let mut keys = keys.iter().map(|digits| SealKey::parse(&Secret::new(digits.repeat(32))).unwrap());
+    let key = NewestSealKey::Given(keys.next().unwrap());
+    config.sessions.seal = Some(Seal { key, old_keys: keys.collect() });
 }
 
-fn on_a_file(path: &Path) -> TestGateway {
+fn on_a_file(path: &Path, keys: &[&str]) -> TestGateway {
     TestGateway::with(|config| {
         config.sessions.snapshot = Some(Snapshot { path: path.to_owned() });
-        sealed(config);
+        sealed(config, keys);
     })
 }
 
 fn on_redis(server: &RedisServer) -> TestGateway {
     TestGateway::with(|config| {
         config.sessions.redis = Some(Redis { ..server.section() });
-        sealed(config);
+        sealed(config, &["5e"]);
     })
 }
 
@@ -41,14 +43,34 @@ fn on_redis(server: &RedisServer) -> TestGateway {
 fn a_profile_outlives_the_process_and_does_not_lie_open_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wxgate.db");
-    let gw = on_a_file(&path);
+    let gw = on_a_file(&path, &["5e"]);
     let before = put(&mut gw.login("oAlice"), &json!({ "nickName": NICKNAME }));
     gw.stop();
     let bytes = fs::read(&path).unwrap();
     assert!(bytes.windows(6).any(|some| some == b"oAlice"), "the user is in it");
     assert!(!bytes.windows(NICKNAME.len()).any(|some| some == NICKNAME.as_bytes()));
-    let gw = on_a_file(&path);
+    let gw = on_a_file(&path, &["5e"]);
     assert_eq!(get(&mut gw.login("oAlice")), before);
+}
+
+#[test]
+fn a_profile_whose_key_is_lost_is_not_an_empty_one_and_can_be_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wxgate.db");
+    let gw = on_a_file(&path, &["01"]);
+    let before = put(&mut gw.login("oAlice"), &json!({ "nickName": NICKNAME }));
+    gw.stop();
+    let gw = on_a_file(&path, &["02", "01"]);
+    assert_eq!(get(&mut gw.login("oAlice")), before, "an old key opens what it sealed");
+    gw.stop();
+    let gw = on_a_file(&path, &["02"]);
+    let mut alice = gw.login("oAlice");
+    for (method, body) in [("GET", ""), ("PUT", r#"{"city":"广州"}"#)] {
+        let reply = alice.request(method, PATH, &[], body);
+        gw.says_no(&reply, 503, "store_unavailable", NOT_NOW, &[("retry-after", "1")]);
+    }
+    assert_eq!(alice.request("DELETE", PATH, &[], "").status, 204);
+    assert_eq!(put(&mut alice, &json!({ "city": "广州" }))["fields"]["nickName"], json!(null));
 }
 
 #[test]
