@@ -18,6 +18,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -85,6 +86,16 @@ impl Connection {
         scheme: Scheme,
         room: &Rc<Notify>,
     ) -> Result<Self, Fault> {
+        Self::open_ticking(socket, to, scheme, room, driver::TICK).await
+    }
+
+    async fn open_ticking(
+        socket: Socket,
+        to: Option<IpAddr>,
+        scheme: Scheme,
+        room: &Rc<Notify>,
+        tick: Duration,
+    ) -> Result<Self, Fault> {
         let heard = socket.heard();
         let (sender, mut connection) = builder().handshake(socket).await.map_err(Fault::NoHttp2)?;
         let pings = connection.ping_pong();
@@ -99,7 +110,7 @@ impl Connection {
         })
         .await?;
         let state = Rc::new(State::new(room));
-        spawn_local(Driver::new(connection, pings, heard, Rc::clone(&state)).run());
+        spawn_local(Driver::new(connection, pings, heard, Rc::clone(&state)).run(tick));
         Ok(Self { sender, scheme, state, to })
     }
 
@@ -169,3 +180,6 @@ impl Drop for Slot {
         self.0.room.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;
