@@ -99,6 +99,14 @@ impl<B: Payload> Lease<B> {
         }
     }
 
+    /// Whether no other request has told of what this one failed for.
+    pub(super) fn is_first_to_fail(&self) -> bool {
+        match &self.line {
+            Line::Own(_) => true,
+            Line::Shared(exchange) => exchange.is_first_to_fail(),
+        }
+    }
+
     /// What there is instead of an answer, and whether it is all that came.
     pub fn failure(&mut self, why: NoAnswer<B>) -> (SendError<B>, bool) {
         match (&mut self.line, why.0) {
@@ -108,6 +116,7 @@ impl<B: Payload> Lease<B> {
                 let source = exchange.take_fault().unwrap_or(why.fault);
                 let error = SendError { unsent: unsent.map(Box::new), is_refused: is_refused.unwrap_or(false), source };
                 if error.closed_before_answer() {
+                    exchange.lost();
                     self.busy.0.http2.let_unused_go();
                 }
                 (error, !why.has_heard)

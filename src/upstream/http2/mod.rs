@@ -71,6 +71,8 @@ struct State {
     shut: Cell<bool>,
     /// The server has refused a stream and answered none since.
     refuses: Cell<bool>,
+    /// A request has told of its end.
+    broken: Cell<bool>,
     /// For how many seconds nothing has come.
     quiet: Cell<u32>,
     /// Who waits for a connection on this worker.
@@ -153,6 +155,7 @@ impl State {
             unused_since: Cell::new(Instant::now()),
             shut: Cell::new(false),
             refuses: Cell::new(false),
+            broken: Cell::new(false),
             quiet: Cell::new(0),
             room: Rc::clone(room),
         }
