@@ -63,9 +63,10 @@ pub(super) async fn dial(group: &Group, at: usize, patience: Duration, turn: usi
         None => Stream::Tcp(stream),
         Some(tls) => {
             let shaking = async {
-                match server.address.is_http2() {
-                    true => tls.agree_on_http2(stream, &endpoint.host).await,
-                    false => tls.shake_hands(stream, &endpoint.host).await,
+                if server.address.is_http2() {
+                    tls.agree_on_http2(stream, &endpoint.host).await
+                } else {
+                    tls.shake_hands(stream, &endpoint.host).await
                 }
             };
             let shaken = timeout_at(deadline, shaking).await.map_err(|_| late())?;

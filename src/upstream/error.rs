@@ -121,7 +121,7 @@ pub struct NoAnswer<B>(pub(super) Why<B>);
 #[derive(Debug)]
 pub(super) enum Why<B> {
     /// On a connection of its own.
-    Http1(TrySendError<http::Request<B>>),
+    Http1(Box<TrySendError<http::Request<B>>>),
     /// On one of many streams.
     Http2(Unanswered),
 }

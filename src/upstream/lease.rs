@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -99,20 +99,29 @@ impl<B: Payload> Lease<B> {
         }
     }
 
+    /// Whether no other request has told of what this one failed for.
+    pub(super) fn is_first_to_fail(&self) -> bool {
+        match &self.line {
+            Line::Own(_) => true,
+            Line::Shared(exchange) => exchange.is_first_to_fail(),
+        }
+    }
+
     /// What there is instead of an answer, and whether it is all that came.
     pub fn failure(&mut self, why: NoAnswer<B>) -> (SendError<B>, bool) {
         match (&mut self.line, why.0) {
-            (Line::Own(kept), Why::Http1(error)) => (SendError::of_http1(error), !kept.link.heard.anything()),
+            (Line::Own(kept), Why::Http1(error)) => (SendError::of_http1(*error), !kept.link.heard.anything()),
             (Line::Shared(exchange), Why::Http2(why)) => {
                 let (unsent, is_refused) = exchange.take_back(&why).unzip();
                 let source = exchange.take_fault().unwrap_or(why.fault);
                 let error = SendError { unsent: unsent.map(Box::new), is_refused: is_refused.unwrap_or(false), source };
                 if error.closed_before_answer() {
+                    exchange.lost();
                     self.busy.0.http2.let_unused_go();
                 }
                 (error, !why.has_heard)
             }
-            (_, Why::Http1(error)) => (SendError::of_http1(error), false),
+            (_, Why::Http1(error)) => (SendError::of_http1(*error), false),
             (_, Why::Http2(why)) => (SendError { unsent: None, is_refused: false, source: why.fault }, false),
         }
     }
@@ -224,12 +233,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            AnsweringProject::Http1 { head } => head
-                .poll(cx)
-                .map(|head| head.map(|head| head.map(AnswerBody::Http1)).map_err(|why| NoAnswer(Why::Http1(why)))),
-            AnsweringProject::Http2 { head } => Pin::new(head)
-                .poll(cx)
-                .map(|head| head.map(|head| head.map(AnswerBody::Http2)).map_err(|why| NoAnswer(Why::Http2(why)))),
+            AnsweringProject::Http1 { head } => Poll::Ready(match ready!(head.poll(cx)) {
+                Ok(head) => Ok(head.map(AnswerBody::Http1)),
+                Err(why) => Err(NoAnswer(Why::Http1(Box::new(why)))),
+            }),
+            AnsweringProject::Http2 { head } => Poll::Ready(match ready!(Pin::new(head).poll(cx)) {
+                Ok(head) => Ok(head.map(AnswerBody::Http2)),
+                Err(why) => Err(NoAnswer(Why::Http2(why))),
+            }),
         }
     }
 }

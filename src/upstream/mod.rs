@@ -141,7 +141,7 @@ impl<B: Payload> Upstream<B> {
                 Ok(lease) => return Ok(lease),
                 Err(ConnectError::Overloaded { .. }) => full = full.or(Some(at)),
                 Err(error) => {
-                    self.has_failed(at, &error);
+                    self.not_connected(at, &error);
                     failed = Some(error);
                 }
             }
@@ -153,7 +153,7 @@ impl<B: Payload> Upstream<B> {
         match &waited {
             Ok(_) => {}
             Err(ConnectError::Overloaded { .. }) => self.group.overloads.inc(),
-            Err(error) => self.has_failed(at, error),
+            Err(error) => self.not_connected(at, error),
         }
         waited
     }
@@ -172,7 +172,9 @@ impl<B: Payload> Upstream<B> {
 
     /// The server took the request, and gave no answer.
     pub fn failed(&self, lease: &Lease<B>, why: &dyn std::error::Error) {
-        self.has_failed(lease.at(), why);
+        if lease.is_first_to_fail() {
+            self.has_failed(lease.at(), why);
+        }
     }
 
     /// Whether the request could be sent again, should the connection break now.
@@ -223,6 +225,13 @@ impl<B: Payload> Upstream<B> {
 
     fn choose(&self, course: &Course) -> Option<usize> {
         self.balancer.choose(course.tried, course.key, |at| self.pools[at].outstanding.get())
+    }
+
+    /// A connection that many wait for fails once.
+    fn not_connected(&self, at: usize, why: &ConnectError) {
+        if !matches!(why, ConnectError::Alike { .. }) {
+            self.has_failed(at, why);
+        }
     }
 
     fn has_failed(&self, at: usize, why: &dyn std::error::Error) {

@@ -28,6 +28,8 @@ pub(in super::super) struct Exchange<B> {
     slot: Slot,
     /// The connection had nothing to do and has had before: servers close such at any moment.
     lay_unused: bool,
+    /// The connection broke under others before.
+    is_told: bool,
     head: Option<Box<Parts>>,
     upload: Upload<B>,
 }
@@ -75,6 +77,7 @@ impl<B: Payload> Exchange<B> {
             scheme: connection.scheme.clone(),
             slot: Slot::take(state),
             lay_unused,
+            is_told: false,
             head: None,
             upload: Upload::Over,
         }
@@ -127,6 +130,16 @@ impl<B: Payload> Exchange<B> {
         if self.slot.0.quiet.get() > 0 {
             self.slot.0.shut.set(true);
         }
+    }
+
+    /// The connection broke.
+    pub(in super::super) fn lost(&mut self) {
+        self.is_told = self.slot.0.broken.replace(true);
+    }
+
+    /// Whether this is the first to say so: for all of its requests together a connection breaks once.
+    pub(in super::super) fn is_first_to_fail(&self) -> bool {
+        !self.is_told
     }
 
     /// The request, where nothing of it has been done and nothing of its body was sent; and whether the server has seen it

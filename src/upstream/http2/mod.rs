@@ -18,6 +18,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -70,6 +71,8 @@ struct State {
     shut: Cell<bool>,
     /// The server has refused a stream and answered none since.
     refuses: Cell<bool>,
+    /// A request has told of its end.
+    broken: Cell<bool>,
     /// For how many seconds nothing has come.
     quiet: Cell<u32>,
     /// Who waits for a connection on this worker.
@@ -85,6 +88,16 @@ impl Connection {
         scheme: Scheme,
         room: &Rc<Notify>,
     ) -> Result<Self, Fault> {
+        Self::open_ticking(socket, to, scheme, room, driver::TICK).await
+    }
+
+    async fn open_ticking(
+        socket: Socket,
+        to: Option<IpAddr>,
+        scheme: Scheme,
+        room: &Rc<Notify>,
+        tick: Duration,
+    ) -> Result<Self, Fault> {
         let heard = socket.heard();
         let (sender, mut connection) = builder().handshake(socket).await.map_err(Fault::NoHttp2)?;
         let pings = connection.ping_pong();
@@ -99,7 +112,7 @@ impl Connection {
         })
         .await?;
         let state = Rc::new(State::new(room));
-        spawn_local(Driver::new(connection, pings, heard, Rc::clone(&state)).run());
+        spawn_local(Driver::new(connection, pings, heard, Rc::clone(&state)).run(tick));
         Ok(Self { sender, scheme, state, to })
     }
 
@@ -142,6 +155,7 @@ impl State {
             unused_since: Cell::new(Instant::now()),
             shut: Cell::new(false),
             refuses: Cell::new(false),
+            broken: Cell::new(false),
             quiet: Cell::new(0),
             room: Rc::clone(room),
         }
@@ -169,3 +183,6 @@ impl Drop for Slot {
         self.0.room.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,6 +140,6 @@ fn curl_reaches_node_over_http2_all_the_way() {
         .output()
         .unwrap();
     let answer = String::from_utf8(curl.stdout).unwrap();
-    assert!(answer.starts_with("HTTP/2 200") && answer.contains("x-path: /public/a?b=c"), "{:.300}", answer);
+    assert!(answer.starts_with("HTTP/2 200") && answer.contains("x-path: /public/a?b=c"), "{answer:.300}");
     assert!(answer.contains(&body) && answer.ends_with("x-last: bye\r\n"), "{}", &answer[answer.len() - 100..]);
 }

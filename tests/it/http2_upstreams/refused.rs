@@ -197,3 +197,29 @@ fn a_slow_body_is_asked_for_once_its_head_was_taken() {
     let gw = before(&server);
     assert_eq!(slow_post(&gw), 200);
 }
+
+/// Ten requests are lost with one connection, and five failures are enough to be left alone.
+#[test]
+fn a_connection_that_breaks_is_one_failure_whatever_it_takes_along() {
+    let dying = Http2Server::start(&[], |talk, frame| if frame.stream == 19 { talk.hang_up() } else { Ok(()) });
+    let gw = gateway(&[dying.addr(), dying.addr()], |config| {
+        // The same server under another name, so that there is one beside it.
+        config.upstreams[0].servers[1].address =
+            wxgate::config::sections::ServerAddress::ClearHttp2(wxgate::config::sections::Endpoint {
+                host: "localhost".to_owned(),
+                port: dying.addr().port(),
+            });
+        config.upstreams[0].balance = wxgate::config::sections::Balance::RoundRobin;
+        config.upstreams[0].retry.percent = 0;
+        config.upstreams[0].retry.min_per_second = 0;
+    });
+    let mut clients: Vec<_> = (0..20).map(|_| gw.client()).collect();
+    for client in &mut clients {
+        client.send("GET /public/ HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.reply().code(), "upstream_unreachable");
+    }
+    let standing = |at: usize| gw.app().upstreams().status()[0].servers[at].standing;
+    assert_eq!([standing(0), standing(1)], [wxgate::upstream::Standing::Up; 2]);
+}

@@ -16,7 +16,8 @@ use http::{HeaderMap, Request, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    runtime,
+    runtime::{self, LocalOptions},
+    task::spawn_local,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -98,8 +99,8 @@ impl Backend {
         });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(accept(listener, tls, shared));
+            let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            runtime.expect("a runtime").block_on(accept(listener, tls, shared));
         });
         Self { addr, state }
     }
@@ -143,7 +144,7 @@ async fn accept(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, state
     while let Ok((stream, _)) = listener.accept().await {
         state.connections.fetch_add(1, Ordering::SeqCst);
         let (state, tls) = (Arc::clone(&state), tls.clone());
-        tokio::spawn(async move {
+        spawn_local(async move {
             match tls {
                 None => serve(stream, state).await,
                 Some(tls) => {
@@ -160,7 +161,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         let state = Arc::clone(&state);
-        tokio::spawn(async move {
+        spawn_local(async move {
             // A gateway that hangs up is what some stories are about.
             let _: Result<(), h2::Error> = answer(request, respond, &state).await;
         });

@@ -158,6 +158,7 @@ impl Talk {
 
     /// Ends the connection.
     pub fn hang_up(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Both)?;
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
