@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 use wxgate::simulator::{Fault, Options, Simulator};
@@ -198,11 +198,14 @@ fn the_files_open_no_session_and_hold_no_secret() {
     let running: Vec<u8> = stored().collect();
     gw.stop();
     let stopped: Vec<u8> = stored().collect();
-    let raw = [&alice, &bob].map(|token| URL_SAFE_NO_PAD.decode(&token[4..]).unwrap());
-    let secrets = [alice[4..].as_bytes(), bob[4..].as_bytes(), &raw[0][..32], &raw[1][..32], SECRET.as_bytes()];
+    let tokens = [&alice, &bob].map(|token| &token.as_bytes()[4..]);
+    let random = tokens.map(|token| BASE64_URL_SAFE_NO_PAD.decode(token).unwrap());
+    let pieces = tokens.iter().flat_map(|token| token.chunks(16));
+    let pieces = pieces.chain(random.iter().flat_map(|bytes| bytes[..32].chunks(16)));
+    let secrets: Vec<&[u8]> = pieces.chain([SECRET.as_bytes(), session_key.as_bytes()]).collect();
     for files in [&running, &stopped] {
         assert!(memchr::memmem::find(files, b"oAlice").is_some(), "the sessions are there");
-        for secret in secrets.into_iter().chain([session_key.as_bytes()]) {
+        for secret in &secrets {
             assert_eq!(memchr::memmem::find(files, secret), None, "{}", secret.escape_ascii());
         }
     }

@@ -44,7 +44,9 @@ impl Scene {
         let backends = [('a', Backend::nginx()), ('b', Backend::node())];
         let gw = TestGateway::with(|config| {
             config.routes.clear();
-            backends.iter().for_each(|(letter, backend)| lead_to(config, *letter, backend));
+            for (letter, backend) in &backends {
+                lead_to(config, *letter, backend);
+            }
             // One worker, so that an honest request takes the connection on which something else may have been left.
             config.server.workers = 1;
             let soon = std::time::Duration::from_secs(2);
