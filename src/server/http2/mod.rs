@@ -119,7 +119,8 @@ fn builder(options: &Options, streams: Rc<Streams>) -> http2::Builder<Spawner> {
     http.max_concurrent_streams(figures.max_streams);
     http.initial_stream_window_size(figures.stream_window);
     http.initial_connection_window_size(figures.connection_window);
-    http.max_header_list_size(u32::try_from(options.head.bytes).unwrap_or(u32::MAX));
+    // Up to here a head that is too large gets an answer of ours. What is larger hyper answers by itself, with a bare 431.
+    http.max_header_list_size(u32::try_from(2 * options.head.bytes).unwrap_or(u32::MAX));
     http.max_send_buf_size(HELD_BACK);
     http.max_pending_accept_reset_streams(TAKEN_BACK);
     http.max_local_error_reset_streams(RESET_FOR_ERRORS);

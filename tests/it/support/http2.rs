@@ -70,9 +70,19 @@ impl Http2 {
     /// Opens a stream with these fields, and ends it there or not.
     pub fn open(&mut self, fields: &[(&str, &str)], end: bool) -> u32 {
         let stream = self.stream();
-        let flags = END_HEADERS | if end { END_STREAM } else { 0 };
-        self.frame(HEADERS, flags, stream, &block(fields));
+        self.head(stream, &block(fields), end);
         stream
+    }
+
+    /// Sends a head in as many frames as it needs, and ends the stream there or not.
+    pub fn head(&mut self, stream: u32, block: &[u8], end: bool) {
+        let (mut kind, mut flags) = (HEADERS, if end { END_STREAM } else { 0 });
+        let mut pieces = block.chunks(16_384).peekable();
+        while let Some(piece) = pieces.next() {
+            let last = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+            self.frame(kind, flags | last, stream, piece);
+            (kind, flags) = (CONTINUATION, 0);
+        }
     }
 
     /// The number of the next stream.
