@@ -21,7 +21,7 @@ use http::{Method, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
 
-use crate::web::RequestBody;
+use crate::web::{Refusal, RequestBody};
 
 use self::{
     answer::Answer,
@@ -30,9 +30,12 @@ use self::{
     streams::{Due, Spawner, Streams},
     wire::Wire,
 };
-use super::{Options, Service, connection::Shared, deadline::Tick, refuse, screen::HeadLimits, stream::Stream};
+use super::{Options, Service, connection::Shared, deadline::Tick, refuse, stream::Stream};
 
-pub(super) use preface::{Spoken, listen};
+pub(super) use self::{
+    exchange::UnderWay,
+    preface::{Spoken, listen},
+};
 
 /// What may lie ready for one stream and wait for the client's window. A slow client keeps this much of each answer here,
 /// the rest waits in the upstream's socket.
@@ -75,10 +78,12 @@ async fn serve<S: Service>(
     let streams = Rc::new(Streams::new());
     let wire = Wire::new(Rc::clone(stream), held, Rc::clone(&streams));
     let (service, conn) = (Rc::clone(&shared.service), Rc::clone(conn));
-    let (begun, limits) = (Rc::clone(&streams), options.head);
+    let (begun, under_way, limits) = (Rc::clone(&streams), Rc::clone(&shared.under_way), options.head);
     let service = service_fn(move |request: Request<Incoming>| {
-        let exchange = begun.begin(request.body());
-        answer(request, exchange, service.get(), Rc::clone(&conn), limits)
+        let (exchange, to_head) = (begun.begin(request.body()), request.method() == Method::HEAD);
+        let admitted = admit(request, &limits)
+            .and_then(|request| if exchange.enter(&under_way) { Ok(request) } else { Err(Refusal::Overloaded) });
+        answer(admitted, to_head, exchange, service.get(), Rc::clone(&conn))
     });
     let mut http = pin!(builder(options, Rc::clone(&streams)).serve_connection(TokioIo::new(wire), service));
     let mut tick = Tick::new(options);
@@ -132,14 +137,13 @@ type Answered<S> = Result<Response<Answer<<S as Service>::Body>>, Infallible>;
 
 /// Answers one request.
 async fn answer<S: Service>(
-    request: Request<Incoming>,
+    admitted: Result<Request<Incoming>, Refusal>,
+    to_head: bool,
     exchange: Rc<Exchange>,
     service: Rc<S>,
     conn: Rc<S::Conn>,
-    limits: HeadLimits,
 ) -> Answered<S> {
-    let to_head = request.method() == Method::HEAD;
-    let mut response = match admit(request, &limits) {
+    let mut response = match admitted {
         Ok(request) => {
             let request = request.map(|body| RequestBody::new(body, exchange.body()));
             let response = service.call(request, &conn, exchange.timer()).await;

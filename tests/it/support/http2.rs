@@ -57,10 +57,15 @@ impl Http2 {
     /// The same with settings of its own, each a number and a value.
     pub fn with_settings(mut client: Client, settings: &[(u16, u32)]) -> Self {
         client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        let mut this = Self { client, next: 1 };
+        let mut this = Self::begun(client);
         let settings = settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
         this.frame(SETTINGS, 0, 0, &settings.collect::<Vec<_>>());
         this
+    }
+
+    /// A connection on which the beginning was sent already.
+    pub fn begun(client: Client) -> Self {
+        Self { client, next: 1 }
     }
 
     pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
