@@ -161,6 +161,10 @@ fn ours() -> Rescue {
 
 fn refused(why: Refusal) -> Rescue {
     match why {
+        Refusal::Overloaded => {
+            let message = "This gateway has too much to do.";
+            return Rescue::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(SOON);
+        }
         Refusal::HeadTooLarge | Refusal::TooManyHeaders => Rescue::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers_too_large",

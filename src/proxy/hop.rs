@@ -17,8 +17,9 @@ pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut SmallVec<[Hea
     names.extend(listed);
 }
 
-/// Whether a header is hop-by-hop by its own name. `Expect` is among them because we answer it ourselves: the client's
-/// body is asked for when the upstream takes it, not before.
+/// Whether a header is hop-by-hop by its own name. `Expect` is among them because it is for us to answer: the client's body
+/// is asked for when the upstream takes it, not before. Over HTTP/2 hyper has no way to ask, and a client sends its body
+/// without being asked, after a while (RFC 9110, 10.1.1).
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     *name == header::CONNECTION
         || *name == header::TRANSFER_ENCODING

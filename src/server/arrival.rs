@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::Poll,
 };
@@ -13,7 +13,6 @@ use std::{
 use bytes::BytesMut;
 use rustls::server::Acceptor;
 use tokio::{
-    sync::Semaphore,
     task::yield_now,
     time::{Instant, timeout_at},
 };
@@ -148,30 +147,21 @@ async fn shake_hands<S>(
     shared: &Shared<S>,
 ) -> Result<(Stream, Secured, Handshake), Handshake> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(|error| failed(&error))?;
-    let offer = tls.offer(&hello.client_hello());
-    let Some(offer) = offer else {
-        // The library looks for a certificate once more, finds none either, and tells the client so.
-        let _: io::Result<_> = hello.into_stream(tls.config()).await;
-        return Err(Handshake::UnknownName);
-    };
-    let mut handshake = pin!(hello.into_stream(tls.config()));
-    let shaken = match begin(handshake.as_mut(), &shared.handshakes).await {
-        Poll::Ready(shaken) => shaken,
-        Poll::Pending => handshake.await,
-    };
-    let mut stream = shaken.map_err(|error| failed(&error))?;
-    let (_, session) = stream.get_mut();
-    let (secured, how) = offer.settle(session);
-    Ok((Stream::Tls(Box::new(stream)), secured, how))
-}
-
-/// Answers the hello, which is what a handshake costs: so many of a crowd that comes at once have a turn, and then it is
-/// those who are there already. Nobody has a turn while the client thinks, or pretends to.
-async fn begin<F: Future>(handshake: Pin<&mut F>, turns: &Semaphore) -> Poll<F::Output> {
-    let turn = turns.acquire().await;
-    let mut handshake = handshake;
+    // The hello is answered where it is turned into a stream, and that is what a handshake costs: so many of a crowd that
+    // comes at once have a turn, and then it is those who are there already. Nobody has a turn while the client thinks, or
+    // pretends to.
+    let turn = shared.handshakes.acquire().await;
+    let (offer, config) = tls.offer();
+    let mut handshake = pin!(hello.into_stream(config));
     let begun = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
     yield_now().await;
     drop(turn);
-    begun
+    let shaken = match begun {
+        Poll::Ready(shaken) => shaken,
+        Poll::Pending => handshake.await,
+    };
+    let mut stream = shaken.map_err(|error| if offer.is_empty() { Handshake::UnknownName } else { failed(&error) })?;
+    let (_, session) = stream.get_mut();
+    let (secured, how) = offer.settle(session).ok_or(Handshake::Failed)?;
+    Ok((Stream::Tls(Box::new(stream)), secured, how))
 }

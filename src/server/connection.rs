@@ -24,6 +24,7 @@ use super::{
     current::Current,
     deadline::Tick,
     drain::Drain,
+    http2::UnderWay,
     refuse,
     stream::Stream,
     tls::Tls,
@@ -39,6 +40,8 @@ pub(super) struct Shared<S> {
     pub(super) http: http1::Builder,
     pub(super) drain: Rc<Drain>,
     pub(super) tls: Option<Rc<Tls>>,
+    /// Requests over HTTP/2.
+    pub(super) under_way: Rc<UnderWay>,
     /// Turns at the handshakes of this worker.
     pub(super) handshakes: Semaphore,
 }

@@ -188,6 +188,19 @@ impl Options {
             tls: None,
         }
     }
+
+    /// Requests over HTTP/2 that a worker has under way at most: its share of what as many connections over HTTP/1 could
+    /// ask for, and not less than one connection is promised.
+    fn max_requests(&self) -> usize {
+        let promised = usize::try_from(self.http2.max_streams).unwrap_or(usize::MAX);
+        self.max_connections.div_ceil(self.workers.max(1)).max(promised)
+    }
+
+    /// Files that may be open at once: connections of clients, and one to an upstream for each request under way, which are
+    /// those of HTTP/2 beside one for each connection.
+    pub fn max_files(&self) -> usize {
+        2 * self.max_connections + self.workers.max(1) * self.max_requests()
+    }
 }
 
 /// Starts the workers. `make` is called once in each worker's thread, with the worker's number.

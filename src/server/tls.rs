@@ -1,6 +1,10 @@
 //! TLS towards clients: how a listener speaks it, and what a handshake can come to.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use rustls::{
     HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection,
@@ -101,7 +105,7 @@ impl Tls {
         };
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_protocol_versions(versions)?.with_no_client_auth();
-        let mut config = builder.with_cert_resolver(Arc::new(Shown(Arc::clone(&shelf))));
+        let mut config = builder.with_cert_resolver(Arc::new(Offer::of(&shelf)));
         // A memory of sessions would be shared between the workers, or useless. A ticket is the client's to keep. Its key is
         // made here, changes every few hours, and is not kept when the process ends.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -125,27 +129,45 @@ impl Tls {
         self.max_handshakes
     }
 
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
-    }
-
-    /// What this client is going to be shown; `None` where there is nothing for it.
-    pub(super) fn offer(&self, hello: &ClientHello<'_>) -> Option<Offer> {
-        let offered = self.shelf.current();
-        let shown = Arc::clone(choose(&offered, hello)?);
-        Some(Offer { offered, shown })
+    /// For one handshake: what is offered to this client, and a configuration that offers it. It is a copy, so that what
+    /// was shown is known and not guessed a second time, of certificates that may have been swapped meanwhile.
+    pub(super) fn offer(&self) -> (Arc<Offer>, Arc<ServerConfig>) {
+        let offer = Arc::new(Offer::of(&self.shelf));
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::<Offer>::clone(&offer);
+        (offer, Arc::new(config))
     }
 }
 
-/// What a client is shown, before it has agreed.
+/// What there is for one client, and what it is shown of that.
+#[derive(Debug)]
 pub(super) struct Offer {
     offered: Arc<Certificates>,
-    shown: Arc<Certificate>,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug)]
+enum Shown {
+    /// The client has asked for nothing yet.
+    NotYet,
+    /// There is nothing for it.
+    Nothing,
+    This(Arc<Certificate>),
 }
 
 impl Offer {
+    fn of(shelf: &CertificateShelf) -> Self {
+        Self { offered: shelf.current(), shown: Mutex::new(Shown::NotYet) }
+    }
+
+    /// Whether the client was left without.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(*self.shown(), Shown::Nothing)
+    }
+
     /// The handshake is over, and well.
-    pub(super) fn settle(self, session: &mut ServerConnection) -> (Secured, Handshake) {
+    pub(super) fn settle(&self, session: &mut ServerConnection) -> Option<(Secured, Handshake)> {
+        let Shown::This(shown) = &*self.shown() else { return None };
         session.set_buffer_limit(Some(HELD_BACK));
         let version = match session.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "1.3",
@@ -155,17 +177,19 @@ impl Offer {
             Some(HandshakeKind::Resumed) => Handshake::Resumed,
             _ => Handshake::Full,
         };
-        (Secured { version, shown: self.shown, offered: self.offered }, how)
+        Some((Secured { version, shown: Arc::clone(shown), offered: Arc::clone(&self.offered) }, how))
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The shelf as rustls asks it.
-#[derive(Debug)]
-struct Shown(Arc<CertificateShelf>);
-
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for Offer {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        choose(&self.0.current(), &hello).map(|certificate| certificate.certified_key())
+        let chosen = choose(&self.offered, &hello);
+        *self.shown() = chosen.map_or(Shown::Nothing, |chosen| Shown::This(Arc::clone(chosen)));
+        chosen.map(|certificate| certificate.certified_key())
     }
 }
 

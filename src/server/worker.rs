@@ -24,6 +24,7 @@ use super::{
     drain::{Drain, Stage},
     gate::Gate,
     handover::Handover,
+    http2::UnderWay,
     tls::Tls,
     unix_socket::SocketFile,
 };
@@ -209,6 +210,7 @@ async fn work<S: Service>(
     let shared = Rc::new(Shared {
         service: Rc::new(Current::new(make())),
         http: connection::http1(&options),
+        under_way: UnderWay::at_most(options.max_requests()),
         options: Rc::new(options),
         drain: Rc::new(Drain::default()),
         handshakes: Semaphore::new(tls.as_deref().map_or(0, Tls::max_handshakes)),

@@ -17,6 +17,8 @@ pub enum Refusal {
     BareLineFeed,
     /// `Content-Length` and `Transfer-Encoding` in a combination that leaves the body's end open to opinion.
     Framing,
+    /// More requests at once than are taken on.
+    Overloaded,
     /// HTTP in the clear, where TLS is spoken.
     NotEncrypted,
     /// Anything else that is no HTTP.

@@ -116,6 +116,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (Failure::Refused(Refusal::BareLineFeed), 400, "bad_request", CLOSE),
         (Failure::Refused(Refusal::Framing), 400, "bad_request", CLOSE),
         (Failure::Refused(Refusal::Malformed), 400, "bad_request", CLOSE),
+        (Failure::Refused(Refusal::Overloaded), 503, "overloaded", "retry 1"),
         (Failure::Refused(Refusal::NotEncrypted), 400, "bad_request", CLOSE),
         (Failure::Misdirected, 421, "misdirected_request", CLOSE),
         (Failure::Target(BadTarget::TwoHosts), 400, "bad_request", CLOSE),

@@ -12,6 +12,18 @@ use tokio::time::Instant;
 use super::super::Options;
 use crate::web::{BodyWatch, RequestTimer};
 
+/// The requests over HTTP/2 that a worker has under way. A connection is a hundred of them, so the cap on connections does
+/// not bound what is wanted of upstreams, and of the system's file descriptors.
+#[derive(Debug)]
+pub(in super::super) struct UnderWay {
+    count: Cell<usize>,
+    most: usize,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Turn(Rc<UnderWay>);
+
 /// The state that one stream's parts share.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
@@ -25,7 +37,29 @@ pub(super) struct Exchange {
     stuck: Cell<Option<Instant>>,
     answered: Cell<bool>,
     cut: Cell<bool>,
+    turn: RefCell<Option<Turn>>,
     task: RefCell<Option<Waker>>,
+}
+
+impl UnderWay {
+    /// So many at once, and no more.
+    pub(in super::super) fn at_most(most: usize) -> Rc<Self> {
+        Rc::new(Self { count: Cell::new(0), most })
+    }
+
+    fn turn(self: &Rc<Self>) -> Option<Turn> {
+        let count = self.count.get();
+        (count < self.most).then(|| {
+            self.count.set(count + 1);
+            Turn(Rc::clone(self))
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+    }
 }
 
 impl Exchange {
@@ -46,6 +80,15 @@ impl Exchange {
         self.timer.clone()
     }
 
+    /// Counts it among the requests under way, for as long as it may want something of an upstream. False where there are
+    /// too many.
+    pub(super) fn enter(&self, under_way: &Rc<UnderWay>) -> bool {
+        let turn = under_way.turn();
+        let entered = turn.is_some();
+        self.turn.replace(turn);
+        entered
+    }
+
     /// There is an answer.
     pub(super) fn answer(&self) {
         self.answered.set(true);
@@ -62,10 +105,15 @@ impl Exchange {
         Piece { bytes, exchange: Rc::clone(self) }
     }
 
-    /// Whether something of it goes on that its task need not know of: somebody reads the request's body, or the end of
-    /// the answer is on its way.
+    /// Whether something of it goes on without a task: somebody reads the request's body, or the end of the answer is on
+    /// its way.
     pub(super) fn goes_on(&self) -> bool {
-        self.is_read() || self.offered.get() > 0
+        let is_read = self.is_read();
+        if !is_read {
+            // No upstream has to do with it any more.
+            self.turn.take();
+        }
+        is_read || self.offered.get() > 0
     }
 
     fn is_read(&self) -> bool {

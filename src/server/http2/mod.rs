@@ -23,7 +23,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
-use crate::web::RequestBody;
+use crate::web::{Refusal, RequestBody};
 
 use self::{
     answer::Answer,
@@ -33,11 +33,12 @@ use self::{
     streams::{Due, Spawner, Streams},
     wire::Wire,
 };
-use super::{
-    Options, Service, connection::Shared, deadline::Tick, drain::Drain, refuse, screen::HeadLimits, stream::Stream,
-};
+use super::{Options, Service, connection::Shared, deadline::Tick, drain::Drain, refuse, stream::Stream};
 
-pub(super) use preface::{Spoken, listen};
+pub(super) use self::{
+    exchange::UnderWay,
+    preface::{Spoken, listen},
+};
 
 /// What may lie ready for one stream and wait for the client's window. A slow client keeps this much of each answer here,
 /// the rest waits in the upstream's socket.
@@ -83,12 +84,14 @@ async fn serve<S: Service>(
     if shared.service.get().opens_tunnels() {
         builder.enable_connect_protocol();
     }
-    let (conn, drain) = (Rc::clone(conn), Rc::clone(&shared.drain));
-    let common = Rc::new(Common { conn, streams: Rc::clone(&streams), drain, limits: options.head });
-    let service = Rc::clone(&shared.service);
+    let common =
+        Rc::new(Common { conn: Rc::clone(conn), streams: Rc::clone(&streams), drain: Rc::clone(&shared.drain) });
+    let (service, under_way, limits) = (Rc::clone(&shared.service), Rc::clone(&shared.under_way), options.head);
     let service = service_fn(move |request: Request<Incoming>| {
-        let exchange = common.streams.begin(request.body());
-        answer(request, exchange, service.get(), Rc::clone(&common))
+        let (exchange, to_head) = (common.streams.begin(request.body()), request.method() == Method::HEAD);
+        let admitted = admit(request, &limits)
+            .and_then(|request| if exchange.enter(&under_way) { Ok(request) } else { Err(Refusal::Overloaded) });
+        answer(admitted, to_head, exchange, service.get(), Rc::clone(&common))
     });
     let mut http = pin!(builder.serve_connection(TokioIo::new(wire), service));
     let mut tick = Tick::new(options);
@@ -131,7 +134,8 @@ fn builder(options: &Options, streams: Rc<Streams>) -> http2::Builder<Spawner> {
     http.max_concurrent_streams(figures.max_streams);
     http.initial_stream_window_size(figures.stream_window);
     http.initial_connection_window_size(figures.connection_window);
-    http.max_header_list_size(u32::try_from(options.head.bytes).unwrap_or(u32::MAX));
+    // Up to here a head that is too large gets an answer of ours. What is larger hyper answers by itself, with a bare 431.
+    http.max_header_list_size(u32::try_from(2 * options.head.bytes).unwrap_or(u32::MAX));
     http.max_send_buf_size(HELD_BACK);
     http.max_pending_accept_reset_streams(TAKEN_BACK);
     http.max_local_error_reset_streams(RESET_FOR_ERRORS);
@@ -143,7 +147,6 @@ struct Common<S: Service> {
     conn: Rc<S::Conn>,
     streams: Rc<Streams>,
     drain: Rc<Drain>,
-    limits: HeadLimits,
 }
 
 /// What hyper is answered. The service itself never fails; it has an answer for everything.
@@ -151,20 +154,20 @@ type Answered<S> = Result<Response<Answer<S>>, Infallible>;
 
 /// Answers one request.
 async fn answer<S: Service>(
-    request: Request<Incoming>,
+    admitted: Result<Request<Incoming>, Refusal>,
+    to_head: bool,
     exchange: Rc<Exchange>,
     service: Rc<S>,
     common: Rc<Common<S>>,
 ) -> Answered<S> {
-    let to_head = request.method() == Method::HEAD;
-    let mut response = match admit(request, &common.limits) {
+    let mut response = match admitted {
         Ok(mut request) => {
             let opening = opening::take(&mut request);
             let request = request.map(|body| RequestBody::new(body, exchange.body()));
             let mut response = service.call(request, &common.conn, exchange.timer()).await;
             if let (Some(coming), StatusCode::SWITCHING_PROTOCOLS) = (opening, response.status()) {
                 opening::agree(&mut response);
-                tunnel(Opened::Waiting(coming), Rc::clone(&service), &common);
+                tunnel(Opened::Waiting(coming), Rc::clone(&service), &common, Rc::clone(&exchange));
             }
             response.map(|body| Answer::served(body, Rc::clone(&exchange), Rc::clone(&service)))
         }
@@ -179,12 +182,14 @@ async fn answer<S: Service>(
 }
 
 /// Hands a stream that is HTTP no more over to the service, in a task of its own.
-fn tunnel<S: Service>(client: Opened, service: Rc<S>, common: &Common<S>) {
+///
+/// It counts as a request under way for as long as it lasts.
+fn tunnel<S: Service>(client: Opened, service: Rc<S>, common: &Common<S>, exchange: Rc<Exchange>) {
     // Here and not in the task: before that has its turn another stream may have been promised something.
     let Some(promised) = service.promised(&common.conn) else { return };
     let (open, drain) = (common.streams.tunnel(), Rc::clone(&common.drain));
     spawn_local(async move {
-        let _open = open;
+        let (_open, _under_way) = (open, exchange);
         let _counted = drain.enter_task().await;
         // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
         let stopping = poll_fn(|_| if drain.is_shut() { Poll::Ready(()) } else { Poll::Pending });

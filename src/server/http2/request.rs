@@ -2,11 +2,17 @@
 //! fields that are there once and come first, no field that belongs to an HTTP/1 connection, no control characters, a body
 //! as long as its `Content-Length` (RFC 9113, 8.1 to 8.3). The counterpart of [`screen`](super::super::screen).
 
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{
+    HeaderMap, HeaderValue, Request, header,
+    uri::{Authority, PathAndQuery},
+};
 use hyper::body::{Body, Incoming};
 
 use super::super::screen::HeadLimits;
 use crate::web::Refusal;
+
+/// What a field counts beside its bytes (RFC 9113, 6.5.2).
+const FIELD: usize = 32;
 
 /// Lets a request through, in the form that HTTP/1 upstreams understand, or says why not.
 pub(super) fn admit(mut request: Request<Incoming>, limits: &HeadLimits) -> Result<Request<Incoming>, Refusal> {
@@ -15,8 +21,21 @@ pub(super) fn admit(mut request: Request<Incoming>, limits: &HeadLimits) -> Resu
         return Err(Refusal::TargetTooLong);
     }
     let is_empty = request.body().is_end_stream();
-    admit_fields(request.headers_mut(), is_empty, limits)?;
+    let left = limits.bytes.saturating_sub(pseudo_fields(&request));
+    admit_fields(request.headers_mut(), is_empty, &HeadLimits { bytes: left, ..*limits })?;
     Ok(request)
+}
+
+/// As many bytes as the pseudo fields count.
+fn pseudo_fields<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let fields = [
+        (":method", Some(request.method().as_str())),
+        (":scheme", uri.scheme_str()),
+        (":authority", uri.authority().map(Authority::as_str)),
+        (":path", uri.path_and_query().map(PathAndQuery::as_str)),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some(name.len() + value?.len() + FIELD)).sum()
 }
 
 /// A field costs a client one byte where the table of the compression has it, and an upstream a whole line. So they are
@@ -24,6 +43,13 @@ pub(super) fn admit(mut request: Request<Incoming>, limits: &HeadLimits) -> Resu
 fn admit_fields(fields: &mut HeaderMap, is_empty: bool, limits: &HeadLimits) -> Result<(), Refusal> {
     if fields.len() > limits.lines {
         return Err(Refusal::TooManyHeaders);
+    }
+    if fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>() > limits.bytes {
+        return Err(Refusal::HeadTooLarge);
+    }
+    // Whoever writes them into lines would have them cut off again, and compare them with what is left (RFC 9113, 8.2.1).
+    if fields.values().any(|value| is_padded(value.as_bytes())) {
+        return Err(Refusal::Malformed);
     }
     let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
@@ -35,6 +61,11 @@ fn admit_fields(fields: &mut HeaderMap, is_empty: bool, limits: &HeadLimits) -> 
         }
     }
     join_crumbs(fields)
+}
+
+/// Whether a value begins or ends with a blank.
+fn is_padded(value: &[u8]) -> bool {
+    [value.first(), value.last()].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
 }
 
 /// HTTP/2 may cut a cookie into crumbs; HTTP/1 has one line for them (RFC 9113, 8.2.3).
@@ -74,6 +105,24 @@ mod tests {
         let mut many = fields(&[("cookie", "a=1"); 5]);
         assert_eq!(admit_fields(&mut many, true, &LIMITS), Err(Refusal::TooManyHeaders));
         assert_eq!(admit_fields(&mut fields(&[("cookie", "a=1"); 4]), true, &LIMITS), Ok(()));
+    }
+
+    #[test]
+    fn a_field_counts_32_bytes_more_than_it_has() {
+        let limits = HeadLimits { bytes: 2 * (1 + 3 + FIELD), ..LIMITS };
+        let mut some = fields(&[("a", "123"), ("b", "456")]);
+        assert_eq!(admit_fields(&mut some, true, &limits), Ok(()));
+        some.insert("b", HeaderValue::from_static("4567"));
+        assert_eq!(admit_fields(&mut some, true, &limits), Err(Refusal::HeadTooLarge));
+        let request = Request::get("https://a.example/x").body(()).unwrap();
+        assert_eq!(pseudo_fields(&request), 7 + 3 + 7 + 5 + 10 + 9 + 5 + 2 + 4 * FIELD);
+    }
+
+    #[test]
+    fn a_value_has_no_blanks_around_it() {
+        for (value, verdict) in [(" a", false), ("a\t", false), (" ", false), ("a b", true), ("", true)] {
+            assert_eq!(admit_fields(&mut fields(&[("x", value)]), true, &LIMITS).is_ok(), verdict, "{value:?}");
+        }
     }
 
     #[test]

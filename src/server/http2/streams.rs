@@ -182,8 +182,10 @@ impl Streams {
 
     fn leave(&self, exchange: &Rc<Exchange>) {
         self.live.borrow_mut().retain(|other| !Rc::ptr_eq(other, exchange));
+        let mut behind = self.behind.borrow_mut();
+        behind.retain(|exchange| exchange.goes_on());
         if exchange.goes_on() {
-            self.behind.borrow_mut().push(Rc::clone(exchange));
+            behind.push(Rc::clone(exchange));
         }
         self.since.set(Instant::now());
         let count = if exchange.is_answered() { &self.answered } else { &self.cancelled };

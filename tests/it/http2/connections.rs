@@ -23,7 +23,7 @@ const WINDOW: u16 = 4;
 #[test]
 fn what_a_client_takes_back_is_taken_back_from_the_upstream() {
     let gw = start(|_| {});
-    let (_hold, wait) = mpsc::channel::<()>();
+    let (hold, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     gw.upstream.does(move |_, out| {
         let _ = wait.lock().unwrap().recv();
@@ -34,6 +34,8 @@ fn what_a_client_takes_back_is_taken_back_from_the_upstream() {
     gw.upstream.wait_for(1);
     client.frame(RESET, 0, stream, &8_u32.to_be_bytes());
     gw.log.line("\"path\":\"/public/\"");
+    drop(hold);
+    until("the upstream to be let go", || (gw.upstream.open() == 0).then_some(()));
     assert_eq!(client.ask(&[&GET[..3], &[(":path", "/nowhere-without-a-token")]].concat()).verdict(), "token_missing");
 }
 
@@ -147,4 +149,27 @@ fn no_more_streams_are_opened_than_agreed() {
     let streams: Vec<u32> = (0..3).map(|_| client.open(&POST, false)).collect();
     assert_eq!(client.outcome(streams[2]), Outcome::Reset(7), "refused");
     assert_eq!(client.ask(&GET), Outcome::Reset(7), "and as long as they are under way");
+}
+
+#[test]
+fn no_more_requests_are_under_way_than_agreed_whatever_connections_they_come_on() {
+    let gw = start(|config| {
+        config.server.workers = 1;
+        config.server.max_connections = 2;
+        config.server.http2.max_streams = 2;
+    });
+    let (open, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    gw.upstream.does(move |_, out| {
+        let _ = wait.lock().unwrap().recv();
+        answer(out, OK)
+    });
+    let (mut client, mut other) = (dial(&gw), dial(&gw));
+    let streams = [client.open(&GET, true), client.open(&GET, true)];
+    gw.upstream.wait_for(2);
+    assert_eq!(other.ask(&GET).verdict(), "overloaded");
+    gw.log.line("\"status\":503,\"code\":\"overloaded\"");
+    drop(open);
+    assert_eq!(client.outcome(streams[0]).verdict(), "200");
+    assert_eq!(other.ask(&GET).verdict(), "200");
 }

@@ -11,8 +11,7 @@ use crate::support::{
     binary::Binary,
     client::head,
     http2::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, Http2, POST, RESET, WINDOW_UPDATE, again, block,
-        frame, remember,
+        CONTINUATION, DATA, END_STREAM, GET, HEADERS, Http2, POST, RESET, WINDOW_UPDATE, again, block, frame, remember,
     },
 };
 
@@ -140,12 +139,7 @@ fn fields_that_cost_a_byte_are_counted_as_what_they_are() {
                 let stream = attacker.stream();
                 let field = if nth == 0 { remember(name, value) } else { Vec::new() };
                 let bomb = [block(&GET), field, again(times)].concat();
-                let (first, rest) = bomb.split_at(bomb.len().min(16_000));
-                let last = if rest.is_empty() { END_HEADERS } else { 0 };
-                attacker.frame(HEADERS, END_STREAM | last, stream, first);
-                if !rest.is_empty() {
-                    attacker.frame(CONTINUATION, END_HEADERS, stream, rest);
-                }
+                attacker.head(stream, &bomb, true);
             }
         }
         target.stands(32 * MIB);

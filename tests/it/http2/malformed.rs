@@ -38,6 +38,9 @@ fn what_could_be_read_differently_behind_us_reaches_nobody() {
         (&[("x", "a\r\nx-wx-openid: oMallory")], &["reset 1", "gone"]),
         (&[("x", "a\0b")], &["reset 1", "gone"]),
         (&[("x y", "a")], &["reset 1", "gone"]),
+        (&[("x", " a")], &["bad_request"]),
+        (&[("x", "a\t")], &["bad_request"]),
+        (&[("authorization", " Bearer x")], &["bad_request"]),
         (&[("X-Upper", "a")], &["reset 1", "gone"]),
         (&[("connection", "close")], &["reset 1"]),
         (&[("transfer-encoding", "chunked")], &["reset 1"]),
@@ -54,6 +57,19 @@ fn what_could_be_read_differently_behind_us_reaches_nobody() {
         assert!(verdicts.contains(&verdict.as_str()), "{changes:?}: {verdict}");
         assert_eq!((seen.len(), bytes), (0, 0), "{changes:?}");
     }
+}
+
+#[test]
+fn a_head_that_is_too_large_is_answered_and_told_like_any_refusal() {
+    let gw = start(|config| config.server.max_header_bytes = 4096);
+    let mut client = dial(&gw);
+    let long = "x".repeat(4096);
+    assert_eq!(client.ask(&but(&[("x", &long)])).verdict(), "headers_too_large");
+    gw.log.line("\"status\":431,\"code\":\"headers_too_large\"");
+    assert_eq!(client.ask(&but(&[("x", &long[..3072])])).verdict(), "200");
+    // What goes far beyond is not read on.
+    assert_eq!(client.ask(&but(&[("x", &long.repeat(3))])).verdict(), "refused");
+    assert_eq!((client.ask(&GET).verdict().as_str(), gw.upstream.count()), ("200", 2));
 }
 
 #[test]

@@ -6,11 +6,13 @@ mod forged;
 mod malformed;
 mod slow;
 
+use std::time::Duration;
+
 use wxgate::config::{Config, sections::Http2 as Section};
 
 use crate::support::{
     Client, TestGateway,
-    http2::{DATA, END_STREAM, GET, HEADERS, Http2, Outcome, POST, block},
+    http2::{DATA, END_STREAM, GET, HEADERS, Http2, Outcome, POST, SETTINGS, block, frame},
     tls::{Authority, speak_tls},
 };
 
@@ -127,4 +129,56 @@ fn many_requests_are_under_way_at_once_and_a_large_answer_comes_whole() {
     let streams = [client.open(&GET, true), client.open(&GET, true), client.open(&GET, true)];
     assert_eq!(client.outcome(streams[0]), Outcome::Answer(true, large));
     gw.upstream.wait_for(3);
+}
+
+#[test]
+fn what_a_client_begins_with_is_heard_however_it_is_cut() {
+    let gw = start(|_| {});
+    let begun = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])].concat();
+    for size in [1, 3, 16, 23, 25] {
+        let mut client = gw.client();
+        for piece in begun.chunks(size) {
+            client.send(piece);
+            // A moment, so that each piece is a packet of its own.
+            client.stays_silent(Duration::from_millis(1));
+        }
+        assert_eq!(Http2::begun(client).ask(&GET).verdict(), "200", "in pieces of {size}");
+    }
+    // As far as it is one, and then it is not.
+    for n in [1, 4, 14] {
+        let mut client = gw.client();
+        client.send(&begun[..n]).stays_silent(Duration::from_millis(1));
+        assert_eq!(
+            client.raw("OST /public/ HTTP/1.1\r\nHost: a\r\n\r\n").status,
+            if n == 1 { 200 } else { 400 },
+            "{n}"
+        );
+    }
+}
+
+#[test]
+fn over_http2_too_a_request_for_the_host_of_another_certificate_is_misdirected() {
+    let ca = Authority::new();
+    let gw = TestGateway::with(|config| {
+        speak_tls(config, vec![ca.files("a", &["a.example"]), ca.files("b", &["b.example"])]);
+    });
+    let dial = || Http2::over(ca.dialler().offering(&["h2"]).dial(gw.addr(), "a.example"));
+    let to = |host| [&GET[..2], &[(":authority", host)], &GET[3..]].concat();
+    let mut client = dial();
+    for (host, verdict) in [("b.example", "misdirected_request"), ("a.example", "200"), ("c.example", "200")] {
+        assert_eq!(client.ask(&to(host)).verdict(), verdict, "{host}, on one connection");
+    }
+    assert_eq!(gw.upstream.count(), 2);
+}
+
+#[test]
+fn a_proxy_header_comes_before_the_preface_too() {
+    let gw = start(|config| {
+        config.server.proxy_protocol = true;
+        config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    });
+    let mut client = gw.client();
+    client.send("PROXY TCP4 203.0.113.7 10.0.0.1 5000 443\r\n");
+    assert_eq!(Http2::over(client).ask(&GET).verdict(), "200");
+    assert_eq!(gw.upstream.last().header("x-forwarded-for"), Some("203.0.113.7"));
 }

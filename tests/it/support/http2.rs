@@ -57,10 +57,15 @@ impl Http2 {
     /// The same with settings of its own, each a number and a value.
     pub fn with_settings(mut client: Client, settings: &[(u16, u32)]) -> Self {
         client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        let mut this = Self { client, next: 1 };
+        let mut this = Self::begun(client);
         let settings = settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
         this.frame(SETTINGS, 0, 0, &settings.collect::<Vec<_>>());
         this
+    }
+
+    /// A connection on which the beginning was sent already.
+    pub fn begun(client: Client) -> Self {
+        Self { client, next: 1 }
     }
 
     pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
@@ -70,9 +75,19 @@ impl Http2 {
     /// Opens a stream with these fields, and ends it there or not.
     pub fn open(&mut self, fields: &[(&str, &str)], end: bool) -> u32 {
         let stream = self.stream();
-        let flags = END_HEADERS | if end { END_STREAM } else { 0 };
-        self.frame(HEADERS, flags, stream, &block(fields));
+        self.head(stream, &block(fields), end);
         stream
+    }
+
+    /// Sends a head in as many frames as it needs, and ends the stream there or not.
+    pub fn head(&mut self, stream: u32, block: &[u8], end: bool) {
+        let (mut kind, mut flags) = (HEADERS, if end { END_STREAM } else { 0 });
+        let mut pieces = block.chunks(16_384).peekable();
+        while let Some(piece) = pieces.next() {
+            let last = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+            self.frame(kind, flags | last, stream, piece);
+            (kind, flags) = (CONTINUATION, 0);
+        }
     }
 
     /// The number of the next stream.
