@@ -192,13 +192,13 @@ fn a_websocket_stays_open_as_long_as_others_may_still_come() {
         patient(config);
         config.routes[2].websocket = true;
     });
-    gw.upstream.does(|seen, out| match seen.header("upgrade") {
-        None => answer(out, OK),
-        Some(_) => {
-            answer(&mut *out, OPENED);
-            let _ = io::copy(&mut out.try_clone().unwrap(), out);
-            Then::Close
+    gw.upstream.does(|seen, out| {
+        if seen.header("upgrade").is_none() {
+            return answer(out, OK);
         }
+        answer(&mut *out, OPENED);
+        let _ = io::copy(&mut out.try_clone().unwrap(), out);
+        Then::Close
     });
     let mut socket = gw.client();
     socket.send(head("GET", "/public/", &OPENING, 0));
