@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use wxgate::model::{Clock, SystemClock, Timestamp};
 
 use super::processes::Gateway;
 
@@ -29,18 +30,20 @@ pub(super) struct Turns {
 impl Turns {
     /// Changes the configuration every so often, as long as it goes on.
     pub(super) fn reload(&self, gateway: &Gateway, every: Duration, goes_on: impl Fn() -> bool) {
+        let begin = SystemClock.now();
         while goes_on() {
             let turn = self.reloads.fetch_add(1, Ordering::Relaxed);
             let route = format!("\n[[routes]]\npath = \"/turn/{turn}/\"\nupstream = \"app\"\n");
             self.note("a reload", gateway.write(&route).and_then(|()| gateway.signal(Signal::HUP)));
-            rest(every, &goes_on);
+            rest_until(begin, every * u32::try_from(turn + 1).unwrap_or(u32::MAX), &goes_on);
         }
     }
 
     /// Has the process replaced so many times, with this much time between.
     pub(super) fn restart(&self, gateway: &Gateway, times: u32, every: Duration, goes_on: impl Fn() -> bool) {
-        for _ in 0..times {
-            rest(every, &goes_on);
+        let begin = SystemClock.now();
+        for turn in 1..=times {
+            rest_until(begin, every * turn, &goes_on);
             if !goes_on() {
                 return;
             }
@@ -56,12 +59,9 @@ impl Turns {
     }
 }
 
-/// Waits so long, or until it is over.
-fn rest(time: Duration, goes_on: impl Fn() -> bool) {
-    let mut left = time;
-    while !left.is_zero() && goes_on() {
-        let step = left.min(LOOK);
-        sleep(step);
-        left -= step;
+/// Waits until so much time has passed, or it is over.
+fn rest_until(begin: Timestamp, passed: Duration, goes_on: impl Fn() -> bool) {
+    while SystemClock.now().since(begin) < passed && goes_on() {
+        sleep(LOOK);
     }
 }

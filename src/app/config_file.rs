@@ -139,7 +139,8 @@ fn tell(change: &Change) {
     }
 }
 
-fn causes(error: &super::Error) -> String {
+/// An error with all that has led to it.
+pub(super) fn causes(error: &super::Error) -> String {
     let all = iter::successors(Some(error as &dyn StdError), |&error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

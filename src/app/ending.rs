@@ -5,7 +5,7 @@ use std::{future::Future, sync::atomic::Ordering, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{App, Error};
+use super::{App, Error, config_file::causes};
 use crate::{
     config::Config,
     server::{Stop, systemd},
@@ -37,7 +37,7 @@ impl App {
     ) -> Result<Option<(W, Config)>, Error> {
         tokio::select! {
             follower = follower => return self.make_way(follower, stop).await,
-            () = stop.next() => tracing::info!("stopping: no new connections, requests under way may finish"),
+            () = stop.next() => tracing::info!("stopping: clients are told to go, requests under way may finish"),
             () = self.public.any_ended() => tracing::error!("a worker has ended; stopping"),
         }
         systemd::tell_stopping();
@@ -69,8 +69,13 @@ impl App {
             }
         };
         let config = self.reloader.parts().config.clone();
-        self.end(stop.next()).await?;
-        Ok(waiting.map(|waiting| (waiting, config)))
+        let ended = self.end(stop.next()).await;
+        let Some(waiting) = waiting else { return ended.map(|()| None) };
+        // However this one has ended, nobody serves until the other one does.
+        if let Err(error) = ended {
+            tracing::error!(error = %causes(&error), "this process has not ended well");
+        }
+        Ok(Some((waiting, config)))
     }
 
     async fn end(mut self, hurry: impl Future<Output = ()>) -> Result<(), Error> {

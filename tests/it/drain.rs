@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Lines},
+    io::{self, BufRead, BufReader, Lines},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, ChildStderr, Command, Output, Stdio},
@@ -15,9 +15,26 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use wxgate::config::Config;
 
-use crate::support::{Client, Recorder, TestGateway, client::head, until, upstream::answer};
+use crate::support::{
+    Client, Recorder, TestGateway,
+    client::head,
+    until,
+    upstream::{Then, answer},
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// The example of RFC 6455, 1.3.
+const OPENED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const OPENING: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", "13"),
+];
+/// `hi` in a frame, as a client sends it with a mask of zeros.
+const HI: &[u8] = b"\x81\x82\0\0\0\0hi";
 
 /// The upstream answers `/public/slow` when the sender sends, or is gone.
 fn slow(upstream: &Recorder) -> mpsc::Sender<()> {
@@ -167,6 +184,29 @@ fn who_says_nothing_is_closed_when_the_time_for_it_is_over() {
     assert_eq!(used.get("/public/").status, 200);
     gw.stop();
     assert_eq!((fresh.rest(), used.rest()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_websocket_stays_open_as_long_as_others_may_still_come() {
+    let gw = TestGateway::with(|config| {
+        patient(config);
+        config.routes[2].websocket = true;
+    });
+    gw.upstream.does(|seen, out| {
+        if seen.header("upgrade").is_none() {
+            return answer(out, OK);
+        }
+        answer(&mut *out, OPENED);
+        let _ = io::copy(&mut out.try_clone().unwrap(), out);
+        Then::Close
+    });
+    let mut socket = gw.client();
+    socket.send(head("GET", "/public/", &OPENING, 0));
+    assert_eq!(socket.head_only().status, 101);
+    let (_, stopping) = stop_with_patience(gw);
+    assert_eq!(socket.send(HI).some(HI.len()), HI);
+    drop(socket);
+    stopping.join().unwrap();
 }
 
 #[test]

@@ -93,12 +93,14 @@ fn rules(config: &mut Config) {
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     let (route, app) = (|path| Route::new(path, "app"), config.apps[0].app_id.clone());
     let once = Rate { count: NonZeroU32::MIN, per: Duration::from_mins(1) };
+    let thrice = Rate { count: NonZeroU32::MIN.saturating_add(2), ..once };
     config.routes[0].methods = Some(["GET", "POST", "DELETE"].map(|method| method.parse().unwrap()).into());
     config.routes.extend([
         Route { apps: Some(vec![app]), ..route("/shop/") },
         Route { methods: Some(vec![Method::PUT]), auth: AuthRule::None, ..route("/orders") },
         Route { host: Some(HostPattern::Exact("open.example.com".to_owned())), auth: AuthRule::None, ..route("/") },
         Route { limit_per_ip: Some(once), auth: AuthRule::None, ..route("/once/") },
+        Route { limit_per_ip: Some(thrice), ..route("/thrice/") },
     ]);
 }
 
@@ -472,5 +474,20 @@ fn who_asks_too_often_hears_when_to_come_back() {
         assert_eq!(reply.verdict(), front.heard(429, "rate_limited"), "{:?}", front.kind);
         assert_eq!(reply.header("retry-after"), Some("60"), "{:?}: {reply:?}", front.kind);
         assert_eq!(front.app.seen().len(), 1, "{:?}", front.kind);
+    });
+}
+
+/// nginx asks once for the decision and once more for the words.
+#[test]
+fn a_refusal_takes_two_of_a_budget_behind_nginx_and_one_elsewhere() {
+    behind_each(|front| {
+        assert_eq!(front.client().get("/thrice/").status, 401, "{:?}", front.kind);
+        let mut alice = front.login("oAlice");
+        let mut passes = || {
+            alice.client = front.client();
+            alice.get("/thrice/").status == 200
+        };
+        let left = (0..3).filter(|_| passes()).count();
+        assert_eq!(left, if front.kind == Kind::Nginx { 1 } else { 2 }, "{:?}", front.kind);
     });
 }
