@@ -1,4 +1,4 @@
-//! WebSockets at one instance, and what becomes of their sessions at another.
+//! Tunnels at one instance, and what becomes of their sessions at another.
 
 use wxgate::config::sections::RedisServers;
 
@@ -8,7 +8,7 @@ use crate::{
     websocket::{close, echo, opening, says_hi, sockets},
 };
 
-/// A gateway that has WebSockets, behind this Redis.
+/// A gateway that opens tunnels, behind this Redis.
 fn instance(redis: &wxgate::config::sections::Redis) -> TestGateway {
     let gw = gateway_with(redis, sockets);
     echo(&gw);

@@ -13,7 +13,9 @@ fn a_log_out_everywhere_ends_all_websockets_of_its_user_and_no_other() {
     let gw = start();
     let [mut phone, mut tablet, mut laptop] = [0; 3].map(|_| gw.login("oAlice"));
     let mut bob = gw.login("oBob");
-    [&mut phone, &mut tablet, &mut bob].into_iter().for_each(|user| _ = open(user));
+    for user in [&mut phone, &mut tablet, &mut bob] {
+        open(user);
+    }
     assert_eq!(laptop.post("/v1/logout", "{\"everywhere\":true}").status, 204);
     assert_eq!((phone.client.rest(), tablet.client.rest()), (close(1008), close(1008)));
     says_hi(&mut bob.client);
