@@ -10,6 +10,8 @@ const http = require('node:http');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const WebSocket = require('ws');
+
 const DEFAULT_TIMEOUT = 60_000;
 
 // `wechat` is the stand-in's address; its control endpoint is what the WeChat app is on a real phone.
@@ -17,6 +19,7 @@ function createWx({ appId, openid, unionid, wechat }) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 10 });
   const storage = new Map();
   const codes = [];
+  const sockets = new Set();
 
   const wx = {
     login({ success, fail, complete } = {}) {
@@ -44,6 +47,25 @@ function createWx({ appId, openid, unionid, wechat }) {
       return send({ kind: 'uploadFile', target: url, method: 'POST', headers, body, timeout }, fail, complete, (answer) => {
         finish({ errMsg: 'uploadFile:ok', data: answer.body.toString(), ...answer.head }, success, complete);
       });
+    },
+
+    // A SocketTask, as far as a Mini Program needs it. That it could not be opened is told by onError and onClose.
+    connectSocket({ url, header = {}, protocols = [], timeout, success, complete }) {
+      const headers = { ...header, Referer: `https://servicewechat.com/${appId}/0/page-frame.html` };
+      const socket = new WebSocket(url, protocols, { headers, handshakeTimeout: timeout ?? DEFAULT_TIMEOUT });
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+      // An error without anybody who listens would end the phone.
+      socket.on('error', () => {});
+      setImmediate(() => finish({ errMsg: 'connectSocket:ok' }, success, complete));
+      return {
+        send: ({ data }) => socket.send(data),
+        close: ({ code = 1000, reason = '' } = {}) => socket.close(code, reason),
+        onOpen: (callback) => socket.on('open', () => callback({ protocol: socket.protocol })),
+        onMessage: (callback) => socket.on('message', (data, binary) => callback({ data: binary ? data : data.toString() })),
+        onClose: (callback) => socket.on('close', (code, reason) => callback({ code, reason: reason.toString() })),
+        onError: (callback) => socket.on('error', ({ message }) => callback({ errMsg: message })),
+      };
     },
 
     getStorageSync: (key) => storage.get(key) ?? '',
@@ -79,7 +101,10 @@ function createWx({ appId, openid, unionid, wechat }) {
     wx,
     // The next wx.login gives this code instead of a fresh one.
     nextCode: (code) => void codes.push(code),
-    switchOff: () => agent.destroy(),
+    switchOff: () => {
+      agent.destroy();
+      sockets.forEach((socket) => socket.terminate());
+    },
   };
 }
 
