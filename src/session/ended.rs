@@ -109,10 +109,12 @@ impl Watched {
         self.doubts.notified().await;
     }
 
-    /// Those that have to be asked for: in doubt, or over by the time as far as it is known.
-    pub(super) fn questions(&self, now: Timestamp) -> Vec<TokenDigest> {
+    /// Those that have to be asked for: in doubt, or over by the time as far as it is known. Where changes elsewhere are
+    /// not heard of, all are in doubt.
+    pub(super) fn questions(&self, now: Timestamp, hears: bool) -> Vec<TokenDigest> {
         let sessions = self.sessions();
-        let open = sessions.iter().filter(|(_, entry)| entry.in_doubt || !entry.session.is_live(now));
+        let in_doubt = |entry: &Entry| !hears || entry.in_doubt || !entry.session.is_live(now);
+        let open = sessions.iter().filter(|(_, entry)| in_doubt(entry));
         open.map(|(digest, _)| *digest).collect()
     }
 
@@ -195,17 +197,18 @@ mod tests {
     async fn what_is_in_doubt_or_ran_out_is_asked_for_until_it_is_confirmed() {
         let (watched, one, other) = (Arc::new(Watched::default()), session(1), session(2));
         let _both = [watched.watch(&one), watched.watch(&other)];
-        assert_eq!(watched.questions(NOW), []);
+        assert_eq!(watched.questions(NOW, true), []);
+        assert_eq!(watched.questions(NOW, false).len(), 2);
         watched.doubt(one.digest());
         watched.doubted().await;
-        assert_eq!(watched.questions(NOW), [*one.digest()]);
-        assert_eq!(watched.questions(NOW + HOUR).len(), 2);
+        assert_eq!(watched.questions(NOW, true), [*one.digest()]);
+        assert_eq!(watched.questions(NOW + HOUR, true).len(), 2);
 
         let used = session(1);
         used.touch(NOW + HOUR / 2);
         watched.confirm(&used);
-        assert_eq!(watched.questions(NOW + HOUR), [*other.digest()], "the other copy of it was used");
+        assert_eq!(watched.questions(NOW + HOUR, true), [*other.digest()], "the other copy of it was used");
         watched.doubt_all();
-        assert_eq!(watched.questions(NOW).len(), 2);
+        assert_eq!(watched.questions(NOW, true).len(), 2);
     }
 }

@@ -78,7 +78,9 @@ impl Near {
 
     /// Tells those whose session is over, as far as that can be found out now.
     pub(super) async fn look_after_the_watched(&self) {
-        for digest in self.watched.questions(self.clock.now()) {
+        // What can't be heard of has to be asked for, or an end elsewhere would wait for the link to come back.
+        let hears = self.link.is_trusted(&*self.clock);
+        for digest in self.watched.questions(self.clock.now(), hears) {
             let asked_at = self.cache.generations.of(&digest);
             let now = self.clock.now();
             let found = match self.known(&digest, now) {

@@ -90,6 +90,22 @@ async fn while_the_store_is_away_nothing_ends_and_nothing_is_forgotten() {
     ended.wait().await;
 }
 
+/// The link can be broken while the store answers.
+#[tokio::test]
+async fn what_can_not_be_heard_of_is_asked_for_once_memory_counts_no_longer() {
+    let [here, there] = Instance::linked();
+    let (issued, other) = (there.login(&anna()).await, there.login(&user("o-bert")).await);
+    let (mut ended, bystander) = (tunnel(&here, &issued).await, tunnel(&here, &other).await);
+    here.store.tell(|watcher| watcher.link_lost());
+    elsewhere_ends(&there, &issued).await;
+    here.sessions.look_after_the_watched().await;
+    assert!(!ended.is_over(), "for less than stale_for");
+    here.later(30 * SECOND);
+    here.sessions.look_after_the_watched().await;
+    ended.wait().await;
+    assert!(!bystander.is_over());
+}
+
 #[tokio::test]
 async fn time_ends_a_tunnel_unless_its_session_was_used() {
     let [here, there] = Instance::linked();

@@ -25,17 +25,17 @@ use crate::support::{
 };
 
 /// The `stale_for` of these stories. The gateways' clocks stand still, so it is over when a story says so.
-const STALE_FOR: Duration = Duration::from_secs(30);
+pub const STALE_FOR: Duration = Duration::from_secs(30);
 
 /// By which the time moves while a story waits for a link to be noticed as lost: never a day, or sessions would run out.
-const A_LITTLE: Duration = Duration::from_secs(1);
+pub const A_LITTLE: Duration = Duration::from_secs(1);
 
 fn gateway(redis: &Redis) -> TestGateway {
     gateway_with(redis, |_| {})
 }
 
 /// A gateway whose upstream says who is calling.
-fn gateway_with(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway {
+pub fn gateway_with(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway {
     let gw = TestGateway::with(|config| {
         config.sessions.redis = Some(Redis { stale_for: STALE_FOR, ..redis.clone() });
         let key = SealKey::parse(&Secret::new("5e".repeat(32))).unwrap();
@@ -50,13 +50,13 @@ fn gateway_with(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway 
 }
 
 /// Somebody who has a token, and no connection that could remember them.
-struct Visitor {
-    openid: String,
-    token: String,
+pub struct Visitor {
+    pub openid: String,
+    pub token: String,
 }
 
 impl Visitor {
-    fn of(gw: &TestGateway, openid: &str) -> Self {
+    pub fn of(gw: &TestGateway, openid: &str) -> Self {
         Self { openid: openid.to_owned(), token: gw.login(openid).token }
     }
 
@@ -66,7 +66,7 @@ impl Visitor {
     }
 
     /// The status that they get. With 200 it is them whom the upstream sees.
-    fn status(&self, gw: &TestGateway) -> u16 {
+    pub fn status(&self, gw: &TestGateway) -> u16 {
         let reply = self.asks(gw, "GET", "/orders", "");
         if reply.status == 200 {
             assert_eq!(reply.text(), self.openid, "taken for somebody else");
@@ -74,7 +74,7 @@ impl Visitor {
         reply.status
     }
 
-    fn logs_out(&self, gw: &TestGateway, body: &str) {
+    pub fn logs_out(&self, gw: &TestGateway, body: &str) {
         assert_eq!(self.asks(gw, "POST", "/v1/logout", body).status, 204);
     }
 

@@ -10,6 +10,7 @@ mod instances;
 mod page;
 mod sentinel;
 mod strange;
+mod tunnels;
 
 use std::{
     future::Future,

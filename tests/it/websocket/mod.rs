@@ -2,6 +2,7 @@
 
 mod counts;
 mod over_http2;
+mod sessions;
 mod subprotocols;
 
 use std::{
@@ -41,17 +42,17 @@ const OPENING: [(&str, &str); 4] =
 const HI: &[u8] = b"\x81\x82\0\0\0\0hi";
 
 /// A close frame of ours.
-fn close(code: u16) -> Vec<u8> {
+pub fn close(code: u16) -> Vec<u8> {
     [&[0x88, 2][..], &code.to_be_bytes()].concat()
 }
 
-fn sockets(config: &mut Config) {
+pub fn sockets(config: &mut Config) {
     let route = |path: &str| Route { websocket: true, ..Route::new(path, "app") };
     config.routes = vec![route("/"), Route { auth: AuthRule::None, ..route("/open/") }, Route::new("/plain/", "app")];
 }
 
 /// Every WebSocket is opened; what comes is sent back.
-fn echo(gw: &TestGateway) {
+pub fn echo(gw: &TestGateway) {
     gw.upstream.does(|seen, out| {
         if seen.header("upgrade").is_none() {
             return answer(out, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -84,7 +85,7 @@ fn start_with(change: impl FnOnce(&mut Config)) -> TestGateway {
     gw
 }
 
-fn opening(path: &str, token: &str) -> String {
+pub fn opening(path: &str, token: &str) -> String {
     let bearer = format!("Bearer {token}");
     let mut lines = OPENING.to_vec();
     if !token.is_empty() {
@@ -112,7 +113,7 @@ pub fn visit(gw: &TestGateway, path: &str) {
     client.rest();
 }
 
-fn says_hi(client: &mut Client) {
+pub fn says_hi(client: &mut Client) {
     assert_eq!(client.send(HI).some(HI.len()), HI);
 }
 

@@ -33,6 +33,16 @@ async function upload({ path, filePath, name }) {
   }).then(accepted);
 }
 
+// A WebSocket to the backend as the user of this phone, who is logged in by then.
+async function socket({ path }) {
+  const token = await session();
+  const url = getApp().globalData.baseUrl.replace(/^http/, 'ws') + path;
+  const task = wx.connectSocket({ url, header: { Authorization: `Bearer ${token}` } });
+  // 1008 says that the session is over.
+  task.onClose(({ code }) => code === 1008 && forget(token));
+  return task;
+}
+
 // Ends the session here, or those on the user's other phones too.
 async function logOut({ everywhere }) {
   const token = await session();
@@ -114,4 +124,4 @@ function pause(seconds) {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
-module.exports = { call, upload, logOut };
+module.exports = { call, upload, socket, logOut };
