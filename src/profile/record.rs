@@ -40,7 +40,7 @@ pub(super) fn write(profile: &Profile) -> Vec<u8> {
     serde_json::to_vec(&Kept { format: FORMAT, fields }).unwrap_or_default()
 }
 
-/// What [`write`] made this of.
+/// What [`write()`] made this of.
 pub(super) fn read(record: &ProfileRecord) -> Result<Profile, Error> {
     let kept: Kept = serde_json::from_slice(&record.bytes).map_err(|_| UNREADABLE)?;
     if kept.format != FORMAT || record.version == 0 {
