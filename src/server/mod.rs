@@ -49,6 +49,7 @@ use crate::{
     web::{Refusal, RequestBody, RequestTimer},
 };
 
+pub use http2::Broken;
 pub use introduction::Introduction;
 pub use listener::{Listener, Place, raise_file_limit};
 pub use signals::{HangUps, ReplaceSignals, Stop, hang_ups, replace_signals, stop_signals};
@@ -78,6 +79,9 @@ pub trait Service: 'static {
     /// A connection came to a listener where a PROXY header has to come first. Only one that begins with such a header is
     /// told by [`connected`](Self::connected) too.
     fn introduced(&self, _how: Introduction) {}
+
+    /// A connection over HTTP/2 was ended for this.
+    fn broke(&self, _why: Broken) {}
 
     /// Answers a request. Dropped half-way when the client goes away or the process is told to stop at once.
     fn call<'a>(
