@@ -187,10 +187,14 @@ impl Options {
         self.max_connections.div_ceil(self.workers.max(1)).max(promised)
     }
 
-    /// Files that may be open at once: connections of clients, and one to an upstream for each request under way, which are
-    /// those of HTTP/2 beside one for each connection.
-    pub fn max_files(&self) -> usize {
-        2 * self.max_connections + self.workers.max(1) * self.max_requests()
+    /// Files that may be open at once under this section: connections of clients, and one to an upstream for each request
+    /// under way, which are those of HTTP/2 beside one for each connection.
+    pub fn max_files(section: &sections::Server) -> usize {
+        let options = Self::from_section(section);
+        let over_tls = section.http2.enabled && section.tls.is_some();
+        let is_spoken = over_tls || section.http2.prior_knowledge;
+        let requests = if is_spoken { options.workers.max(1) * options.max_requests() } else { 0 };
+        2 * options.max_connections + requests
     }
 }
 
