@@ -1,4 +1,4 @@
-//! What an idle client connection costs in memory, in the clear and over TLS:
+//! What an idle client connection costs in memory, in the clear, over TLS, and with HTTP/2 in the clear:
 //!
 //! ```text
 //! cargo build --release
@@ -45,7 +45,10 @@ fn main() {
     raise_file_limit();
     let folder = tempfile::tempdir().expect("a folder");
     let trust = certificate(folder.path());
-    for tls in [false, true] {
+    for kind in ["in the clear", "over TLS", "with HTTP/2"] {
+        let tls = kind == "over TLS";
+        let request = if kind == "with HTTP/2" { http2() } else { REQUEST.to_vec() };
+        let ask = |connection| ask(connection, &request);
         let (mut gateway, addr) = start(&binary, folder.path(), tls);
         let dial = || -> Connection {
             let stream = TcpStream::connect(addr).expect("a connection");
@@ -62,15 +65,25 @@ fn main() {
         let connections: Vec<Connection> = (0..wanted).map(|_| ask(dial())).collect();
         sleep(SETTLE);
         let grown = resident(&gateway).saturating_sub(before);
-        let kind = if tls { "over TLS" } else { "in the clear" };
         println!("{wanted} idle connections {kind}: {} KiB, {} bytes each", grown >> 10, grown / connections.len());
         gateway.kill().and_then(|()| gateway.wait()).expect("an end");
     }
 }
 
+/// The same request over HTTP/2, with what comes before it.
+fn http2() -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).expect("a short one");
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    // GET, http, and two fields that are named in the static table.
+    let head = [&b"\x82\x86\x04\x07/orders\x01\x0f"[..], NAME.as_bytes()].concat();
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), frame(1, 5, 1, &head)].concat()
+}
+
 /// Sends a request and reads all of the answer.
-fn ask(mut connection: Connection) -> Connection {
-    connection.write_all(REQUEST).expect("a request");
+fn ask(mut connection: Connection, request: &[u8]) -> Connection {
+    connection.write_all(request).expect("a request");
     let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
     while !answer.ends_with(b"}") {
         let n = connection.read(&mut piece).expect("an answer");
@@ -101,6 +114,8 @@ listen = ["127.0.0.1:0"]
 workers = 1
 max_connections = 1_000_000
 keepalive_timeout = "1h"
+[server.http2]
+prior_knowledge = true
 {tls}
 [admin]
 listen = "127.0.0.1:0"

@@ -40,6 +40,8 @@ impl Collector for Report {
         let counted = self.traffic.read();
         requests(&mut page, &counted)?;
         tunnels(&mut page, &counted.tunnels)?;
+        let broken = self.counters.http2_broken.each();
+        page.counters("http2_connections_broken", "Connections over HTTP/2 that were ended, by why", "why", &broken)?;
         let headers = self.counters.proxy_headers.each();
         page.counters("proxy_headers", "Connections behind a PROXY header, by what became of it", "outcome", &headers)?;
         self.tls(&mut page)?;

@@ -22,7 +22,7 @@ use crate::{
     gateway::{Body, Conn, Gateway, Redirect, Tunnel, WayIn},
     login::{Issued, Issuing, SessionIssuer},
     model::{CertificateShelf, Clock, Identity, Secret, SessionKey, Timestamp},
-    server::{Arrival, Handshake, Introduction, Service},
+    server::{Arrival, Broken, Handshake, Introduction, Service},
     session::Sessions,
     telemetry::{Counters, LineWriter},
     web::{Refusal, RequestBody, RequestTimer},
@@ -101,6 +101,10 @@ impl Service for Front {
 
     fn introduced(&self, how: Introduction) {
         self.counters.proxy_headers.count(how.word());
+    }
+
+    fn broke(&self, why: Broken) {
+        self.counters.http2_broken.count(why.word());
     }
 
     fn call<'a>(

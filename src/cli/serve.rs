@@ -33,7 +33,7 @@ pub fn run(path: &Path, take_over: bool) -> anyhow::Result<()> {
         tracing::warn!("{}", warning.in_file(&file));
     }
     let files = server::raise_file_limit();
-    let wanted = server::Options::from_section(&loaded.config.server).max_files() as u64;
+    let wanted = server::Options::max_files(&loaded.config.server) as u64;
     if files < wanted {
         tracing::warn!(files, wanted, "the system allows fewer open files than server.max_connections may need");
     }

@@ -61,3 +61,27 @@ impl Tick {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Poll};
+
+    use super::*;
+    use crate::config::sections;
+
+    async fn next(tick: &mut Tick) -> Instant {
+        poll_fn(|cx| tick.poll(cx).map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    #[tokio::test]
+    async fn who_rests_is_woken_at_the_end_of_it_unless_hastened() {
+        let every = Options { write_timeout: 8 * SHORTEST, ..Options::from_section(&sections::Server::default()) };
+        let mut tick = Tick::new(&every);
+        let end = next(&mut tick).await + 10 * SHORTEST;
+        tick.rest(end);
+        assert!(next(&mut tick).await >= end, "nothing before");
+        tick.rest(end + Duration::from_hours(1));
+        tick.hasten();
+        assert!(next(&mut tick).await < end + Duration::from_hours(1));
+    }
+}

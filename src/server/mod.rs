@@ -49,6 +49,7 @@ use crate::{
     web::{Refusal, RequestBody, RequestTimer},
 };
 
+pub use http2::Broken;
 pub use introduction::Introduction;
 pub use listener::{Listener, Place, raise_file_limit};
 pub use signals::{HangUps, ReplaceSignals, Stop, hang_ups, replace_signals, stop_signals};
@@ -80,6 +81,9 @@ pub trait Service: 'static {
     /// A connection came to a listener where a PROXY header has to come first. Only one that begins with such a header is
     /// told by [`connected`](Self::connected) too.
     fn introduced(&self, _how: Introduction) {}
+
+    /// A connection over HTTP/2 was ended for this.
+    fn broke(&self, _why: Broken) {}
 
     /// Answers a request. Dropped half-way when the client goes away or the process is told to stop at once.
     fn call<'a>(
@@ -196,10 +200,14 @@ impl Options {
         self.max_connections.div_ceil(self.workers.max(1)).max(promised)
     }
 
-    /// Files that may be open at once: connections of clients, and one to an upstream for each request under way, which are
-    /// those of HTTP/2 beside one for each connection.
-    pub fn max_files(&self) -> usize {
-        2 * self.max_connections + self.workers.max(1) * self.max_requests()
+    /// Files that may be open at once under this section: connections of clients, and one to an upstream for each request
+    /// under way, which are those of HTTP/2 beside one for each connection.
+    pub fn max_files(section: &sections::Server) -> usize {
+        let options = Self::from_section(section);
+        let over_tls = section.http2.enabled && section.tls.is_some();
+        let is_spoken = over_tls || section.http2.prior_knowledge;
+        let requests = if is_spoken { options.workers.max(1) * options.max_requests() } else { 0 };
+        2 * options.max_connections + requests
     }
 }
 

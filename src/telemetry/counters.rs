@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     calls::{StoreCalls, WeChatCalls},
+    http2::Http2Broken,
     proxy_headers::ProxyHeaders,
     reloads::ConfigState,
     tls::{CertificateReloads, TlsHandshakes},
@@ -103,6 +104,8 @@ pub struct Counters {
     pub log_lines_dropped: Counter,
     /// PROXY headers, at listeners where they have to come.
     pub proxy_headers: ProxyHeaders,
+    /// Connections over HTTP/2 that were ended, by what was wrong with them.
+    pub http2_broken: Http2Broken,
     /// Handshakes with clients over TLS.
     pub tls_handshakes: TlsHandshakes,
     /// Certificates read again.

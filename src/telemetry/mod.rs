@@ -3,6 +3,7 @@
 mod calls;
 mod counters;
 mod histogram;
+mod http2;
 mod line_writer;
 mod logs;
 mod proxy_headers;
@@ -15,6 +16,7 @@ mod tunnels;
 pub use calls::{Operation, StoreCalls, WeChatCalls};
 pub use counters::{Counter, Counters, SpreadCounter};
 pub use histogram::{Histogram, Reading};
+pub use http2::{HTTP2_BROKEN, Http2Broken};
 pub use line_writer::{LineBuffer, LineWriter};
 pub use logs::{AlreadyInitialised, LogLevelSwitch, init as init_logs};
 pub use proxy_headers::{PROXY_HEADERS, ProxyHeaders};

@@ -8,6 +8,7 @@
 //! that come in, and the buffer for answers that go out. None of them grows on the client's word.
 
 mod answer;
+mod broken;
 mod exchange;
 mod opening;
 mod preface;
@@ -35,6 +36,7 @@ use self::{
 };
 use super::{Options, Service, connection::Shared, deadline::Tick, drain::Drain, refuse, stream::Stream};
 
+pub use self::broken::Broken;
 pub(super) use self::{
     exchange::UnderWay,
     preface::{Spoken, listen},
@@ -58,7 +60,7 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
     match end {
         // The end of an answer may lie in the socket, and the client goes on saying how much of it there is room for.
         End::Done => Box::pin(refuse::linger(stream, shared.options.write_timeout)).await,
-        End::Cut => {}
+        End::Cut(why) => why.into_iter().for_each(|why| shared.service.get().broke(why)),
     }
 }
 
@@ -66,8 +68,8 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
 enum End {
     /// All is said, on both sides.
     Done,
-    /// There is nobody to talk to.
-    Cut,
+    /// There is nobody to talk to, or nobody who can be talked to.
+    Cut(Option<Broken>),
 }
 
 /// Answers requests until there are to be no more of them.
@@ -99,7 +101,7 @@ async fn serve<S: Service>(
         loop {
             match http.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(End::Done),
-                Poll::Ready(Err(_)) => return Poll::Ready(End::Cut),
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Cut(Broken::of(&error))),
                 Poll::Pending => {}
             }
             // Whoever has not asked for anything yet would come back to the same door, as long as it is open.
@@ -118,7 +120,7 @@ async fn serve<S: Service>(
                 Due::Nothing | Due::Part => {}
                 Due::Rest(until) => tick.rest(until),
                 Due::Close => return Poll::Ready(End::Done),
-                Due::Cut => return Poll::Ready(End::Cut),
+                Due::Cut(why) => return Poll::Ready(End::Cut(Some(why))),
             }
         }
     })

@@ -14,7 +14,7 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::{task::spawn_local, time::Instant};
 
-use super::{super::Options, exchange::Exchange};
+use super::{super::Options, broken::Broken, exchange::Exchange};
 
 /// How long a client that was told to go may take for it, with nothing under way and nothing written.
 const PARTING: Duration = Duration::from_secs(5);
@@ -34,8 +34,8 @@ pub(super) enum Due {
     Rest(Instant),
     /// Close the connection.
     Close,
-    /// Cut it.
-    Cut,
+    /// Cut it, for this.
+    Cut(Broken),
 }
 
 /// The streams of a connection, and how it stands with its socket.
@@ -123,9 +123,11 @@ impl Streams {
 
     /// Looks at every deadline there is.
     pub(super) fn due(&self, now: Instant, options: &Options) -> Due {
-        let stalled = self.write_stalled.get().is_some_and(|since| now - since >= options.write_timeout);
-        if stalled || self.cancelled.get() > self.answered.get() + CANCELLED {
-            return Due::Cut;
+        if self.write_stalled.get().is_some_and(|since| now - since >= options.write_timeout) {
+            return Due::Cut(Broken::Stalled);
+        }
+        if self.cancelled.get() > self.answered.get() + CANCELLED {
+            return Due::Cut(Broken::Flood);
         }
         let (busy, stuck) = self.look(now, options);
         if busy {
@@ -135,7 +137,7 @@ impl Streams {
         match self.parted.get() {
             None if stuck || now >= over => Due::Part,
             Some(_) if now < over => self.wait(over),
-            Some(_) if self.write_stalled.get().is_some() => Due::Cut,
+            Some(_) if self.write_stalled.get().is_some() => Due::Cut(Broken::Stalled),
             Some(_) => Due::Close,
             None => self.wait(over),
         }
@@ -279,10 +281,10 @@ mod tests {
     #[test]
     fn who_only_cancels_is_cut_and_who_also_listens_is_not() {
         let streams = Streams::new();
-        assert_ne!(after(&streams, CANCELLED, false), Due::Cut);
-        assert_ne!(after(&streams, 10, true), Due::Cut);
-        assert_ne!(after(&streams, 10, false), Due::Cut);
-        assert_eq!(after(&streams, 1, false), Due::Cut);
+        assert_ne!(after(&streams, CANCELLED, false), Due::Cut(Broken::Flood));
+        assert_ne!(after(&streams, 10, true), Due::Cut(Broken::Flood));
+        assert_ne!(after(&streams, 10, false), Due::Cut(Broken::Flood));
+        assert_eq!(after(&streams, 1, false), Due::Cut(Broken::Flood));
     }
 
     #[test]
@@ -316,8 +318,9 @@ mod tests {
         let options = Options::from_section(&sections::Server::default());
         let streams = Streams::new();
         streams.part();
-        let Due::Rest(over) = after(&streams, 1, true) else { panic!("it is over at once") };
-        assert_eq!(over, streams.since.get() + options.write_timeout);
+        let due = after(&streams, 1, true);
+        let over = streams.since.get() + options.write_timeout;
+        assert_eq!(due, Due::Rest(over));
         assert_eq!(streams.due(over, &options), Due::Close);
     }
 

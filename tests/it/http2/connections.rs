@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
+use wxgate::server::Broken;
+
 use super::{dial, start};
 use crate::support::{
     TestGateway,
-    http2::{DATA, END_STREAM, GET, GOAWAY, Http2, Outcome, POST, RESET},
+    http2::{DATA, END_STREAM, GET, GOAWAY, Http2, Outcome, POST, RESET, WINDOW_UPDATE, again, block, remember},
     until,
     upstream::{Then, answer},
 };
@@ -172,4 +174,28 @@ fn no_more_requests_are_under_way_than_agreed_whatever_connections_they_come_on(
     drop(open);
     assert_eq!(client.outcome(streams[0]).verdict(), "200");
     assert_eq!(other.ask(&GET).verdict(), "200");
+}
+
+#[test]
+fn what_was_wrong_with_a_connection_is_counted() {
+    let gw = start(|_| {});
+    let ends: [(u32, &dyn Fn(&mut Http2)); 4] = [
+        (1, &|client| client.frame(DATA, 0, 0, b"of no stream")),
+        (3, &|client| client.frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes())),
+        (11, &|client| client.head(1, &[block(&GET), remember("x", &"y".repeat(2000)), again(1000)].concat(), true)),
+        (11, &|client| {
+            for _ in 0..1000 {
+                let stream = client.open(&GET, true);
+                client.frame(RESET, 0, stream, &8_u32.to_be_bytes());
+            }
+        }),
+    ];
+    for (reason, wrong) in ends {
+        let mut client = dial(&gw);
+        wrong(&mut client);
+        assert_eq!(client.last_words().unwrap_or(reason), reason);
+    }
+    let counted = [("protocol", 1), ("flow_control", 1), ("flood", 2), ("stalled", 0)];
+    assert_eq!(Broken::ALL.map(Broken::word), counted.map(|(word, _)| word));
+    until("all of them", || (gw.app().counters().http2_broken.each() == counted).then_some(()));
 }
