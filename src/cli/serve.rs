@@ -52,8 +52,9 @@ async fn serve(path: &Path, loaded: &Loaded, mut world: World) -> anyhow::Result
     let mut signals = Signals::listen().context("can't listen for signals")?;
     let mut config = loaded.config.clone();
     loop {
+        let has_waited = world.predecessor.is_some();
         let app = App::start(config, world)?;
-        let Some((heir, running)) = live(path, loaded, app, &mut signals).await? else { break };
+        let Some((heir, running)) = live(path, loaded, app, &mut signals, has_waited).await? else { break };
         let sockets = tokio::select! {
             sockets = heir.inherit() => sockets,
             () = signals.stop.next() => None,
@@ -66,8 +67,15 @@ async fn serve(path: &Path, loaded: &Loaded, mut world: World) -> anyhow::Result
     Ok(())
 }
 
-/// From the start of a gateway to its end. Nothing of it is held after that, the sessions neither.
-async fn live(path: &Path, loaded: &Loaded, app: App, signals: &mut Signals) -> anyhow::Result<Option<(Heir, Config)>> {
+/// From the start of a gateway to its end. Nothing of it is held after that, the sessions neither. One that has waited for
+/// another process reads its files once more: what changed meanwhile was told to that one.
+async fn live(
+    path: &Path,
+    loaded: &Loaded,
+    app: App,
+    signals: &mut Signals,
+    has_waited: bool,
+) -> anyhow::Result<Option<(Heir, Config)>> {
     let keeper = ConfigKeeper::new(path, loaded, app.reloader());
     for addr in app.places() {
         tracing::info!(%addr, "serving");
@@ -80,7 +88,7 @@ async fn live(path: &Path, loaded: &Loaded, app: App, signals: &mut Signals) -> 
     let followed = replace::followed(&mut signals.replace, app.handover());
     tokio::select! {
         ended = app.run(&mut signals.stop, followed) => Ok(ended?),
-        () = reread_at(&mut signals.hang_ups, &certificates, &keeper) => Ok(None),
+        () = reread_at(&mut signals.hang_ups, &certificates, &keeper, has_waited) => Ok(None),
         () = Arc::clone(&keeper).watch() => Ok(None),
     }
 }
@@ -98,20 +106,32 @@ impl Signals {
     }
 }
 
-/// Reads certificates and configuration again whenever somebody asks for it.
-async fn reread_at(hang_ups: &mut HangUps, certificates: &CertificateKeeper, keeper: &Arc<ConfigKeeper>) {
+/// Reads certificates and configuration again whenever somebody asks for it, and before that where it is said so.
+async fn reread_at(
+    hang_ups: &mut HangUps,
+    certificates: &CertificateKeeper,
+    keeper: &Arc<ConfigKeeper>,
+    at_once: bool,
+) {
+    if at_once {
+        reread(certificates, keeper).await;
+    }
     loop {
         hang_ups.next().await;
         systemd::tell_reloading();
         tracing::info!("told to read the configuration and the certificates again");
-        let (certificates, keeper) = (certificates.clone(), Arc::clone(keeper));
-        let reading = move || {
-            certificates.reread();
-            keeper.reread();
-        };
-        if spawn_blocking(reading).await.is_err() {
-            tracing::error!("the files could not be read again");
-        }
+        reread(certificates, keeper).await;
         systemd::tell_ready();
+    }
+}
+
+async fn reread(certificates: &CertificateKeeper, keeper: &Arc<ConfigKeeper>) {
+    let (certificates, keeper) = (certificates.clone(), Arc::clone(keeper));
+    let reading = move || {
+        certificates.reread();
+        keeper.reread();
+    };
+    if spawn_blocking(reading).await.is_err() {
+        tracing::error!("the files could not be read again");
     }
 }

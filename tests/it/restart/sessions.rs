@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{Signal, kill_process};
 
 use super::Story;
-use crate::support::{Client, binary::folder, client::head, redis_server::RedisServer, tls::swap};
+use crate::support::{Client, binary::folder, client::head, redis_server::RedisServer, tls::swap, until};
 
 const FILE: &str = "[sessions.snapshot]\npath = \"data/wxgate.db\"\n";
 
@@ -49,6 +49,21 @@ fn while_a_new_process_waits_for_the_sessions_the_old_one_serves_and_tells_every
     }
     story.gw.await_successor();
     assert_eq!(story.get("/orders", &bearer), 200);
+}
+
+#[test]
+fn what_changes_while_a_new_process_waits_is_in_use_when_it_serves() {
+    let mut story = Story::with("restart_file_changes", "drain_idle = \"0s\"\nwatch = \"0s\"", FILE);
+    let (mut long, finish) = story.with_a_long_one();
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("another wxgate waits for the sessions");
+    let file = folder("restart_file_changes").join("gateway.toml");
+    let route = "[[routes]]\npath = \"/new/\"\nupstream = \"app\"\nauth = \"none\"\n";
+    swap(&file, &(fs::read_to_string(&file).unwrap() + route));
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok");
+    story.gw.await_successor();
+    until("the route", || (story.get("/new/", "-") == 200).then_some(()));
 }
 
 #[test]
