@@ -1,9 +1,9 @@
 //! Half an hour of everything at once against the real binary, to see whether memory and open files stay where they are.
 //!
 //! It starts `wxgate`, the stand-in and a backend, and then logs in and out, gets, posts, uploads, downloads, breaks off,
-//! sends rubbish, keeps a WebSocket open for each of some and leaves connections lying about, until the time or the number of requests is
-//! over. Meanwhile the configuration may be changed every so often, and the process be replaced: nobody sends anything
-//! twice, so whatever that costs somebody is counted.
+//! sends rubbish, keeps a WebSocket open for each of some users and leaves connections lying about, until the time or the
+//! number of requests is over. Meanwhile the configuration may be changed every so often, and the process be replaced:
+//! nobody sends anything twice, so whatever that costs somebody is counted.
 //!
 //! ```text
 //! cargo build --release

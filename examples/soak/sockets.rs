@@ -1,4 +1,5 @@
-//! A WebSocket that stays open as long as it is let, one for each of some users, and the backend that echoes what comes through it.
+//! A WebSocket that stays open as long as it is let, one for each of some users, and the backend that echoes what comes
+//! through it.
 
 use std::{
     collections::BTreeMap,
