@@ -41,7 +41,7 @@ impl Collector for Report {
         requests(&mut page, &counted)?;
         tunnels(&mut page, &counted.tunnels)?;
         let broken = self.counters.http2_broken.each();
-        page.counters("http2_connections_broken", "Connections over HTTP/2 that were ended, by why", "why", &broken)?;
+        page.counters("connections_broken", "Connections over HTTP/2 that were ended, by why", "outcome", &broken)?;
         let headers = self.counters.proxy_headers.each();
         page.counters("proxy_headers", "Connections behind a PROXY header, by what became of it", "outcome", &headers)?;
         self.tls(&mut page)?;
