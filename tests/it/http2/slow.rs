@@ -81,7 +81,8 @@ fn a_write_that_was_slow_once_is_held_against_nobody() {
     let ca = Authority::new();
     let (gw, addr) = narrow(|config| {
         speak_tls(config, vec![ca.files("api", &["api.example.com"])]);
-        config.server.write_timeout = Duration::from_secs(1);
+        // Long enough for a busy machine to read all the answers below.
+        config.server.write_timeout = Duration::from_secs(4);
     });
     let dialler = ca.dialler().offering(&["h2"]);
     let dial = || roomy(dialler.dial_over(taking_little(addr), "api.example.com"));
@@ -92,7 +93,7 @@ fn a_write_that_was_slow_once_is_held_against_nobody() {
     for ((client, size), stream) in clients.iter_mut().zip(streams) {
         assert_eq!(client.outcome(stream), Outcome::Answer(true, "x".repeat(*size)));
     }
-    clients[0].0.client.stays_silent(Duration::from_secs(2));
+    clients[0].0.client.stays_silent(Duration::from_secs(5));
     for (client, _) in &mut clients {
         let stream = ask_for(client, 2);
         assert_eq!(client.outcome(stream), Outcome::Answer(true, "xx".to_owned()));
