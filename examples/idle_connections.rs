@@ -3,17 +3,19 @@
 //! ```text
 //! cargo build --release
 //! cargo run --release --example idle_connections -- target/release/wxgate 4000
+//! cargo run --release --example idle_connections -- target/release/wxgate 4000 --websocket
 //! ```
 //!
 //! It starts the binary, opens so many connections, sends one request on each, leaves them alone until their buffers are
-//! given back, and says by how much the process has grown. The kernel's own memory is not counted.
+//! given back, and says by how much the process has grown. The kernel's own memory is not counted. With `--websocket` each
+//! of them becomes a WebSocket, and what wxgate keeps of the backend's end counts too.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "an example that can't be set up has nothing to say")]
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -32,6 +34,12 @@ const NAME: &str = "api.example.com";
 
 const REQUEST: &[u8] = b"GET /orders HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
 
+/// The example of RFC 6455, 1.3.
+const OPENING: &[u8] = b"GET /chat HTTP/1.1\r\nHost: api.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const OPENED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
 type Connection = Box<dyn ReadWrite>;
 
 trait ReadWrite: Read + Write {}
@@ -42,14 +50,20 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let binary = args.next().expect("the path of the binary");
     let wanted: usize = args.next().and_then(|arg| arg.parse().ok()).unwrap_or(4000);
+    let websocket = args.next().is_some_and(|arg| arg == "--websocket");
+    let kind = if websocket { "WebSockets" } else { "connections" };
+    let (request, end): (_, &[u8]) = if websocket { (OPENING, b"\r\n\r\n") } else { (REQUEST, b"}") };
     raise_file_limit();
+    let backend = backend();
     let folder = tempfile::tempdir().expect("a folder");
     let trust = certificate(folder.path());
-    for kind in ["in the clear", "over TLS", "with HTTP/2"] {
-        let tls = kind == "over TLS";
-        let request = if kind == "with HTTP/2" { http2() } else { REQUEST.to_vec() };
-        let ask = |connection| ask(connection, &request);
-        let (mut gateway, addr) = start(&binary, folder.path(), tls);
+    // A WebSocket is opened over HTTP/1.
+    let manners: &[&str] =
+        if websocket { &["in the clear", "over TLS"] } else { &["in the clear", "over TLS", "with HTTP/2"] };
+    for how in manners {
+        let tls = *how == "over TLS";
+        let request = if *how == "with HTTP/2" { http2() } else { request.to_vec() };
+        let (mut gateway, addr) = start(&binary, folder.path(), backend, tls);
         let dial = || -> Connection {
             let stream = TcpStream::connect(addr).expect("a connection");
             if !tls {
@@ -59,13 +73,13 @@ fn main() {
             Box::new(StreamOwned::new(ClientConnection::new(Arc::clone(&trust), name).expect("a client"), stream))
         };
         // What the first connections bring into being is no connection's own.
-        drop((0..100).map(|_| ask(dial())).collect::<Vec<_>>());
+        drop((0..100).map(|_| ask(dial(), &request, end)).collect::<Vec<_>>());
         sleep(SETTLE);
         let before = resident(&gateway);
-        let connections: Vec<Connection> = (0..wanted).map(|_| ask(dial())).collect();
+        let connections: Vec<Connection> = (0..wanted).map(|_| ask(dial(), &request, end)).collect();
         sleep(SETTLE);
         let grown = resident(&gateway).saturating_sub(before);
-        println!("{wanted} idle connections {kind}: {} KiB, {} bytes each", grown >> 10, grown / connections.len());
+        println!("{wanted} idle {kind} {how}: {} KiB, {} bytes each", grown >> 10, grown / connections.len());
         gateway.kill().and_then(|()| gateway.wait()).expect("an end");
     }
 }
@@ -81,16 +95,37 @@ fn http2() -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), frame(1, 5, 1, &head)].concat()
 }
 
-/// Sends a request and reads all of the answer.
-fn ask(mut connection: Connection, request: &[u8]) -> Connection {
+/// Sends a request and reads all of the answer, which ends so.
+fn ask(mut connection: Connection, request: &[u8], end: &[u8]) -> Connection {
     connection.write_all(request).expect("a request");
     let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-    while !answer.ends_with(b"}") {
+    while !answer.ends_with(end) {
         let n = connection.read(&mut piece).expect("an answer");
         assert!(n > 0, "the connection was closed");
         answer.extend_from_slice(&piece[..n]);
     }
     connection
+}
+
+/// A backend that opens every WebSocket, and says no more.
+fn backend() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let (mut head, mut piece) = (Vec::new(), [0; 4096]);
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut piece) {
+                    Ok(n @ 1..) => head.extend_from_slice(&piece[..n]),
+                    _ => break,
+                }
+            }
+            stream.write_all(OPENED).expect("an opening");
+            open.push(stream);
+        }
+    });
+    addr
 }
 
 /// Writes a certificate, and gives what a client needs to believe it.
@@ -105,7 +140,7 @@ fn certificate(folder: &Path) -> Arc<ClientConfig> {
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn start(binary: &str, folder: &Path, tls: bool) -> (Child, SocketAddr) {
+fn start(binary: &str, folder: &Path, backend: SocketAddr, tls: bool) -> (Child, SocketAddr) {
     let tls = if tls { "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n" } else { "" };
     let config = format!(
         r#"
@@ -126,10 +161,15 @@ app_id = "wx4f4bc4dec97d474b"
 secret = "not used here"
 [[upstreams]]
 name = "app"
-servers = ["http://127.0.0.1:9"]
+servers = ["http://{backend}"]
 [[routes]]
 path = "/"
 upstream = "app"
+[[routes]]
+path = "/chat"
+auth = "none"
+upstream = "app"
+websocket = true
 "#
     );
     let path = folder.join("gateway.toml");

@@ -19,6 +19,8 @@ pub struct Resumed<S> {
 impl<S> Resumed<S> {
     /// First these bytes, then what comes from the stream.
     pub fn new(held: Bytes, stream: S) -> Self {
+        // No bytes can have the memory of a whole buffer behind them, which nobody would ever give back.
+        let held = if held.is_empty() { Bytes::new() } else { held };
         Self { held, stream }
     }
 }
@@ -62,5 +64,30 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Resumed<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_too_far_comes_first() {
+        let mut resumed = Resumed::new(Bytes::from_static(b"first, "), &b"then"[..]);
+        let mut all = String::new();
+        resumed.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "first, then");
+    }
+
+    /// A parser that is left gives its buffer along with what is in it, also where that is nothing.
+    #[test]
+    fn an_empty_buffer_is_given_back_at_once() {
+        let buffer = BytesMut::with_capacity(8192);
+        let memory = buffer.as_ptr();
+        let resumed = Resumed::new(buffer.freeze(), &b""[..]);
+        assert_ne!(resumed.held.as_ptr(), memory);
     }
 }
