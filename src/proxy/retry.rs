@@ -40,7 +40,9 @@ pub(super) fn again(
     let is_stale = lease.reused() && is_unanswered;
     // Nor with one that is leaving, or takes no more at the moment, and says so.
     let is_told = unsent.is_some() && is_refused;
-    if !is_stale && !is_told && matches!(error, Error::Broken(_)) {
+    // Nor with one that breaks off a single answer: who asks for a broken page again and again must not take it from others.
+    let is_there = matches!(&error, Error::Broken(Fault::Http2(error)) if error.is_reset() && error.is_remote());
+    if !is_stale && !is_told && !is_there && matches!(error, Error::Broken(_)) {
         errand.upstream.failed(lease, &error);
     }
     match (unsent, spare) {

@@ -254,7 +254,7 @@ impl<B: Payload> Pool<B> {
         match self.waiting.get() {
             0 if self.server().crowd.load(Ordering::Relaxed) > 0 => {
                 self.idle.borrow_mut().clear();
-                self.http2.give_one_up();
+                self.http2.let_unused_go();
             }
             0 => {}
             // The connection that closed may have been another worker's.

@@ -53,7 +53,8 @@ impl Connections {
         Dial { connections: self, dialing }
     }
 
-    /// One of them broke. What broke it has most likely broken those too that lie unused.
+    /// Those that lie unused close: one of them broke, and what broke it has most likely broken those too; or another worker
+    /// wants their places.
     pub(in super::super) fn let_unused_go(&self) {
         self.open.borrow_mut().retain(|connection| connection.unused_since().is_none());
     }
@@ -78,16 +79,6 @@ impl Connections {
             };
             is_wanted && connection.is_open() && leads_there(connection.to)
         });
-    }
-
-    /// Makes room for another worker's connection: those that lie unused close, or else the newest one takes no more
-    /// requests.
-    pub(in super::super) fn give_one_up(&self) {
-        let before = self.open.borrow().len();
-        self.let_unused_go();
-        if self.open.borrow().len() == before {
-            self.open.borrow_mut().pop();
-        }
     }
 }
 

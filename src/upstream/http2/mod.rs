@@ -45,6 +45,15 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// it with their answers, and with it everybody else on the connection.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
 
+/// What h2 counts of small frames that lie here, before it takes the server for a flooder and ends the connection for
+/// everybody: 256 less what is in a frame. A few clients that take nothing of a lively answer would do. So there is room for
+/// as many as may be on all streams at once, of 16 bytes each and more.
+const SMALL_FRAMES: usize = MOST_STREAMS * (STREAM_WINDOW as usize / 16) * (256 - 16);
+
+/// Streams that clients have left and the server still sends on. Those that are forgotten too early look like the
+/// server's mistakes.
+const LEFT_STREAMS: usize = 1000;
+
 /// The head of an answer. That of HTTP/1 may have as much.
 const HEAD: u32 = 400 * 1024;
 
@@ -142,6 +151,10 @@ fn builder() -> Builder {
         .max_header_list_size(HEAD)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false)
+        .data_frame_budget(SMALL_FRAMES)
+        .max_concurrent_reset_streams(LEFT_STREAMS)
+        // The count is of a whole life, and what is counted are the frames on streams that we have left ourselves.
+        .max_local_error_reset_streams(None)
         // None, until the server has said how many. It is by this that we know that it has.
         .initial_max_send_streams(0);
     http

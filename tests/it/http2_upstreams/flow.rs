@@ -44,6 +44,51 @@ fn a_client_that_reads_nothing_holds_the_server_back_and_nobody_else() {
     assert_eq!(server.places(), [0; 6]);
 }
 
+/// Short messages, which nobody reads, are no flood: their server has not chosen that they lie here.
+#[test]
+fn nor_do_small_pieces_that_clients_leave_lying_end_the_connection_for_others() {
+    let server = Http2Server::start(&[], |talk, frame| match frame.kind {
+        HEADERS if frame.stream <= 9 => {
+            talk.head(frame.stream, &[], false)?;
+            (0..STREAM_WINDOW / 20).try_for_each(|_| talk.frame(DATA, 0, frame.stream, &[b'x'; 20]))
+        }
+        HEADERS => talk.answer(frame.stream, "ok"),
+        _ => Ok(()),
+    });
+    let gw = gateway(&[server.addr()], |config| config.server.write_timeout = Duration::from_hours(1));
+    let mut slow = Http2::with_settings(gw.client(), &[(WINDOW, 0)]);
+    for _ in 0..5 {
+        slow.open(&GET, true);
+    }
+    server.wait_for(HEADERS, 5);
+    assert_eq!(gw.client().get("/public/").text(), "ok");
+    assert_eq!(server.places(), [0; 6]);
+}
+
+/// What the server had sent before it heard that nobody wants it is no mistake of its own.
+#[test]
+fn clients_that_leave_large_answers_end_no_connection_for_others() {
+    const ROUNDS: usize = 3;
+    let server = Http2Server::start(&[], |talk, frame| match frame.kind {
+        HEADERS if frame.stream < 2 * 100 * ROUNDS as u32 => talk.head(frame.stream, &[], false),
+        HEADERS => talk.answer(frame.stream, "ok"),
+        RESET => (0..30).try_for_each(|_| talk.frame(DATA, 0, frame.stream, b"x")),
+        _ => Ok(()),
+    });
+    let gw = gateway(&[server.addr()], |_| {});
+    for round in 1..=ROUNDS {
+        let mut client = Http2::over(gw.client());
+        let streams: Vec<u32> = (0..100).map(|_| client.open(&GET, true)).collect();
+        streams.iter().for_each(|_| _ = client.until(HEADERS));
+        for stream in streams {
+            client.frame(RESET, 0, stream, &CANCEL.to_be_bytes());
+        }
+        server.wait_for(RESET, 100 * round);
+    }
+    assert_eq!(gw.client().get("/public/").text(), "ok");
+    assert!(server.places().iter().all(|connection| *connection == 0));
+}
+
 #[test]
 fn a_server_that_takes_nothing_holds_the_client_back() {
     let server = Http2Server::start(&[(WINDOW, 1000)], |_, _| Ok(()));

@@ -173,6 +173,18 @@ fn a_server_that_breaks_again_and_again_is_left_alone() {
     assert_eq!(dying.count(HEADERS), 5);
 }
 
+/// Whoever asks for a page that breaks the server's handler must not take the server away from others.
+#[test]
+fn a_server_that_breaks_off_single_answers_is_there_all_the_same() {
+    let server = meeting(8, |talk, stream| talk.reset(stream, 2));
+    let gw = before(&server);
+    for _ in 0..8 {
+        assert_eq!(gw.client().post("/public/", "").status, 502);
+    }
+    assert_eq!(gw.client().post("/public/", "").status, 200);
+    assert_eq!(gw.app().upstreams().status()[0].servers[0].ejections, 0);
+}
+
 #[test]
 fn a_kept_connection_that_closes_as_it_is_used_costs_nobody_anything() {
     let server = Http2Server::start(&[], |talk, frame| match (is_whole(frame), frame.stream) {
