@@ -22,6 +22,9 @@ use super::frames::{self, Frames};
 /// So many bytes are read at once, and at most so many kept that a side does not take.
 const PIECE: usize = 16 * 1024;
 
+/// So many pieces pass in one direction before the other, and the clock, have their turn.
+const PIECES_AT_ONCE: usize = 16;
+
 /// So long a side may take to read that it is over.
 const PARTING: Duration = Duration::from_secs(1);
 
@@ -140,6 +143,10 @@ pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>>(
         if stopping.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ending::Stop);
         }
+        // Before the bytes: a side that always has some would use up all that this task may do in one turn.
+        if let Poll::Ready(ending) = watch.poll(cx, &mut used) {
+            return Poll::Ready(ending);
+        }
         let piece = &mut *scratch.0.borrow_mut();
         let mut moved = false;
         let from_client = up.pass(&mut client, &mut upstream, piece, &mut moved, cx);
@@ -158,7 +165,7 @@ pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>>(
             (Poll::Ready(Ok(())), Poll::Pending) => watch.client_first = true,
             (Poll::Pending, _) => {}
         }
-        watch.poll(cx, &mut used)
+        Poll::Pending
     })
     .await;
     if let Some(code) = ending.code() {
@@ -259,7 +266,7 @@ impl<'a> Half<'a> {
         if self.closed {
             return Poll::Ready(Ok(()));
         }
-        loop {
+        for _ in 0..PIECES_AT_ONCE {
             while !self.kept.is_empty() {
                 let n = ready!(Pin::new(&mut *to).poll_write(cx, &self.kept)).map_err(|_| Fault::Writing)?;
                 if n == 0 {
@@ -288,6 +295,8 @@ impl<'a> Half<'a> {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Writes what was read, and keeps what is not taken.
@@ -333,6 +342,7 @@ mod tests {
     /// As much as a socket's buffer would take.
     const ROOM: usize = 1024;
     const ALL: usize = 100 * PIECE;
+    const AGES: Duration = Duration::from_secs(30);
 
     /// A tunnel from one end to the other.
     async fn pass(client: tokio::io::DuplexStream, upstream: tokio::io::DuplexStream) -> (Ending, Passed) {
@@ -388,5 +398,16 @@ mod tests {
         let ((ending, passed), heard) = tokio::join!(pass(near, far), story);
         assert_eq!(heard, (b"last words".to_vec(), b"answer".to_vec()));
         assert_eq!((ending, passed.up(), passed.down()), (Ending::Client, 10, 6));
+    }
+
+    #[tokio::test]
+    async fn bytes_without_end_stop_neither_the_clock_nor_each_other() {
+        let terms = Terms { idle: AGES, max_age: Some(Duration::from_millis(20)), look: Duration::from_millis(5) };
+        let endless = || tokio::io::join(tokio::io::repeat(b'x'), tokio::io::sink());
+        let (scratch, passed, used) = (Scratch::default(), Passed::default(), Cell::new(0));
+        let outside = Outside { over: pending(), stopping: pending(), used: || used.set(used.get() + 1) };
+        let ending = run(endless(), endless(), terms, &scratch, &passed, outside);
+        assert_eq!(timeout(AGES, ending).await, Ok(Ending::Age));
+        assert!(used.get() > 0 && passed.up() > 0 && passed.down() > 0);
     }
 }

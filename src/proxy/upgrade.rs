@@ -14,7 +14,7 @@ use http::{
 use sha1_smol::Sha1;
 
 use super::Error;
-use crate::auth::carriers::MARKER;
+use crate::auth::carriers::{MARKER, holds_a_token};
 
 /// What every server puts behind the client's key (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -54,10 +54,12 @@ impl Offer {
         let own = over_http2.then(|| BASE64_STANDARD.encode(nonce()));
         let key = own.as_deref().map(str::as_bytes).or_else(|| only(headers, &SEC_WEBSOCKET_KEY));
         let key = key.filter(|key| well_formed && is_key(key)).ok_or(Error::NoHandshake)?;
+        let protocols = list(headers, &SEC_WEBSOCKET_PROTOCOL);
         Ok(Some(Self {
             accept: accept(key),
             key: own.and_then(|own| HeaderValue::try_from(own).ok()),
-            protocols: list(headers, &SEC_WEBSOCKET_PROTOCOL).map(<[u8]>::to_vec).collect(),
+            // A token is not to come back in the answer, where each proxy on the way could write it down.
+            protocols: protocols.filter(|offer| !holds_a_token(offer)).map(<[u8]>::to_vec).collect(),
             extensions: extensions(headers).map(<[u8]>::to_vec).collect(),
             marked: false,
         }))

@@ -22,7 +22,7 @@ pub(in super::super) struct UnderWay {
 
 /// One of them.
 #[derive(Debug)]
-struct Turn(Rc<UnderWay>);
+pub(super) struct Turn(Rc<UnderWay>);
 
 /// The state that one stream's parts share.
 #[derive(Debug, Default)]
@@ -87,6 +87,11 @@ impl Exchange {
         let entered = turn.is_some();
         self.turn.replace(turn);
         entered
+    }
+
+    /// Its turn among the requests under way, for a tunnel, which has something of an upstream for longer.
+    pub(super) fn hand_turn_over(&self) -> Option<Turn> {
+        self.turn.take()
     }
 
     /// There is an answer.

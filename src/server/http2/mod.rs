@@ -28,7 +28,7 @@ use crate::web::{Refusal, RequestBody};
 
 use self::{
     answer::Answer,
-    exchange::Exchange,
+    exchange::{Exchange, Turn},
     opening::Opened,
     request::admit,
     streams::{Due, Spawner, Streams},
@@ -169,7 +169,7 @@ async fn answer<S: Service>(
             let mut response = service.call(request, &common.conn, exchange.timer()).await;
             if let (Some(coming), StatusCode::SWITCHING_PROTOCOLS) = (opening, response.status()) {
                 opening::agree(&mut response);
-                tunnel(Opened::Waiting(coming), Rc::clone(&service), &common, Rc::clone(&exchange));
+                tunnel(Opened::Waiting(coming), Rc::clone(&service), &common, exchange.hand_turn_over());
             }
             response.map(|body| Answer::served(body, Rc::clone(&exchange), Rc::clone(&service)))
         }
@@ -186,12 +186,12 @@ async fn answer<S: Service>(
 /// Hands a stream that is HTTP no more over to the service, in a task of its own.
 ///
 /// It counts as a request under way for as long as it lasts.
-fn tunnel<S: Service>(client: Opened, service: Rc<S>, common: &Common<S>, exchange: Rc<Exchange>) {
+fn tunnel<S: Service>(client: Opened, service: Rc<S>, common: &Common<S>, turn: Option<Turn>) {
     // Here and not in the task: before that has its turn another stream may have been promised something.
     let Some(promised) = service.promised(&common.conn) else { return };
     let (open, drain) = (common.streams.tunnel(), Rc::clone(&common.drain));
     spawn_local(async move {
-        let (_open, _under_way) = (open, exchange);
+        let (_open, _turn) = (open, turn);
         let _counted = drain.enter_task().await;
         // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
         let stopping = poll_fn(|_| if drain.is_shut() { Poll::Ready(()) } else { Poll::Pending });

@@ -80,6 +80,19 @@ fn says_hi(client: &mut Http2, stream: u32) {
 }
 
 #[test]
+fn a_websocket_counts_as_a_request_under_way_for_as_long_as_it_is_open() {
+    let gw = start(|config| {
+        (config.server.workers, config.server.max_connections, config.server.http2.max_streams) = (1, 2, 2);
+    });
+    let alice = gw.login("oAlice");
+    let (mut client, mut other) = (dial(&gw), dial(&gw));
+    let streams = [open(&mut client, &alice), open(&mut client, &alice)];
+    assert_eq!(other.ask(&GET).verdict(), "overloaded");
+    client.frame(RESET, 0, streams[0], &8_u32.to_be_bytes());
+    until("a free place", || (other.ask(&GET).verdict() == "token_missing").then_some(()));
+}
+
+#[test]
 fn a_websocket_is_a_stream_to_its_client_and_like_any_other_to_the_backend() {
     let gw = start(|_| {});
     let alice = gw.login("oAlice");

@@ -62,6 +62,28 @@ fn where_the_backend_chooses_none_the_answer_is_ours_and_never_the_token() {
     }
 }
 
+/// Every proxy on the way may write down what an answer chooses.
+#[test]
+fn a_backend_that_gets_the_token_can_not_send_it_back() {
+    let (gone, chosen) = std::sync::mpsc::channel::<String>();
+    let chosen = std::sync::Mutex::new(chosen);
+    let gw = TestGateway::with(|config| {
+        sockets(config);
+        (config.routes[0].token_subprotocol, config.routes[0].forward_token) = (true, true);
+    });
+    gw.upstream.does(move |_, out| {
+        let line = format!("\r\nSec-WebSocket-Protocol: {}\r\n\r\n", chosen.lock().unwrap().recv().unwrap());
+        answer(out, OPENED.replace("\r\n\r\n", &line));
+        super::send_back(out);
+        Then::Close
+    });
+    let alice = gw.login("oAlice");
+    for (choice, status) in [(alice.token.as_str(), 502), ("chat", 101)] {
+        gone.send(choice.to_owned()).unwrap();
+        assert_eq!(offering(&gw, &format!("{}, chat", alice.token)).status, status);
+    }
+}
+
 #[test]
 fn a_backend_can_not_choose_what_was_for_us() {
     for chosen in ["wxgate", "wxg_x"] {
