@@ -19,6 +19,7 @@ use super::{Api, Error, input, json};
 const MAX_BYTES: u64 = 16 * 1024;
 
 const EXPECTED: &str = "The body must be a JSON object, with each field at most once and proofs as strings.";
+const NO_CONDITION: &str = "A profile is removed whatever its version; send no If-Match.";
 const IF_MATCH: &str = "If-Match must be the ETag of a profile, or *.";
 
 pub(super) async fn answer(
@@ -30,7 +31,7 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     match head.method {
         Method::PUT => change(api, user, &head.headers, body).await,
-        Method::DELETE => forget(api, user).await,
+        Method::DELETE => forget(api, user, &head.headers).await,
         _ => told(&api.profiles.of(user).await.map_err(Error::Profile)?),
     }
 }
@@ -45,8 +46,12 @@ async fn change(api: &Api, user: &UserKey, headers: &HeaderMap, body: RequestBod
     told(&api.profiles.change(user, &patch, expected).await.map_err(Error::profile)?)
 }
 
-async fn forget(api: &Api, user: &UserKey) -> Result<Response<Bytes>, Error> {
+async fn forget(api: &Api, user: &UserKey, headers: &HeaderMap) -> Result<Response<Bytes>, Error> {
     enter(api, user)?;
+    // Passed over, it would remove what the client has never seen.
+    if headers.contains_key(header::IF_MATCH) {
+        return Err(Error::BadInput(NO_CONDITION));
+    }
     api.profiles.forget(user).await.map_err(Error::Profile)?;
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -41,10 +41,10 @@ const TRIES: usize = 16;
 pub enum Source {
     /// The client says so.
     Client,
+    /// WeChat has encrypted it for this user's session. Nothing proves that nobody has changed it on the way.
+    Decrypted,
     /// WeChat has signed it for this user's session.
     Signed,
-    /// WeChat has encrypted it for this user's session.
-    Decrypted,
 }
 
 /// One value, how it came and when.
@@ -124,8 +124,8 @@ impl Profiles {
         }
     }
 
-    /// Makes a change and says what has come of it. When this answers, the store has it. A change that says nothing new is
-    /// none, so sending it twice does no harm.
+    /// Makes a change and says what has come of it. When this answers, the store has it. Sending it twice
+    /// does no harm: what says nothing new leaves the version as it is.
     pub async fn change(&self, user: &UserKey, patch: &Patch, expected: Expected) -> Result<Profile, Error> {
         for _ in 0..TRIES {
             let before = self.of(user).await?;
@@ -134,11 +134,16 @@ impl Profiles {
             }
             let now = self.clock.now();
             let mut after = before.clone();
-            if !patch.apply(&mut after.fields, now) {
+            let changed = patch.apply(&mut after.fields, now);
+            if !changed && before.version == 0 {
                 return Ok(before);
             }
-            // The time, so that a profile that is removed and made anew does not come by a version that somebody knows.
-            after.version = now.as_millis().max(before.version + 1);
+            // What says nothing new is written again: it may repeat a change that was made and could not be answered, and is
+            // safe only now.
+            if changed {
+                // The time, so that a profile that is removed and made anew does not come by a version that somebody knows.
+                after.version = now.as_millis().max(before.version + 1);
+            }
             let kept = ProfileRecord { version: after.version, bytes: record::write(&after) };
             let replaces = (before.version > 0).then_some(before.version);
             if self.store.put_profile(user, replaces, &kept).await.map_err(Error::Store)? {

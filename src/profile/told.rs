@@ -66,11 +66,12 @@ impl Told {
         }
         let mut patch = Patch::default();
         patch.say(plain)?;
-        if let Some((raw, signature)) = signed {
-            patch.vouch(&UserInfo::signed(&raw, &signature, key.ok_or(Stale)?)?, Source::Signed);
-        }
         if let Some((data, iv)) = encrypted {
             patch.vouch(&UserInfo::encrypted(&data, &iv, key.ok_or(Stale)?, user, now)?, Source::Decrypted);
+        }
+        // What proves more comes last, and counts.
+        if let Some((raw, signature)) = signed {
+            patch.vouch(&UserInfo::signed(&raw, &signature, key.ok_or(Stale)?)?, Source::Signed);
         }
         Ok(patch)
     }

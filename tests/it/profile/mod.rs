@@ -201,6 +201,9 @@ fn who_has_seen_another_version_changes_nothing() {
     assert_eq!(put_if("*", "d").json()["nickName"], "d");
     let odd = put_if("W/\"1\"", "e");
     gw.says_no(&odd, 400, "bad_request", "If-Match must be the ETag of a profile, or *.", &[]);
+    let blind = alice.request("DELETE", PATH, &[("If-Match", &first)], "");
+    gw.says_no(&blind, 400, "bad_request", "A profile is removed whatever its version; send no If-Match.", &[]);
+    assert_eq!(get(&mut alice)["nickName"], "d");
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn all_that_a_client_is_given_may_be_sent_as_it_is() {
     let mut body = serde_json::to_value(told(&gw, "oAlice")).unwrap();
     body["errMsg"] = "getUserProfile:ok".into();
     body["userInfo"] = band();
-    assert_eq!(put(&mut alice, &body)["fields"]["nickName"]["source"], "decrypted", "the stronger word counts");
+    assert_eq!(put(&mut alice, &body)["fields"]["nickName"]["source"], "signed", "the stronger word counts");
 }
 
 #[test]
