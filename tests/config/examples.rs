@@ -103,7 +103,7 @@ fn every_listener_arrives_with_what_is_spoken_there() {
 
 #[test]
 fn every_key_arrives_where_it_belongs() {
-    let Config { server, admin, api, apps, wechat, sessions, identity, assertion, limits, log, upstreams, routes } =
+    let Config { server, admin, api, apps, wechat, sessions, identity, assertion, limits, log, .. } =
         read(include_str!("valid/everything.toml")).unwrap().config;
     let secs = Duration::from_secs;
 
@@ -147,6 +147,12 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!((limits.profile_per_user.count.get(), limits.profile_per_user.per), (7, secs(3600)));
     assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
     assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
+}
+
+#[test]
+fn every_key_of_a_route_arrives_at_that_route() {
+    let Config { upstreams, routes, .. } = read(include_str!("valid/everything.toml")).unwrap().config;
+    let secs = Duration::from_secs;
 
     assert_eq!((upstreams[0].audience(), upstreams[1].audience()), ("app", "https://assets.internal"));
     assert_eq!(routes.len(), 5);

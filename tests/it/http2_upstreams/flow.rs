@@ -68,9 +68,9 @@ fn nor_do_small_pieces_that_clients_leave_lying_end_the_connection_for_others() 
 /// What the server had sent before it heard that nobody wants it is no mistake of its own.
 #[test]
 fn clients_that_leave_large_answers_end_no_connection_for_others() {
-    const ROUNDS: usize = 3;
+    const ROUNDS: u32 = 3;
     let server = Http2Server::start(&[], |talk, frame| match frame.kind {
-        HEADERS if frame.stream < 2 * 100 * ROUNDS as u32 => talk.head(frame.stream, &[], false),
+        HEADERS if frame.stream < 2 * 100 * ROUNDS => talk.head(frame.stream, &[], false),
         HEADERS => talk.answer(frame.stream, "ok"),
         RESET => (0..30).try_for_each(|_| talk.frame(DATA, 0, frame.stream, b"x")),
         _ => Ok(()),
@@ -79,11 +79,13 @@ fn clients_that_leave_large_answers_end_no_connection_for_others() {
     for round in 1..=ROUNDS {
         let mut client = Http2::over(gw.client());
         let streams: Vec<u32> = (0..100).map(|_| client.open(&GET, true)).collect();
-        streams.iter().for_each(|_| _ = client.until(HEADERS));
+        for _ in &streams {
+            client.until(HEADERS);
+        }
         for stream in streams {
             client.frame(RESET, 0, stream, &CANCEL.to_be_bytes());
         }
-        server.wait_for(RESET, 100 * round);
+        server.wait_for(RESET, 100 * round as usize);
     }
     assert_eq!(gw.client().get("/public/").text(), "ok");
     assert!(server.places().iter().all(|connection| *connection == 0));
