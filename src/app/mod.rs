@@ -187,7 +187,7 @@ impl App {
         let mut sockets = world.sockets;
         let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, &mut sockets)?;
         let admin_listener = listeners::bind_admin(config.admin.listen, &mut sockets)?;
-        listeners::tell_of_the_rest(&sockets);
+        let given_up = listeners::rest(sockets);
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
@@ -236,6 +236,7 @@ impl App {
 
     /// The addresses among them, with real ports.
     pub fn addrs(&self) -> &[SocketAddr] {
+        listeners::give_up(given_up);
         self.public.addrs()
     }
 

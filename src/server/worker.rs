@@ -183,7 +183,8 @@ where
         runtimes.push(has_begun.recv().map_err(io::Error::other)??);
         threads.push(thread);
     }
-    let (places, files): (Vec<_>, Vec<_>) = listeners.into_iter().map(Listener::into_rest).unzip();
+    let rest = listeners.into_iter().map(Listener::into_rest).collect::<io::Result<Vec<_>>>()?;
+    let (places, files): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
     let addrs = places.iter().filter_map(Place::addr).collect();
     let files = files.into_iter().flatten().collect();
     Ok(Running { places, addrs, files, handover, orders, permits, most, ended, threads, runtimes })
