@@ -5,7 +5,14 @@ use std::fs;
 use rustix::process::{Signal, kill_process};
 
 use super::Story;
-use crate::support::{Client, binary::folder, client::head, redis_server::RedisServer, tls::swap, until};
+use crate::support::{
+    Client,
+    binary::{folder, is_alive},
+    client::head,
+    redis_server::RedisServer,
+    tls::swap,
+    until,
+};
 
 const FILE: &str = "[sessions.snapshot]\npath = \"data/wxgate.db\"\n";
 
@@ -102,4 +109,20 @@ fn a_new_process_that_can_not_open_the_sessions_gives_them_back() {
     swap(&file, &good);
     story.gw.replace();
     assert_eq!(story.get("/orders", &bearer), 200);
+}
+
+#[test]
+fn a_stop_while_a_new_process_waits_for_the_sessions_stops_that_one_too() {
+    let mut story = Story::with("restart_file_stop", "drain_idle = \"0s\"", FILE);
+    let (mut long, finish) = story.with_a_long_one();
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("another wxgate waits for the sessions");
+    let heir = story.gw.heir();
+    story.gw.signal(Signal::TERM);
+    story.gw.messages.line("stopping");
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok", "what is under way may finish");
+    story.gw.await_end();
+    assert!(!is_alive(heir));
+    assert!(!story.gw.messages.text().contains("takes over"));
 }
