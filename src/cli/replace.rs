@@ -35,6 +35,9 @@ const FOR_LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// What the first process of a container is.
+const FIRST: u32 = 1;
+
 /// A new process that waits for the sessions of this one.
 #[derive(Debug)]
 pub(super) struct Heir {
@@ -56,7 +59,7 @@ pub(super) async fn followed(signals: &mut ReplaceSignals, sockets: [Handover; 2
     loop {
         signals.next().await;
         tracing::info!("told to make way for a new process");
-        match start(sockets.clone()).await {
+        match start(process::id(), sockets.clone()).await {
             Ok(follower) => return follower,
             Err(error) => tracing::error!(%error, "the new process has failed; this one goes on"),
         }
@@ -119,7 +122,11 @@ impl Drop for Newcomer {
 }
 
 /// Starts it, hands the sockets over, and listens to what it says to that.
-async fn start(sockets: [Handover; 2]) -> io::Result<Follower<Heir>> {
+async fn start(own: u32, sockets: [Handover; 2]) -> io::Result<Follower<Heir>> {
+    if own == FIRST {
+        // With the first process of a container all others end.
+        return Err(io::Error::other("this one is the first process of a container, which ends with it"));
+    }
     let (link, stdin) = Successor::pair(FOR_A_START)?;
     let newcomer = Newcomer { child: command().stdin(Stdio::from(stdin)).spawn()?, has_taken_over: false };
     let all = sockets.clone();
@@ -163,4 +170,15 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
         let _ = tell.send(work());
     })?;
     told.await.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_process_of_a_container_is_not_replaced() {
+        let error = start(FIRST, Default::default()).await.unwrap_err();
+        assert!(error.to_string().contains("first process of a container"), "{error}");
+    }
 }
