@@ -141,6 +141,15 @@ pub enum Error {
     Workers(#[source] io::Error),
 }
 
+/// Makes of a configuration whatever a start can fail at that needs nothing outside this process.
+pub fn rehearse(config: &Config) -> Result<(), Error> {
+    let World { clock, entropy, resolver, .. } = World::default();
+    listeners::tls(&config.server)?;
+    Upstreams::new(&config.upstreams, &clock, resolver)?;
+    Groundwork::of(config, &*entropy, &Arc::default())?;
+    Ok(())
+}
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct App {
