@@ -304,7 +304,18 @@ async fn accept<S: Service>(
     }
     // Those who wait in the queue are taken in, as far as there is room for them.
     let queue = if orders.borrow().others_have_the_door { gate.leave() } else { gate.close() };
-    for accepted in waiting.into_iter().chain(queue) {
+    if let Some(accepted) = waiting {
+        // It was taken out of the queue, where nobody else finds it. There is room for it when another has gone.
+        let counted = shared.drain.enter_task().await;
+        let (shared, permits) = (Rc::clone(&shared), Arc::clone(&permits));
+        spawn_local(async move {
+            if let Ok(permit) = permits.acquire_owned().await {
+                arrival::serve(accepted, &shared).await;
+                drop((permit, counted));
+            }
+        });
+    }
+    for accepted in queue {
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { return };
         spawn(accepted, &shared, permit);
     }

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use super::Story;
 use crate::support::{
     binary::{Binary, folder, is_alive},
+    client::head,
     http2::Http2,
     tls::{Authority, swap},
     until,
@@ -110,4 +111,23 @@ fn a_stop_while_a_new_process_starts_stops_that_one_too() {
     finish.send(()).unwrap();
     assert_eq!(long.reply().text(), "ok", "what is under way may finish");
     story.gw.await_end();
+}
+
+#[test]
+fn who_waits_for_room_is_not_left_behind_by_the_old_process() {
+    let mut story = Story::with("restart_full", "max_connections = 1", "");
+    let (mut long, finish) = story.with_a_long_one();
+    let mut patient: Vec<_> = (0..8).map(|_| story.client()).collect();
+    for client in &mut patient {
+        client.send(head("GET", "/public/", &[("Connection", "close")], 0));
+    }
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("replaced: another wxgate takes new connections");
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok");
+    drop(long);
+    for client in &mut patient {
+        assert_eq!(client.reply().status, 200);
+    }
+    story.gw.await_successor();
 }
