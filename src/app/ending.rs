@@ -1,7 +1,11 @@
 //! How a gateway ends: it is told to stop, or another process follows it. Either way those who are connected learn of it from
 //! an answer, as far as possible, and what is under way is finished.
 
-use std::{future::Future, sync::atomic::Ordering, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::{sleep, timeout};
 
@@ -69,8 +73,20 @@ impl App {
             }
         };
         let config = self.reloader.parts().config.clone();
-        let ended = self.end(stop.next()).await;
-        let Some(waiting) = waiting else { return ended.map(|()| None) };
+        let (waits, ready, mut stopped) = (waiting.is_some(), Arc::clone(&self.ready), false);
+        let hurry = async {
+            // Who is to stop is so with whoever waits for what it has. Only the next signal is about the hurry.
+            if waits {
+                stop.next().await;
+                stopped = true;
+                tracing::info!("stopping: nobody is to take this one's place, requests under way may finish");
+                ready.store(false, Ordering::Relaxed);
+                systemd::tell_stopping();
+            }
+            stop.next().await;
+        };
+        let ended = self.end(hurry).await;
+        let Some(waiting) = waiting.filter(|_| !stopped) else { return ended.map(|()| None) };
         // However this one has ended, nobody serves until the other one does.
         if let Err(error) = ended {
             tracing::error!(error = %causes(&error), "this process has not ended well");

@@ -12,6 +12,12 @@ use crate::{
 /// What the operators' listener is called where it is handed over.
 const ADMIN: &str = "admin";
 
+/// How the name of a Unix socket begins that was made here and not by systemd.
+const UNIX: &str = "unix:";
+
+/// The mode of a socket that nobody may connect to.
+const NOBODY: u32 = 0;
+
 /// The public's listeners.
 pub(super) struct PublicListeners {
     pub(super) listeners: Vec<Listener>,
@@ -41,10 +47,25 @@ pub(super) fn bind(
     Ok(PublicListeners { listeners, redirects: redirects.into() })
 }
 
-/// Says which of those that were passed nobody has taken.
-pub(super) fn tell_of_the_rest(passed: &PassedSockets) {
-    for name in passed.names() {
+/// Says which of those that were passed nobody has taken, and gives back those of them that have a file of our making.
+pub(super) fn rest(mut passed: PassedSockets) -> Vec<Listener> {
+    let names: Vec<String> = passed.names().into_iter().map(str::to_owned).collect();
+    let rest = names.into_iter().flat_map(|name| {
         tracing::warn!(name, "a socket was passed that no listener of the configuration is for");
+        let sockets = if name.starts_with(UNIX) { passed.take(&name) } else { Vec::new() };
+        // Where its file is gone there is nothing to give up.
+        Listener::inherit(sockets, NOBODY, 1).unwrap_or_default()
+    });
+    rest.collect()
+}
+
+/// Removes the files of those that nobody listens at any more.
+pub(super) fn give_up(rest: Vec<Listener>) {
+    for listener in rest {
+        let place = listener.place().clone();
+        if let Err(error) = listener.give_up() {
+            tracing::warn!(%place, %error, "the file of a socket is left that nobody listens at");
+        }
     }
 }
 
@@ -52,7 +73,7 @@ pub(super) fn tell_of_the_rest(passed: &PassedSockets) {
 pub(super) fn bind_admin(addr: SocketAddr, passed: &mut PassedSockets) -> Result<Listener, Error> {
     let inherited = passed.take(ADMIN).into_iter().next();
     let listener = match inherited {
-        Some(socket) => Listener::inherit(vec![socket], 1).map(|mut all| all.pop()),
+        Some(socket) => Listener::inherit(vec![socket], NOBODY, 1).map(|mut all| all.pop()),
         None => Ok(None),
     };
     let listener = listener.and_then(|inherited| match inherited {
@@ -68,7 +89,7 @@ pub(super) fn bind_admin(addr: SocketAddr, passed: &mut PassedSockets) -> Result
 fn one(at: &ListenAt, mode: u32, workers: usize, passed: &mut PassedSockets) -> Result<Vec<Listener>, Error> {
     let inherited = passed.take(&at.to_string());
     let listeners = match at {
-        ListenAt::Tcp(_) | ListenAt::Unix(_) if !inherited.is_empty() => Listener::inherit(inherited, workers),
+        ListenAt::Tcp(_) | ListenAt::Unix(_) if !inherited.is_empty() => Listener::inherit(inherited, mode, workers),
         ListenAt::Tcp(addr) => Listener::bind(*addr, workers).map(|listener| vec![listener]),
         ListenAt::Unix(path) => Listener::bind_unix(path, mode, workers).map(|listener| vec![listener]),
         ListenAt::Systemd(name) => {

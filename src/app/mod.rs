@@ -21,7 +21,7 @@ use tokio::{runtime, task::JoinHandle};
 pub use self::{certificates::CertificateKeeper, config_file::ConfigKeeper, ending::Follower, reload::Reloader};
 use self::{
     listeners::PublicListeners,
-    parts::{Outside, Parts, Seeds},
+    parts::{Groundwork, Outside, Parts, Seeds},
     services::{Back, BackParts, Front, FrontParts},
     stores::{Before, open_store},
 };
@@ -141,6 +141,15 @@ pub enum Error {
     Workers(#[source] io::Error),
 }
 
+/// Makes of a configuration whatever a start can fail at that needs nothing outside this process.
+pub fn rehearse(config: &Config) -> Result<(), Error> {
+    let World { clock, entropy, resolver, .. } = World::default();
+    listeners::tls(&config.server)?;
+    Upstreams::new(&config.upstreams, &clock, resolver)?;
+    Groundwork::of(config, &*entropy, &Arc::default())?;
+    Ok(())
+}
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct App {
@@ -187,13 +196,14 @@ impl App {
         let mut sockets = world.sockets;
         let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, &mut sockets)?;
         let admin_listener = listeners::bind_admin(config.admin.listen, &mut sockets)?;
-        listeners::tell_of_the_rest(&sockets);
+        let given_up = listeners::rest(sockets);
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
         let lines = LineWriter::start(world.access_log, config.log.format, Arc::clone(&counters));
         let lines = Arc::new(Mutex::new(lines.map_err(Error::Workers)?));
         let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
+        let groundwork = Groundwork::of(&config, &*world.entropy, &counters)?;
         let before = match &world.predecessor {
             Some(predecessor) => Before::Another(predecessor),
             None if world.again => Before::Ourselves,
@@ -205,7 +215,8 @@ impl App {
         };
         let outside = Outside { store, upstreams, shelf };
         let clock = Arc::clone(&world.clock);
-        let parts = Parts::new(config, outside, world.clock, world.entropy, Arc::clone(&counters), &control.handle)?;
+        let shared = Arc::clone(&counters);
+        let parts = Parts::new(config, groundwork, outside, world.clock, world.entropy, shared, &control.handle);
         let parts = Arc::new(parts);
         let (section, shelf) = (parts.config.server.tls.as_ref(), parts.shelf.clone());
         let certificates = CertificateKeeper::new(section, shelf, Arc::clone(&clock), Arc::clone(&counters));
@@ -225,6 +236,7 @@ impl App {
         if let Some(predecessor) = &world.predecessor {
             predecessor.may_go().map_err(Error::Predecessor)?;
         }
+        listeners::give_up(given_up);
         counters.config.taken(Duration::from_millis(clock.now().as_millis()), 0, 0);
         Ok(Self { public, admin, ready, housekeeping, certificates, reloader, counters, control, lines })
     }

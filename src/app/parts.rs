@@ -50,6 +50,27 @@ pub(super) struct Outside {
     pub(super) shelf: Option<Arc<CertificateShelf>>,
 }
 
+/// What a configuration can fail at beside what leads out of the process. It is made first, while nobody has made way yet.
+pub(super) struct Groundwork {
+    table: Table,
+    tagger: UserTagger,
+    client: wechat::Client,
+    signer: Option<Arc<Signer>>,
+}
+
+impl Groundwork {
+    pub(super) fn of(config: &Config, entropy: &dyn Entropy, counters: &Arc<Counters>) -> Result<Self, Error> {
+        let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(counters)).map_err(Error::WeChat)?;
+        Ok(Self {
+            table: Table::new(&config.routes, &names).map_err(Error::Routes)?,
+            tagger: UserTagger::new(config.log.user_key.as_ref(), entropy)?,
+            client,
+            signer: Signer::of(config)?.map(Arc::new),
+        })
+    }
+}
+
 /// What makes the numbers that a worker draws unlike those of any other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seeds {
@@ -67,18 +88,17 @@ impl Parts {
     /// Everything that a gateway of this configuration is made of.
     pub(super) fn new(
         config: Config,
+        groundwork: Groundwork,
         outside: Outside,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         counters: Arc<Counters>,
         control: &runtime::Handle,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let Outside { store, upstreams, shelf } = outside;
-        let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-        let table = Table::new(&config.routes, &names).map_err(Error::Routes)?;
+        let Groundwork { table, tagger, client, signer } = groundwork;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let traffic = Arc::new(gateway::traffic(&routes));
-        let tagger = UserTagger::new(config.log.user_key.as_ref(), &*entropy)?;
         let measured = Measured::new(Arc::clone(&store), Arc::clone(&counters));
         let profiles = Arc::new(Profiles::new(Arc::new(measured), Arc::clone(&clock)));
         let sessions = Arc::new(Sessions::new(
@@ -90,7 +110,6 @@ impl Parts {
             tagger,
             Arc::clone(&counters),
         ));
-        let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(&counters)).map_err(Error::WeChat)?;
         let issuer = Arc::new(Issuer { sessions: Arc::clone(&sessions), clock: Arc::clone(&clock) });
         let login = Arc::new(Login::new(
             Arc::new(client),
@@ -104,8 +123,7 @@ impl Parts {
         let proxies = TrustedProxies::new(&config.server.trusted_proxies);
         let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
         let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
-        let signer = Signer::of(&config)?.map(Arc::new);
-        Ok(Self {
+        Self {
             config,
             clock,
             snapshot,
@@ -120,7 +138,7 @@ impl Parts {
             upstreams,
             entropy,
             signer,
-        })
+        }
     }
 
     /// The apps that are configured.

@@ -59,13 +59,15 @@ pub(super) fn open_store(
     Ok(Arc::new(store))
 }
 
-/// Opens the file, which the process before this one may have. Then that one is asked for it. It gives it up when nothing is
-/// under way in it, and waits: where the file can't be opened here, it goes on. Who comes meanwhile waits at the sockets.
+/// Opens the file, which the process before this one may have. Then that one is asked for it, unless what is in it can't be
+/// used here. It gives it up when nothing is under way in it, and waits: where the file can't be opened here, it goes on. Who
+/// comes meanwhile waits at the sockets.
 fn open_after(before: &Predecessor, path: &Path, sealer: &Arc<Sealer>) -> Result<Sqlite, Error> {
     match Sqlite::open(path, Arc::clone(sealer)) {
         Err(OpenError::Taken { .. }) => {}
         opened => return Ok(opened?),
     }
+    Sqlite::look(path)?;
     before.wait_for_sessions().map_err(Error::Predecessor)?;
     open_in_time(path, sealer)
 }

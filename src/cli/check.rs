@@ -12,6 +12,7 @@ use clap::Args;
 
 use super::diff;
 use crate::{
+    app,
     config::{
         Change, Config, Loaded, load,
         sections::{
@@ -32,6 +33,7 @@ pub struct CheckArgs {
 /// Prints the configuration as understood; a wrong one is the error, with every fault on a line of its own.
 pub fn run(config: &Path, args: &CheckArgs) -> anyhow::Result<()> {
     let loaded = load(config)?;
+    app::rehearse(&loaded.config)?;
     if let Some(running) = &args.diff {
         let change = Change::between(&load(running)?.config, loaded.config);
         diff::describe(&mut io::stdout().lock(), &change)?;

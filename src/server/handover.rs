@@ -92,8 +92,12 @@ impl Handover {
     }
 
     fn send(&self, to: &OwnedFd) -> io::Result<()> {
-        let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.iter().try_for_each(|(name, door)| send_one(to, name, door.as_fd()))
+        // Copies, since whoever wants to close them does not wait until they have been received.
+        let sockets = self.kept()?;
+        sockets.iter().try_for_each(|(name, socket)| match socket {
+            Passed::Tcp(socket) => send_one(to, name, socket.as_fd()),
+            Passed::Unix(socket) => send_one(to, name, socket.as_fd()),
+        })
     }
 }
 
@@ -121,9 +125,11 @@ impl Predecessor {
 }
 
 impl Successor {
-    /// One end, and the other for the new process.
-    pub fn pair() -> io::Result<(Self, OwnedFd)> {
+    /// One end, and the other for the new process, which may take so long each time before it hears or says something.
+    pub fn pair(patience: Duration) -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        set_socket_timeout(&ours, Timeout::Send, Some(patience))?;
+        set_socket_timeout(&ours, Timeout::Recv, Some(patience))?;
         Ok((Self(ours), theirs))
     }
 
@@ -133,7 +139,7 @@ impl Successor {
         say(&self.0, END)
     }
 
-    /// Waits until it says something.
+    /// Waits until it says something, or has had its time.
     pub fn hear(&self) -> Word {
         match hear(&self.0, &mut [0; LONGEST_WORD]) {
             Ok(GO) => Word::Go,
@@ -203,6 +209,8 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(20);
+
     #[test]
     fn a_socket_that_was_handed_over_has_the_connections_that_wait() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -210,7 +218,7 @@ mod tests {
         let waiting = TcpStream::connect(addr).unwrap();
         let listener = Listener::take_over(Passed::Tcp(listener), 2).unwrap().named("tcp:here");
         let handover = Handover::of(&[listener]).unwrap();
-        let (successor, theirs) = Successor::pair().unwrap();
+        let (successor, theirs) = Successor::pair(LONG).unwrap();
         successor.send(std::slice::from_ref(&handover)).unwrap();
         handover.close();
         let (predecessor, mut sockets) = Predecessor::of(&theirs).unwrap();
@@ -222,7 +230,7 @@ mod tests {
 
     #[test]
     fn sessions_are_given_to_who_asks_and_taken_back_from_who_says_nothing_more() {
-        let (successor, theirs) = Successor::pair().unwrap();
+        let (successor, theirs) = Successor::pair(LONG).unwrap();
         let predecessor = Predecessor(theirs);
         std::thread::scope(|scope| {
             let asking = scope.spawn(move || {
@@ -238,8 +246,19 @@ mod tests {
     }
 
     #[test]
+    fn a_new_process_that_hangs_is_not_waited_for_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Listener::take_over(Passed::Tcp(listener), 1).unwrap().named("tcp:here");
+        let handover = Handover::of(&[listener]).unwrap();
+        let (successor, _theirs) = Successor::pair(Duration::from_millis(1)).unwrap();
+        assert_eq!(successor.hear(), Word::Nothing);
+        let more_than_the_queue_holds = vec![handover.clone(); 10_000];
+        assert_eq!(successor.send(&more_than_the_queue_holds).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
     fn a_new_process_that_fails_says_nothing() {
-        let (successor, theirs) = Successor::pair().unwrap();
+        let (successor, theirs) = Successor::pair(LONG).unwrap();
         drop(theirs);
         assert_eq!(successor.hear(), Word::Nothing);
     }

@@ -115,14 +115,16 @@ impl Listener {
 
     /// Takes over the sockets of a place from the process that this one follows. Each has a queue of its own, so all of them are
     /// listened at: where there are more than workers, a worker has several, and where there are fewer, workers share them.
-    pub fn inherit(sockets: Vec<Passed>, workers: usize) -> io::Result<Vec<Self>> {
+    ///
+    /// The file of a Unix socket stays with that process until the workers run, and has this `mode` from then on.
+    pub fn inherit(sockets: Vec<Passed>, mode: u32, workers: usize) -> io::Result<Vec<Self>> {
         let all = sockets.into_iter().map(|socket| Self::take_over(socket, 1)).collect::<io::Result<Vec<_>>>()?;
         let mut all = all.into_iter();
         let mut listeners = Vec::new();
         while let Some(first) = all.next() {
             let file = match &first.place {
                 Place::Tcp(_) => None,
-                Place::Unix(path) => Some(SocketFile::adopt(path)?),
+                Place::Unix(path) => Some(SocketFile::of_another(path, mode)?),
             };
             let mut doors = first.doors;
             doors.extend(all.by_ref().take(workers.saturating_sub(1)).flat_map(|next| next.doors));
@@ -184,8 +186,13 @@ impl Listener {
     }
 
     /// What is left of it when the workers have their sockets: where it listens, and the file that goes with it.
-    pub(super) fn into_rest(self) -> (Place, Option<SocketFile>) {
-        (self.place, self.file)
+    pub(super) fn into_rest(self) -> io::Result<(Place, Option<SocketFile>)> {
+        Ok((self.place, self.file.map(SocketFile::claim).transpose()?))
+    }
+
+    /// Closes it, and removes its file: nobody is to listen there any more.
+    pub fn give_up(self) -> io::Result<()> {
+        self.into_rest().map(|_| ())
     }
 }
 

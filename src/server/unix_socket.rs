@@ -14,12 +14,21 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::BACKLOG;
 
-/// A socket's file. It goes with the last that holds this, if it is still the one that was made here.
+/// A socket's file. It goes with the last that holds this, if it is still the same and is ours.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and number of the file.
     id: (u64, u64),
+    owner: Owner,
+}
+
+/// Whose a file is.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Ourselves,
+    /// Another process, which goes on with it where this one fails; and the mode that it is to have when it is ours.
+    Another(u32),
 }
 
 impl SocketFile {
@@ -28,7 +37,7 @@ impl SocketFile {
         make_way(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let file = Self { path: path.to_owned(), id: id(path)? };
+        let file = Self { path: path.to_owned(), id: id(path)?, owner: Owner::Ourselves };
         // Nobody can connect before the socket listens, so for nobody is the door open too wide.
         fs::set_permissions(path, Permissions::from_mode(mode))?;
         socket.set_nonblocking(true)?;
@@ -36,22 +45,36 @@ impl SocketFile {
         Ok((file, socket.into()))
     }
 
-    /// That of a socket which another process has made.
-    pub(super) fn adopt(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), id: id(path)? })
+    /// That of a socket which another process has made. It is left alone until it is [claimed](Self::claim).
+    pub(super) fn of_another(path: &Path, mode: u32) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), id: id(path)?, owner: Owner::Another(mode) })
+    }
+
+    /// The same, ours from here on.
+    pub(super) fn claim(mut self) -> io::Result<Self> {
+        if let Owner::Another(mode) = self.owner
+            && self.is_there()
+        {
+            fs::set_permissions(&self.path, Permissions::from_mode(mode))?;
+        }
+        self.owner = Owner::Ourselves;
+        Ok(self)
     }
 
     /// Leaves the file to whoever listens there from here on.
     pub(super) fn leave(mut self) {
-        // That of no file.
-        self.id = (0, 0);
+        self.owner = Owner::Another(0);
+    }
+
+    /// Whoever was started in our place may have made a new one.
+    fn is_there(&self) -> bool {
+        id(&self.path).is_ok_and(|id| id == self.id)
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Whoever was started in our place may have made a new one.
-        if id(&self.path).is_ok_and(|id| id == self.id) {
+        if matches!(self.owner, Owner::Ourselves) && self.is_there() {
             let _ = fs::remove_file(&self.path);
         }
     }

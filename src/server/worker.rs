@@ -183,7 +183,8 @@ where
         runtimes.push(has_begun.recv().map_err(io::Error::other)??);
         threads.push(thread);
     }
-    let (places, files): (Vec<_>, Vec<_>) = listeners.into_iter().map(Listener::into_rest).unzip();
+    let rest = listeners.into_iter().map(Listener::into_rest).collect::<io::Result<Vec<_>>>()?;
+    let (places, files): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
     let addrs = places.iter().filter_map(Place::addr).collect();
     let files = files.into_iter().flatten().collect();
     Ok(Running { places, addrs, files, handover, orders, permits, most, ended, threads, runtimes })
@@ -303,7 +304,18 @@ async fn accept<S: Service>(
     }
     // Those who wait in the queue are taken in, as far as there is room for them.
     let queue = if orders.borrow().others_have_the_door { gate.leave() } else { gate.close() };
-    for accepted in waiting.into_iter().chain(queue) {
+    if let Some(accepted) = waiting {
+        // It was taken out of the queue, where nobody else finds it. There is room for it when another has gone.
+        let counted = shared.drain.enter_task().await;
+        let (shared, permits) = (Rc::clone(&shared), Arc::clone(&permits));
+        spawn_local(async move {
+            if let Ok(permit) = permits.acquire_owned().await {
+                arrival::serve(accepted, &shared).await;
+                drop((permit, counted));
+            }
+        });
+    }
+    for accepted in queue {
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { return };
         spawn(accepted, &shared, permit);
     }

@@ -18,9 +18,9 @@ fn check_says_what_the_gateway_would_do() {
     fs::create_dir(folder.join("secrets")).unwrap();
     fs::write(folder.join("secrets/app"), "hunter2-from-a-file\n").unwrap();
     fs::write(folder.join("secrets/old_seal"), SEAL_KEY.replacen('h', "H", 1)).unwrap();
-    fs::write(folder.join("secrets/ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    fs::write(folder.join("secrets/ca.pem"), &pair(0).0).unwrap();
     fs::create_dir(folder.join("tls")).unwrap();
-    fs::write(folder.join("tls/wxgate.key"), "-----BEGIN PRIVATE KEY-----\nhunter2\n").unwrap();
+    fs::write(folder.join("tls/wxgate.key"), &pair(0).1).unwrap();
     for (which, chain, key) in [(0, "fullchain.pem", "key.pem"), (1, "other.pem", "other.key")] {
         fs::write(folder.join("tls").join(chain), &pair(which).0).unwrap();
         fs::write(folder.join("tls").join(key), &pair(which).1).unwrap();
@@ -79,6 +79,22 @@ fn check_prints_every_fault_and_exits_2() {
          {file}:10: routes.path: \"/a//b\" has two slashes in a row; requests lose the second\n"
     );
     assert_eq!(text(&output.stderr), expected);
+}
+
+/// What only the start would stumble over, after another process has made way for it.
+#[test]
+fn check_refuses_upstreams_that_no_tls_can_be_spoken_to() {
+    let folder = folder("check_upstream_tls");
+    let (config, ca) = (folder.join("gateway.toml"), folder.join("ca.pem"));
+    fs::write(&ca, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let tls = "[upstreams.tls]\nca = \"ca.pem\"\n";
+    let wanted = MINIMAL.replace("http://127", "https://127").replace("[[routes]]", &format!("{tls}[[routes]]"));
+    fs::write(&config, wanted).unwrap();
+
+    let output = check(&config);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let said = text(&output.stderr);
+    assert!(said.contains("no TLS to the upstream app: ca has a certificate that can't be trusted"), "{said}");
 }
 
 #[test]

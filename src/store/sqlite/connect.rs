@@ -36,6 +36,11 @@ pub(super) fn look(path: &Path) -> rusqlite::Result<Found> {
     }
 }
 
+/// The same of a file that another process has, who puts right whatever there is to be.
+pub(super) fn look_beside(path: &Path) -> rusqlite::Result<Found> {
+    inspect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
 fn inspect(path: &Path, how: OpenFlags) -> rusqlite::Result<Found> {
     let connection = open(path, how)?;
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));

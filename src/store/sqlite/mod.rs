@@ -62,18 +62,28 @@ impl Sqlite {
             Refusal::Io(source) => OpenError::Files { path: at(), source },
         })?;
         let file = claim.path();
-        let steps_done = match connect::look(file).map_err(|source| OpenError::of_sqlite(path, source))? {
-            Found::Empty => 0,
-            Found::Ours(version) => version,
-            Found::Newer(found) => return Err(OpenError::Newer { path: at(), found, known: STEPS.len() }),
-            Found::Foreign => return Err(OpenError::Foreign { path: at() }),
-        };
+        let steps_done = steps_done(path, connect::look(file))?;
         let connection = connect::bring_up_to_date(file, steps_done);
         let connection = connection.map_err(|source| OpenError::of_sqlite(path, source))?;
         let failed = |source| OpenError::Store { path: at(), source };
         let writer = Writer::start(&claim, connection).map_err(failed)?;
         let readers = Readers::start(&claim).map_err(failed)?;
         Ok(Self { readers, writer, sealer })
+    }
+
+    /// Whether a file that another process has is one that this one could use. Nothing in it is changed.
+    pub fn look(path: &Path) -> Result<(), OpenError> {
+        steps_done(path, connect::look_beside(path)).map(|_| ())
+    }
+}
+
+fn steps_done(path: &Path, found: rusqlite::Result<Found>) -> Result<usize, OpenError> {
+    let at = || path.to_owned();
+    match found.map_err(|source| OpenError::of_sqlite(path, source))? {
+        Found::Empty => Ok(0),
+        Found::Ours(version) => Ok(version),
+        Found::Newer(found) => Err(OpenError::Newer { path: at(), found, known: STEPS.len() }),
+        Found::Foreign => Err(OpenError::Foreign { path: at() }),
     }
 }
 

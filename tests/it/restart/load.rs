@@ -1,14 +1,16 @@
 //! Requests that meet a restart: those that come, those that are under way, and those of clients who have been idle.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use rustix::process::Signal;
 
 use super::Story;
 use crate::support::{
-    binary::{Binary, folder},
+    binary::{Binary, folder, is_alive},
+    client::head,
     http2::Http2,
     tls::{Authority, swap},
+    until,
 };
 
 const GET: [(&str, &str); 4] =
@@ -91,4 +93,41 @@ fn a_new_process_that_can_not_start_leaves_the_old_one_where_it_is() {
     swap(&file, &good);
     story.gw.replace();
     assert_eq!(story.get("/public/", "-"), 200);
+}
+
+/// The new one can't read its configuration before somebody writes to the pipe that is there in its place.
+#[test]
+fn a_stop_while_a_new_process_starts_stops_that_one_too() {
+    let mut story = Story::with("restart_stop", "watch = \"0s\"\ndrain_idle = \"0s\"", "");
+    let place = folder("restart_stop");
+    let made = Command::new("mkfifo").arg(place.join("pipe")).status().unwrap();
+    assert!(made.success());
+    fs::rename(place.join("pipe"), place.join("gateway.toml")).unwrap();
+    let (mut long, finish) = story.with_a_long_one();
+    story.gw.signal(Signal::USR2);
+    let heir = story.gw.heir();
+    story.gw.signal(Signal::TERM);
+    until("the end of the new one", || (!is_alive(heir)).then_some(()));
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok", "what is under way may finish");
+    story.gw.await_end();
+}
+
+#[test]
+fn who_waits_for_room_is_not_left_behind_by_the_old_process() {
+    let mut story = Story::with("restart_full", "max_connections = 1", "");
+    let (mut long, finish) = story.with_a_long_one();
+    let mut patient: Vec<_> = (0..8).map(|_| story.client()).collect();
+    for client in &mut patient {
+        client.send(head("GET", "/public/", &[("Connection", "close")], 0));
+    }
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("replaced: another wxgate takes new connections");
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok");
+    drop(long);
+    for client in &mut patient {
+        assert_eq!(client.reply().status, 200);
+    }
+    story.gw.await_successor();
 }

@@ -2,10 +2,17 @@
 
 use std::fs;
 
+use rusqlite::Connection;
 use rustix::process::{Signal, kill_process};
 
 use super::Story;
-use crate::support::{Client, binary::folder, client::head, redis_server::RedisServer, tls::swap, until};
+use crate::support::{
+    binary::{folder, is_alive},
+    client::head,
+    redis_server::RedisServer,
+    tls::swap,
+    until,
+};
 
 const FILE: &str = "[sessions.snapshot]\npath = \"data/wxgate.db\"\n";
 
@@ -84,22 +91,60 @@ fn a_new_process_that_dies_while_it_waits_for_the_sessions_leaves_them_to_the_ol
     assert_eq!(story.get("/orders", &bearer), 200, "and the next one gets them");
 }
 
-/// Under its second name the file can't be opened, since something is in the way of its log.
+/// The new one could have the sessions, but not do anything with them.
+#[test]
+fn a_new_process_that_does_not_know_the_file_leaves_the_old_one_alone() {
+    let mut story = Story::begin("restart_file_newer", FILE);
+    let bearer = story.login();
+    let file = Connection::open(folder("restart_file_newer").join("data/wxgate.db")).unwrap();
+    let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    file.pragma_update(None, "user_version", version + 1).unwrap();
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("the new process has failed; this one goes on");
+    assert!(story.gw.messages.text().contains("was written by a newer wxgate"), "{}", story.gw.messages.text());
+    assert_eq!(story.get("/orders", &bearer), 200);
+    file.pragma_update(None, "user_version", version).unwrap();
+    drop(file);
+    story.gw.replace();
+    assert_eq!(story.get("/orders", &bearer), 200);
+}
+
+/// Under its second name the file can't be opened any more, since something has come in the way of its log.
 #[test]
 fn a_new_process_that_can_not_open_the_sessions_gives_them_back() {
-    let mut story = Story::begin("restart_file_cant", FILE);
+    let mut story = Story::with("restart_file_cant", "drain_idle = \"0s\"", FILE);
     let bearer = story.login();
     let (place, data) = (folder("restart_file_cant"), folder("restart_file_cant").join("data"));
     fs::hard_link(data.join("wxgate.db"), data.join("second.db")).unwrap();
-    fs::create_dir(data.join("second.db-wal")).unwrap();
-    let file = place.join("gateway.toml");
+    let (file, log) = (place.join("gateway.toml"), data.join("second.db-wal"));
     let good = fs::read_to_string(&file).unwrap();
     swap(&file, &good.replace("data/wxgate.db", "data/second.db"));
+    let (mut long, finish) = story.with_a_long_one();
     story.gw.signal(Signal::USR2);
+    story.gw.messages.line("another wxgate waits for the sessions");
+    let _ = fs::remove_file(&log);
+    fs::create_dir(&log).unwrap();
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok");
     story.gw.messages.line("this one takes sessions and sockets back");
-    let mut client: Client = story.client();
-    assert_eq!(client.request("GET", "/orders", &[("Authorization", &bearer)], "").status, 200);
+    assert_eq!(story.get("/orders", &bearer), 200);
     swap(&file, &good);
     story.gw.replace();
     assert_eq!(story.get("/orders", &bearer), 200);
+}
+
+#[test]
+fn a_stop_while_a_new_process_waits_for_the_sessions_stops_that_one_too() {
+    let mut story = Story::with("restart_file_stop", "drain_idle = \"0s\"", FILE);
+    let (mut long, finish) = story.with_a_long_one();
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("another wxgate waits for the sessions");
+    let heir = story.gw.heir();
+    story.gw.signal(Signal::TERM);
+    story.gw.messages.line("stopping");
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok", "what is under way may finish");
+    story.gw.await_end();
+    assert!(!is_alive(heir));
+    assert!(!story.gw.messages.text().contains("takes over"));
 }

@@ -1,6 +1,11 @@
 //! What becomes of listening sockets, of whatever kind they are, and of what is written about them.
 
-use std::{fs, net::TcpStream, os::unix::net::UnixDatagram, time::Duration};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 
@@ -34,6 +39,49 @@ fn keys_that_need_a_restart_are_in_use_after_it_and_unix_sockets_stay() {
     assert_eq!(Client::connect_unix(&socket).get("/public/").status, 200);
     story.gw.signal(Signal::TERM);
     until("the end of the socket", || (!socket.exists()).then_some(()));
+}
+
+#[test]
+fn a_new_process_that_fails_leaves_the_unix_socket_of_the_old_one_alone() {
+    let mut story = Story::listening("restart_unix_bad", "\"127.0.0.1:0\", \"unix:wxgate.sock\"", "");
+    let (file, socket) =
+        (folder("restart_unix_bad").join("gateway.toml"), folder("restart_unix_bad").join("wxgate.sock"));
+    let good = fs::read_to_string(&file).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = |port: u16| {
+        good.replace("[admin]\nlisten = \"127.0.0.1:0\"", &format!("[admin]\nlisten = \"127.0.0.1:{port}\""))
+    };
+    swap(&file, &admin(taken.local_addr().unwrap().port()));
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("the new process has failed; this one goes on");
+    assert_eq!(Client::connect_unix(&socket).get("/public/").status, 200);
+    swap(&file, &good);
+    story.gw.replace();
+    assert_eq!(Client::connect_unix(&socket).get("/public/").status, 200);
+}
+
+#[test]
+fn a_unix_socket_has_its_new_mode_after_a_restart() {
+    let mut story = Story::listening("restart_unix_mode", "\"127.0.0.1:0\", \"unix:wxgate.sock\"", "");
+    let place = folder("restart_unix_mode");
+    let (file, mode) =
+        (place.join("gateway.toml"), || fs::metadata(place.join("wxgate.sock")).unwrap().permissions().mode());
+    assert_eq!(mode() & 0o777, 0o660);
+    swap(&file, &fs::read_to_string(&file).unwrap().replace("workers = 2", "workers = 1\nsocket_mode = \"0600\""));
+    story.gw.replace();
+    assert_eq!(mode() & 0o777, 0o600);
+    assert_eq!(Client::connect_unix(&place.join("wxgate.sock")).get("/public/").status, 200);
+}
+
+#[test]
+fn the_file_of_a_unix_socket_that_is_no_longer_listened_at_is_removed() {
+    let mut story = Story::listening("restart_unix_fewer", "\"127.0.0.1:0\", \"unix:wxgate.sock\"", "");
+    let (file, socket) =
+        (folder("restart_unix_fewer").join("gateway.toml"), folder("restart_unix_fewer").join("wxgate.sock"));
+    swap(&file, &fs::read_to_string(&file).unwrap().replace(", \"unix:wxgate.sock\"", ""));
+    story.gw.replace();
+    until("the end of the file", || (!socket.exists()).then_some(()));
+    assert_eq!(story.get("/public/", "-"), 200);
 }
 
 #[test]

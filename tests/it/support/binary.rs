@@ -157,6 +157,12 @@ impl Binary {
         kill_process(self.pid(), signal).expect("a signal");
     }
 
+    /// Waits for a clean end, after somebody was told to stop.
+    pub fn await_end(&mut self) {
+        let status = self.child.wait().expect("an end");
+        assert!(status.success(), "{status}: {}", self.messages.text());
+    }
+
     /// Sends SIGTERM, waits for a clean end, and gives all that was written to standard output and standard error.
     pub fn stop(mut self) -> (String, String) {
         self.signal(Signal::TERM);
@@ -188,7 +194,7 @@ fn stat(pid: i32) -> Option<[String; 2]> {
 }
 
 /// Whether it is there, and not only its name, because nobody has asked for its end.
-fn is_alive(pid: Pid) -> bool {
+pub fn is_alive(pid: Pid) -> bool {
     stat(pid.as_raw_nonzero().get()).is_some_and(|[state, _]| state != "Z")
 }
 
