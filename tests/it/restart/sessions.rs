@@ -116,14 +116,14 @@ fn a_new_process_that_can_not_open_the_sessions_gives_them_back() {
     let bearer = story.login();
     let (place, data) = (folder("restart_file_cant"), folder("restart_file_cant").join("data"));
     fs::hard_link(data.join("wxgate.db"), data.join("second.db")).unwrap();
-    let (file, log) = (place.join("gateway.toml"), data.join("second.db-wal"));
+    let (file, in_the_way) = (place.join("gateway.toml"), data.join("second.db-wal"));
     let good = fs::read_to_string(&file).unwrap();
     swap(&file, &good.replace("data/wxgate.db", "data/second.db"));
     let (mut long, finish) = story.with_a_long_one();
     story.gw.signal(Signal::USR2);
     story.gw.messages.line("another wxgate waits for the sessions");
-    let _ = fs::remove_file(&log);
-    fs::create_dir(&log).unwrap();
+    let _ = fs::remove_file(&in_the_way);
+    fs::create_dir(&in_the_way).unwrap();
     finish.send(()).unwrap();
     assert_eq!(long.reply().text(), "ok");
     story.gw.messages.line("this one takes sessions and sockets back");
