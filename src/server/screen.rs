@@ -126,7 +126,9 @@ impl Facts {
 
     /// A line that never ends must not be waited for longer than a line may be.
     fn unfinished_line(&self, limits: &HeadLimits, rest: &[u8], total: usize) -> Result<(), Refusal> {
-        if !self.request_line && target_len(rest) > limits.target {
+        // The end of the line may have come by half.
+        let line = rest.strip_suffix(b"\r").unwrap_or(rest);
+        if !self.request_line && target_len(line) > limits.target {
             return Err(Refusal::TargetTooLong);
         }
         if total >= limits.bytes { Err(Refusal::HeadTooLarge) } else { Ok(()) }
@@ -199,6 +201,14 @@ mod tests {
         assert_eq!(whole(head), Progress::Complete(head.len()));
         assert_eq!(whole(&format!("{head}GET /next")), Progress::Complete(head.len()));
         assert_eq!(whole(&format!("\r\n{head}")), Progress::Complete(head.len() + 2));
+    }
+
+    #[test]
+    fn a_target_is_as_long_with_half_a_line_end_behind_it() {
+        let line = format!("GET /{}\r", "a".repeat(LIMITS.target - 1));
+        assert_eq!(whole(&line), Progress::Partial);
+        assert_eq!(whole(&format!("{line}\n")), Progress::Partial);
+        assert_eq!(whole(&line.replace("/a", "/aa")), Progress::Refused(Refusal::TargetTooLong));
     }
 
     #[test]
