@@ -8,7 +8,7 @@ import { Api, Line } from './task';
 const WAITS = 2;
 
 // Refusals that come before anything is done, so that even a POST can be sent again.
-const NOTHING_DONE = /^(rate_limited|store_unavailable|upstream_overloaded)$/;
+const NOTHING_DONE = /^(rate_limited|store_unavailable|(upstream_)?overloaded)$/;
 
 /** @internal */
 export interface CallOptions {

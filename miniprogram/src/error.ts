@@ -14,6 +14,7 @@ export type GatewayCode =
   | 'method_not_allowed'
   | 'misdirected_request'
   | 'no_route'
+  | 'overloaded'
   | 'profile_changed'
   | 'proxy_not_trusted'
   | 'rate_limited'

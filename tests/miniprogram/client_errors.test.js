@@ -226,6 +226,7 @@ test('codes that only the contract knows', async () => {
     ['image_too_large', 413],
     ['internal', 500],
     ['misdirected_request', 421],
+    ['overloaded', 503],
     ['profile_changed', 412],
     ['session_key_stale', 409],
     ['unsupported_image', 415],
