@@ -3,7 +3,7 @@
 
 use http::Request;
 
-use super::{Conn, Entry, Failure, Gateway, refuse_tunnels, upstream_path};
+use super::{Conn, Entry, Failure, Gateway, onward::upstream_path, place::refuse_tunnels};
 use crate::{
     auth::{Credentials, carriers},
     routing::{Original, Rule},

@@ -9,6 +9,7 @@ mod failure;
 mod handling;
 mod line;
 mod onward;
+mod place;
 mod request_id;
 mod rescue;
 mod snapshot;
@@ -26,19 +27,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
 use crate::{
-    api::{Api, Caller, Endpoint},
-    auth::{self, Access, Credentials, Decision, bearer, carriers},
+    api::{Api, Caller},
+    auth::{self, Access, Credentials, Decision},
     limit::RouteLimited,
     model::{AppId, Clock},
-    proxy::{self, Forward, Offer, Peer, Proxy, tunnel::Scratch},
-    routing::{self, AuthRule, Rule, Target},
+    proxy::{self, Forward, Peer, Proxy, tunnel::Scratch},
+    routing::{AuthRule, Rule},
     session::Sessions,
     telemetry::{OpenConnection, WorkerTraffic},
     web::{Refusal, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
@@ -56,7 +57,6 @@ pub use way_in::{Redirect, WayIn};
 use self::{
     answer::{explain, finish, open},
     handling::{Handling, Head},
-    onward::{host_line, upstream_path, upstream_query},
     request_id::RequestIds,
     stages::{Begun, Call, Late, Place, Sent, Way},
 };
@@ -252,66 +252,6 @@ impl Gateway {
         }
     }
 
-    /// Which endpoint or route a request is for, and what it carries to be recognised by. Where that may stand depends on
-    /// the route, and goes no further than here unless the route says so.
-    fn place(
-        &self,
-        request: &mut Request<RequestBody>,
-        conn: &Conn,
-        entry: &mut Entry,
-    ) -> Result<(Place<'_>, Credentials), Failure> {
-        refuse_tunnels(request.method())?;
-        // Nothing is decided on a target that could be read in two ways.
-        let target =
-            routing::target_of(request.version(), request.uri(), request.headers()).map_err(Failure::Target)?;
-        let must_switch = Offer::is_all_that_is_asked(request);
-        if let Some(location) = conn.way_in.elsewhere(&target, request.uri())? {
-            return Ok((Place::Elsewhere(location), Credentials::None));
-        }
-
-        // Our own endpoints first: no route can take their place.
-        if let Some(endpoint) = self.api.endpoint(target.path.as_str()) {
-            entry.endpoint = Some(endpoint.label());
-            refuse_if(must_switch)?;
-            let methods = self.api.methods(target.path.as_str());
-            if !methods.split(", ").any(|method| method == request.method().as_str()) {
-                return Err(Failure::WrongMethod(methods));
-            }
-            let (asked, credentials) = match endpoint {
-                Endpoint::Authorize => self.asked(request, conn, entry).map(|(rule, found)| (Some(rule), found))?,
-                _ => (None, bearer::find(request.headers()).map_err(Failure::Credentials)?),
-            };
-            return Ok((Place::Ours(Call { endpoint, asked }), credentials));
-        }
-        let rule = self.rule(&target, request.method(), entry)?;
-        refuse_if(must_switch && !rule.websocket)?;
-        let found = carriers::find(request.headers(), target.query, &rule.carriers);
-        let credentials = found.map_err(Failure::Credentials)?;
-        let (path, query) = (upstream_path(&target, rule).map_err(Failure::Target)?, upstream_query(&target, rule));
-        let onward = proxy::target(path.as_ref(), query.as_deref(), request.uri()).map_err(Failure::Proxy)?;
-        let host = host_line(request, &target);
-        let marked = carriers::take_out(request.headers_mut(), &rule.carriers, rule.forward_token);
-        let offer = rule.websocket.then(|| Offer::find(request, || self.ids.nonce()));
-        let offer = offer.transpose().map_err(Failure::Proxy)?.flatten();
-        let way = Way {
-            rule,
-            target: onward,
-            host,
-            offer: offer.map(|offer| offer.marked(marked)),
-            keep_authorization: rule.forward_token || !bearer::holds_a_token(request.headers()),
-            keep_urls: rule.forward_token || !self.snapshot.table.has_tokens_in_queries(),
-        };
-        Ok((Place::Route(way), credentials))
-    }
-
-    /// The rule that a request falls under.
-    fn rule(&self, target: &Target<'_>, method: &Method, entry: &mut Entry) -> Result<&Rule, Failure> {
-        let rule = self.snapshot.table.find(target.host_name(), target.path.as_str(), method);
-        let rule = rule.ok_or(Failure::NoRoute)?;
-        entry.route = Some(rule.id);
-        Ok(rule)
-    }
-
     /// Sends a request on.
     fn forward<'a>(
         &'a self,
@@ -411,13 +351,4 @@ fn admit(decision: Decision, entry: &mut Entry) -> Result<Access, Failure> {
         }
         Decision::Denied(why) => Err(Failure::Denied(why)),
     }
-}
-
-/// These ask for a connection, not for an answer.
-fn refuse_tunnels(method: &Method) -> Result<(), Failure> {
-    refuse_if(matches!(*method, Method::CONNECT | Method::TRACE))
-}
-
-fn refuse_if(tunnel: bool) -> Result<(), Failure> {
-    if tunnel { Err(Failure::Method) } else { Ok(()) }
 }
