@@ -142,7 +142,7 @@ impl Drop for Account {
 }
 
 /// A session is used as long as something passes through its tunnel. The store may have to be asked for it, and nothing
-/// waits for that: an end that it knows of is told to whoever watches.
+/// waits for that: an end is heard of by watching the session, whatever comes of this.
 fn note_use(sessions: &Arc<Sessions>, session: &Arc<Session>) {
     let (sessions, session) = (Arc::clone(sessions), Arc::clone(session));
     spawn_local(async move { sessions.use_again(&session).await });

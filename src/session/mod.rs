@@ -116,9 +116,10 @@ impl Sessions {
         self.near.find(&token.digest()).await
     }
 
-    /// Notes that a session is used by whoever keeps it longer than a request. Whether it is live.
-    pub async fn use_again(&self, session: &Session) -> Result<bool, Error> {
-        Ok(self.near.find(session.digest()).await?.is_some())
+    /// Notes that a session is used by whoever keeps it longer than a request. That it has ended is heard by
+    /// [watching](Self::watch).
+    pub async fn use_again(&self, session: &Session) -> Result<(), Error> {
+        self.near.find(session.digest()).await.map(drop)
     }
 
     /// Ends one session. Ending it again changes nothing.
