@@ -250,8 +250,7 @@ fn a_wechat_that_refuses_connections_is_502() {
         config.apps[0].api_base = format!("http://{}:{}", dead.host, dead.port).parse().unwrap();
     });
     let line = gw.says_no(&gw.verify_code("c"), 502, "wechat_unreachable", NOT_ASKED, &[]);
-    let cause =
-        "the login failed: the code could not be exchanged: WeChat was not reached: no connection (connection refused)";
+    let cause = "the login failed: the code could not be exchanged: the platform was not reached: no connection (connection refused)";
     assert_eq!(line["cause"], cause);
 }
 

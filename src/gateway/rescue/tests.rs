@@ -15,10 +15,11 @@ use crate::{
     limit::{RouteLimited, Whose},
     login,
     model::AppId,
+    platform::{self, Flaw},
     routing::{BadOriginal, BadTarget},
     session, store,
     upstream::ConnectError,
-    wechat::{self, Flaw},
+    wechat,
 };
 
 /// Names each failure. It has no arm for the rest, so that who adds one comes by here and adds a row below.
@@ -78,7 +79,7 @@ fn name(failure: &Failure) -> String {
 }
 
 fn failed(why: LoginFailure) -> Failure {
-    let source = login::Error::WeChat(wechat::Error::BrokenAnswer(Flaw::NotJson));
+    let source = login::Error::Platform(platform::Error::BrokenAnswer(Flaw::NotJson));
     Failure::Api(api::Error::Login { why, app: AppId::parse("wx1").unwrap(), source })
 }
 
