@@ -289,8 +289,7 @@ fn seconds_are_rounded_up_and_never_none() {
 #[tokio::test]
 async fn the_log_gets_the_chain_of_causes_and_the_client_none_of_it() {
     let failure = failed(LoginFailure::Unreachable);
-    let cause =
-        "the login failed: the code could not be exchanged: the platform's answer can't be used: it is not a JSON object";
+    let cause = "the login failed: the code could not be exchanged: the platform's answer can't be used: it is not a JSON object";
     assert_eq!(failure.cause().as_deref(), Some(cause));
     let response = rescue(&failure).into_response(&HeaderValue::from_static("id1"));
     assert!(!String::from_utf8_lossy(response.body()).contains("JSON"));
