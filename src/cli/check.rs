@@ -122,7 +122,7 @@ fn apps(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         let host = app.api_base.host_str().unwrap_or_default();
         let platform = match app.platform {
             PlatformKind::WeChat => String::new(),
-            other => format!(" as one of {}'s", other.word()),
+            PlatformKind::Douyin => format!(" as one of {}'s", app.platform.word()),
         };
         let secrets = if app.other_secret.is_some() { ", with one secret or the other" } else { "" };
         writeln!(out, "  {}, known to {}://{host}{platform}{secrets}", app.app_id, app.api_base.scheme())?;

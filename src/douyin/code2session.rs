@@ -3,10 +3,8 @@
 //! The documents: <https://developer.open-douyin.com/docs/resource/zh-CN/mini-app/develop/server/log-in/code-2-session>. Only
 //! `code` is sent. An `anonymous_code` stands for a device and not for a user, and gives no openid.
 
-use std::collections::HashMap;
-
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::errno;
@@ -90,7 +88,7 @@ struct Data {
     session_key: Value,
     /// Nothing of it is wanted. But with it the derived reader takes an object for `data`, and no array.
     #[serde(flatten)]
-    _others: HashMap<String, IgnoredAny>,
+    _others: Map<String, Value>,
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ impl Error {
     }
 }
 
-/// A non-zero number of a failure: WeChat's errcode, Douyin's err_no.
+/// A non-zero number of a failure: WeChat's errcode, Douyin's `err_no`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The platform's number for it; each platform's table has the names.

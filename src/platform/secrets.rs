@@ -1,4 +1,4 @@
-//! Which of an app's AppSecrets is sent. While one is changed there are two, and only the platform knows which of them
+//! Which of an app's two secrets is sent. While one is changed there are two, and only the platform knows which of them
 //! counts: what the one is refused for is tried once with the other, and the one that worked last goes first from then on.
 
 use std::{
@@ -16,7 +16,7 @@ use crate::{
 /// What an operator is told when neither works.
 const MEND_BOTH: &str = "check this app's `secret` and `other_secret` in [[apps]]: neither is this AppID's";
 
-/// The AppSecrets of one app.
+/// The secrets of one app.
 pub(crate) struct Secrets {
     app: AppId,
     secret: AppSecret,

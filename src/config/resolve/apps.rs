@@ -76,18 +76,17 @@ fn api_base(fields: &mut Fields<'_, '_>, platform: PlatformKind) -> Option<Url> 
     let given = fields.text("api_base");
     let line = given.as_ref().map_or(fields.line, |text| text.line);
     let text = given.map_or(platform.api_base(), |text| text.value);
-    let refused = match Url::parse(text) {
-        Ok(url) => match base_fault(&url) {
-            None => return Some(url),
-            Some(fault) => fault,
-        },
-        Err(_) => {
-            fields.error(line, "api_base", format!("is not a URL (write {})", platform.api_base()));
-            return None;
-        }
+    let Ok(url) = Url::parse(text) else {
+        fields.error(line, "api_base", format!("is not a URL (write {})", platform.api_base()));
+        return None;
     };
-    fields.error(line, "api_base", refused);
-    None
+    match base_fault(&url) {
+        None => Some(url),
+        Some(fault) => {
+            fields.error(line, "api_base", fault);
+            None
+        }
+    }
 }
 
 fn base_fault(url: &Url) -> Option<&'static str> {
