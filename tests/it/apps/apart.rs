@@ -1,4 +1,4 @@
-//! Every call names its app (WxJava 2012, 1739 and 1937 tell what an app of the moment leads to): two apps at once never mix.
+//! Every call names its app, where other SDKs had an app of the moment and took one for the other: two apps at once never mix.
 
 use std::time::Duration;
 
