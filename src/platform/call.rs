@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{CodeSession, Error};
+use super::Error;
 use crate::telemetry::{Counter, PlatformCalls};
 
 /// A request under way. Where it is dropped without an end, nobody waits for it any more: its time is over.
@@ -17,7 +17,7 @@ impl<'a> Call<'a> {
         Self { calls, outcome: &calls.timeout, began: Instant::now() }
     }
 
-    pub(crate) fn end(mut self, answer: &Result<CodeSession, Error>) {
+    pub(crate) fn end<T>(mut self, answer: &Result<T, Error>) {
         let calls = self.calls;
         self.outcome = match answer {
             Ok(_) => &calls.ok,
@@ -61,7 +61,7 @@ mod tests {
             (Error::Timeout, "timeout"),
         ] {
             let calls = PlatformCalls::default();
-            Call::begin(&calls).end(&Err(error));
+            Call::begin(&calls).end::<()>(&Err(error));
             let counted: Vec<_> = calls.each().into_iter().filter(|(_, n)| n.get() > 0).map(|(name, _)| name).collect();
             assert_eq!((counted, calls.took.read().count()), (vec![word], 1));
         }

@@ -6,7 +6,7 @@ use std::{error::Error as StdError, fmt, future::Future, io, iter, time::Duratio
 use http::{HeaderValue, header};
 use url::Url;
 
-use super::{CodeSession, Error, Flaw, Stage, Trouble};
+use super::{Error, Flaw, Stage, Trouble};
 use crate::{config::sections, model::AppId};
 
 /// Longest answer that is read. A login's is about 150 bytes.
@@ -62,9 +62,9 @@ impl Transport {
 }
 
 /// Asks, and once more where the platform is busy or the request certainly never left.
-pub(crate) async fn once_more<F>(ask: impl Fn() -> F) -> Result<CodeSession, Error>
+pub(crate) async fn once_more<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
 where
-    F: Future<Output = Result<CodeSession, Error>>,
+    F: Future<Output = Result<T, Error>>,
 {
     match ask().await {
         Err(Error::Busy(_)) => match ask().await {
