@@ -8,7 +8,7 @@
 //!                                └ api       answered here      ─┐
 //!                                  proxy     forwarded upstream ─┴─ response, one log line
 //!
-//! 2  POST /v1/verify ─ api::verify ─ limit ─ login ─ wechat    code → openid, session_key
+//! 2  POST /v1/verify ─ api::verify ─ limit ─ login ─ platform  code → openid, session_key (wechat, douyin)
 //!                                                  └ session   → token
 //! ```
 //!
@@ -29,7 +29,9 @@ pub mod routing;
 
 pub mod admin;
 pub mod assertion;
+pub mod douyin;
 pub mod limit;
+pub mod platform;
 pub mod profile;
 pub mod server;
 pub mod session;

@@ -19,30 +19,32 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("limit", "model config"),
     // `model`, for the certificates that it shows.
     ("server", "model config web"),
-    ("wechat", "model config telemetry"),
+    ("platform", "model config telemetry"),
+    ("wechat", "model config platform telemetry"),
+    ("douyin", "model config platform telemetry"),
     ("store", "model config"),
     ("session", "model config telemetry store"),
     ("profile", "model wechat store"),
     ("upstream", "model config telemetry web"),
     ("assertion", "model config"),
-    ("login", "model wechat telemetry"),
+    ("login", "model platform telemetry"),
     ("auth", "model routing session"),
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
     ("proxy", "model config upstream assertion web auth"),
     ("admin", "model config session profile upstream telemetry web"),
-    // Not `wechat`: a stand-in that shares code with what it tests would share its mistakes.
+    // No platform: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
-    ("api", "model auth login session profile wechat limit web telemetry"),
+    ("api", "model auth login session profile platform limit web telemetry"),
     // `session`, to hand the sessions to `authenticate` and to name what can go wrong there.
     ("gateway", "model routing limit session profile auth api proxy telemetry web"),
     (
         "app",
-        "model web config telemetry routing limit server wechat store session profile upstream login assertion proxy admin \
-         api gateway",
+        "model web config telemetry routing limit server platform wechat douyin store session profile upstream login \
+         assertion proxy admin api gateway",
     ),
-    // `routing`, to print what `wxgate explain` finds; `server`, for the signals and file limits of the process; `model`,
+    // `routing`, to print what `wxgate explain` finds; `session`, to print how long those of an app stay; `server`, for the signals and file limits of the process; `model`,
     // for the type that keeps the admin token from being printed.
-    ("cli", "app model config server telemetry simulator routing"),
+    ("cli", "app model config server telemetry simulator routing session"),
     ("main", "cli"),
 ];
 
@@ -185,6 +187,7 @@ fn secrets_are_read_only_where_they_are_needed() {
         "app/services.rs",          // the token, on its way there
         "cli/demo.rs",              // the demo's own secret, for the stand-in
         "cli/sessions/ask.rs",      // the admin token, for the operators' listener
+        "douyin/code2session.rs",   // the AppSecret and the code, for Douyin
         "login/replay.rs",          // what the memory of a login is locked with
         "model/certificate.rs",     // the key of a certificate, to read it from its text
         "model/seal_key.rs",        // reads a key from its text
@@ -195,11 +198,10 @@ fn secrets_are_read_only_where_they_are_needed() {
         "store/memory/kept_key.rs", // the session_key, to hold it in less room
         "store/redis/connect.rs",   // the password, for the server
         "store/seal.rs",            // a session_key, to seal it, and the key to do it with
-        "simulator/wechat.rs",      // the secrets of apps that do not exist
+        "simulator/apps.rs",        // the secrets of apps that do not exist
         "upstream/tls.rs",          // the key of our certificate, for the library
         "telemetry/redact.rs",      // the key of the hash that stands for a user
-        "wechat/client.rs",         // the AppSecret and the code, for WeChat
-        "wechat/code2session.rs",   // the same
+        "wechat/code2session.rs",   // the AppSecret and the code, for WeChat
         "wechat/crypto.rs",         // the session_key, to see what WeChat did with it
     ];
     let reads = |s: &Source| s.module[0] != "config" && s.code.contains(".expose()");
@@ -217,9 +219,9 @@ fn only_rescue_chooses_an_error_status() {
 }
 
 #[test]
-fn only_the_wechat_client_opens_connections_to_wechat() {
+fn only_the_transport_opens_connections_to_platforms() {
     // The command line asks the operators' listener of a gateway, and nobody else.
-    assert_eq!(others(&["wechat/client.rs", "cli/sessions/ask.rs"], |s| s.code.contains("reqwest")), NOBODY);
+    assert_eq!(others(&["platform/transport.rs", "cli/sessions/ask.rs"], |s| s.code.contains("reqwest")), NOBODY);
 }
 
 #[test]
@@ -234,7 +236,8 @@ fn login_and_session_know_no_http() {
 #[test]
 fn the_stand_in_and_the_client_it_tests_share_nothing() {
     let edges = imports();
-    for (from, to) in [("simulator", "wechat"), ("wechat", "simulator")] {
+    for (from, to) in ["platform", "wechat", "douyin"].into_iter().flat_map(|of| [("simulator", of), (of, "simulator")])
+    {
         assert_eq!(edges.get(&(from.to_owned(), to.to_owned())), None, "{from} imports {to}");
     }
 }

@@ -100,7 +100,10 @@ impl Report {
         page.counter("logins_limited", "Logins refused by our own limits", &c.logins_limited)?;
         let calls = c.wechat.each().map(|(outcome, calls)| (outcome, calls.get()));
         page.counters("wechat_calls", "Login codes sent to WeChat, by what came of them", "outcome", &calls)?;
-        page.histogram("wechat_call_duration", "How long WeChat took to answer", &c.wechat.took.read())
+        page.histogram("wechat_call_duration", "How long WeChat took to answer", &c.wechat.took.read())?;
+        let calls = c.douyin.each().map(|(outcome, calls)| (outcome, calls.get()));
+        page.counters("douyin_calls", "Login codes sent to Douyin, by what came of them", "outcome", &calls)?;
+        page.histogram("douyin_call_duration", "How long Douyin took to answer", &c.douyin.took.read())
     }
 
     fn sessions(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{login, model::AppId, profile, session, web::BodyError, wechat};
+use crate::{login, model::AppId, platform, profile, session, web::BodyError};
 
 /// Why an endpoint of ours can't give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -96,16 +96,16 @@ impl Error {
 impl LoginFailure {
     fn of(error: &login::Error) -> Self {
         match error {
-            login::Error::WeChat(error) => match error {
-                wechat::Error::CodeInvalid(_) => LoginFailure::CodeInvalid,
-                wechat::Error::CodeUsed(_) => LoginFailure::CodeUsed,
-                wechat::Error::UserBlocked(_) => LoginFailure::UserBlocked,
-                wechat::Error::RateLimited(_) => LoginFailure::RateLimited,
-                wechat::Error::Busy(_) => LoginFailure::Busy,
-                wechat::Error::BrokenAnswer(_) | wechat::Error::Unreachable(_) => LoginFailure::Unreachable,
-                wechat::Error::Timeout => LoginFailure::Timeout,
-                wechat::Error::Misconfigured { mend, .. } => LoginFailure::Misconfigured(mend),
-                wechat::Error::UnknownApp => LoginFailure::Internal,
+            login::Error::Platform(error) => match error {
+                platform::Error::CodeInvalid(_) => LoginFailure::CodeInvalid,
+                platform::Error::CodeUsed(_) => LoginFailure::CodeUsed,
+                platform::Error::UserBlocked(_) => LoginFailure::UserBlocked,
+                platform::Error::RateLimited(_) => LoginFailure::RateLimited,
+                platform::Error::Busy(_) => LoginFailure::Busy,
+                platform::Error::BrokenAnswer(_) | platform::Error::Unreachable(_) => LoginFailure::Unreachable,
+                platform::Error::Timeout => LoginFailure::Timeout,
+                platform::Error::Misconfigured { mend, .. } => LoginFailure::Misconfigured(mend),
+                platform::Error::UnknownApp => LoginFailure::Internal,
             },
             login::Error::Session(_) => LoginFailure::Store,
             login::Error::Interrupted => LoginFailure::Internal,
@@ -118,26 +118,26 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::platform::{Flaw, Refusal, Stage, Trouble};
     use crate::store;
-    use crate::wechat::{Flaw, Refusal, Stage, Trouble};
 
     #[test]
     fn every_way_a_login_fails_has_its_answer() {
         let no = || Refusal { errcode: 1, rid: None };
         let trouble = Trouble { stage: Stage::Connect, kind: None };
         for (error, why) in [
-            (wechat::Error::CodeInvalid(no()), LoginFailure::CodeInvalid),
-            (wechat::Error::CodeUsed(no()), LoginFailure::CodeUsed),
-            (wechat::Error::UserBlocked(no()), LoginFailure::UserBlocked),
-            (wechat::Error::RateLimited(no()), LoginFailure::RateLimited),
-            (wechat::Error::Busy(no()), LoginFailure::Busy),
-            (wechat::Error::BrokenAnswer(Flaw::NotJson), LoginFailure::Unreachable),
-            (wechat::Error::Unreachable(trouble), LoginFailure::Unreachable),
-            (wechat::Error::Timeout, LoginFailure::Timeout),
-            (wechat::Error::Misconfigured { refusal: no(), mend: "it" }, LoginFailure::Misconfigured("it")),
-            (wechat::Error::UnknownApp, LoginFailure::Internal),
+            (platform::Error::CodeInvalid(no()), LoginFailure::CodeInvalid),
+            (platform::Error::CodeUsed(no()), LoginFailure::CodeUsed),
+            (platform::Error::UserBlocked(no()), LoginFailure::UserBlocked),
+            (platform::Error::RateLimited(no()), LoginFailure::RateLimited),
+            (platform::Error::Busy(no()), LoginFailure::Busy),
+            (platform::Error::BrokenAnswer(Flaw::NotJson), LoginFailure::Unreachable),
+            (platform::Error::Unreachable(trouble), LoginFailure::Unreachable),
+            (platform::Error::Timeout, LoginFailure::Timeout),
+            (platform::Error::Misconfigured { refusal: no(), mend: "it" }, LoginFailure::Misconfigured("it")),
+            (platform::Error::UnknownApp, LoginFailure::Internal),
         ] {
-            assert_eq!(LoginFailure::of(&login::Error::WeChat(error.clone())), why, "{error:?}");
+            assert_eq!(LoginFailure::of(&login::Error::Platform(error.clone())), why, "{error:?}");
         }
         let away = session::Error::StoreUnavailable(store::Error::Unreadable("on trial"));
         let store = login::Error::Session(Arc::new(away));
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_failed_login_tells_the_app_and_the_whole_story() {
         let app = AppId::parse("wx1").unwrap();
-        let error = Error::login(&app, login::Error::WeChat(wechat::Error::Timeout));
+        let error = Error::login(&app, login::Error::Platform(platform::Error::Timeout));
         assert!(matches!(&error, Error::Login { why: LoginFailure::Timeout, app: told, .. } if *told == app));
         let source = std::error::Error::source(&error).map(ToString::to_string);
         assert_eq!(

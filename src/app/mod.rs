@@ -5,6 +5,7 @@ mod config_file;
 mod ending;
 mod listeners;
 mod parts;
+mod platforms;
 mod reload;
 mod services;
 mod stores;
@@ -29,6 +30,7 @@ use crate::{
     assertion,
     config::{Config, sections::ListenAt},
     model::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
+    platform,
     routing::UnknownUpstream,
     server::{
         self, Listener, Options, Place, Running,
@@ -38,7 +40,6 @@ use crate::{
     store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, LogLevelSwitch},
     upstream::{Resolver, SetupError, SystemResolver, Upstreams},
-    wechat,
 };
 
 /// Threads for what is not on the path of a proxied request: logins, and the housekeeping of what they need.
@@ -106,9 +107,9 @@ pub enum Error {
     /// The system's random generator gives nothing.
     #[error("no randomness for tokens")]
     Entropy(#[from] EntropyError),
-    /// The client for WeChat's API can't be set up.
-    #[error("no client for WeChat's API")]
-    WeChat(#[source] wechat::BuildError),
+    /// The client for a platform's API can't be set up.
+    #[error("no client for a platform's API")]
+    Platform(#[source] platform::BuildError),
     /// A route can't be used.
     #[error("the routes can't be used")]
     Routes(#[source] UnknownUpstream),

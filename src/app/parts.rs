@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use tokio::runtime;
 
-use super::{Error, services::Issuer};
+use super::{Error, platforms::Platforms, services::Issuer};
 use crate::{
     api::{Api, Services},
     assertion::{Assertions, Signer},
@@ -13,6 +13,7 @@ use crate::{
     limit::{EndpointLimits, RouteLimits},
     login::Login,
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
+    platform::Platform,
     profile::Profiles,
     proxy::Proxy,
     routing::Table,
@@ -21,7 +22,6 @@ use crate::{
     telemetry::{Counters, LineBuffer, Traffic, UserTagger},
     upstream::Upstreams,
     web::TrustedProxies,
-    wechat,
 };
 
 /// What all workers share.
@@ -32,6 +32,7 @@ pub(super) struct Parts {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) login: Arc<Login>,
+    pub(super) platforms: Arc<Platforms>,
     pub(super) profiles: Arc<Profiles>,
     pub(super) limits: EndpointLimits,
     pub(super) counters: Arc<Counters>,
@@ -54,18 +55,17 @@ pub(super) struct Outside {
 pub(super) struct Groundwork {
     table: Table,
     tagger: UserTagger,
-    client: wechat::Client,
+    platforms: Platforms,
     signer: Option<Arc<Signer>>,
 }
 
 impl Groundwork {
     pub(super) fn of(config: &Config, entropy: &dyn Entropy, counters: &Arc<Counters>) -> Result<Self, Error> {
         let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-        let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(counters)).map_err(Error::WeChat)?;
         Ok(Self {
             table: Table::new(&config.routes, &names).map_err(Error::Routes)?,
             tagger: UserTagger::new(config.log.user_key.as_ref(), entropy)?,
-            client,
+            platforms: Platforms::new(config, counters).map_err(Error::Platform)?,
             signer: Signer::of(config)?.map(Arc::new),
         })
     }
@@ -96,7 +96,7 @@ impl Parts {
         control: &runtime::Handle,
     ) -> Self {
         let Outside { store, upstreams, shelf } = outside;
-        let Groundwork { table, tagger, client, signer } = groundwork;
+        let Groundwork { table, tagger, platforms, signer } = groundwork;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let traffic = Arc::new(gateway::traffic(&routes));
         let measured = Measured::new(Arc::clone(&store), Arc::clone(&counters));
@@ -110,10 +110,10 @@ impl Parts {
             tagger,
             Arc::clone(&counters),
         ));
-        let issuer = Arc::new(Issuer { sessions: Arc::clone(&sessions), clock: Arc::clone(&clock) });
+        let platforms = Arc::new(platforms);
         let login = Arc::new(Login::new(
-            Arc::new(client),
-            issuer,
+            Arc::clone(&platforms) as Arc<dyn Platform>,
+            Arc::new(Issuer::new(&config, &sessions, &clock)),
             config.wechat.replay_window,
             control.clone(),
             Arc::clone(&clock),
@@ -129,6 +129,7 @@ impl Parts {
             snapshot,
             sessions,
             login,
+            platforms,
             profiles,
             limits,
             counters,

@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{runtime, sync::watch, task::JoinSet};
 
-use super::{CertificateKeeper, Error, parts::Parts};
+use super::{CertificateKeeper, Error, parts::Parts, platforms::Platforms, services::Issuer};
 use crate::{
     assertion::Signer,
     config::{Change, Config},
     gateway::Snapshot,
     login::Login,
+    platform::Platform,
     routing::Table,
     telemetry::LogLevelSwitch,
     upstream::Watch,
     web::TrustedProxies,
-    wechat,
 };
 
 /// Puts another configuration in the place of the one that a gateway runs with.
@@ -108,12 +108,14 @@ impl Parts {
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let upstreams = self.upstreams.changed_to(&config.upstreams)?;
         let limits = self.snapshot.limits.changed_to(&config.routes, &config.limits);
+        let (login, platforms) = self.logins_of(&config)?;
         let proxies = TrustedProxies::new(&config.server.trusted_proxies);
         Ok(Self {
             clock: Arc::clone(&self.clock),
             snapshot: Arc::new(Snapshot { table, limits, proxies }),
             sessions: Arc::clone(&self.sessions),
-            login: self.login_of(&config)?,
+            login,
+            platforms,
             profiles: Arc::clone(&self.profiles),
             limits: self.limits.changed_to(&config.limits, &self.clock),
             counters: Arc::clone(&self.counters),
@@ -127,11 +129,14 @@ impl Parts {
         })
     }
 
-    fn login_of(&self, config: &Config) -> Result<Arc<Login>, Error> {
+    /// What is under way ends with the platforms and the times that it began with.
+    fn logins_of(&self, config: &Config) -> Result<(Arc<Login>, Arc<Platforms>), Error> {
         if config.apps == self.config.apps && config.wechat == self.config.wechat {
-            return Ok(Arc::clone(&self.login));
+            return Ok((Arc::clone(&self.login), Arc::clone(&self.platforms)));
         }
-        let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(&self.counters));
-        Ok(Arc::new(self.login.through(Arc::new(client.map_err(Error::WeChat)?))))
+        let platforms = Arc::new(self.platforms.changed_to(config, &self.counters).map_err(Error::Platform)?);
+        let issuer = Arc::new(Issuer::new(config, &self.sessions, &self.clock));
+        let login = self.login.through(Arc::clone(&platforms) as Arc<dyn Platform>, issuer);
+        Ok((Arc::new(login), platforms))
     }
 }

@@ -2,6 +2,7 @@
 //! sessions as what a login ends in.
 
 use std::{
+    collections::HashMap,
     future::pending,
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -19,11 +20,12 @@ use tokio::{
 use super::parts::{Parts, Seeds};
 use crate::{
     admin::{Admin, Ingredients},
+    config::{Config, sections::App},
     gateway::{Body, Conn, Gateway, Redirect, Tunnel, WayIn},
     login::{Issued, Issuing, SessionIssuer},
-    model::{CertificateShelf, Clock, Identity, Secret, SessionKey, Timestamp},
+    model::{AppId, CertificateShelf, Clock, Identity, Secret, SessionKey, Timestamp},
     server::{Arrival, Broken, Handshake, Introduction, Service},
-    session::Sessions,
+    session::{Sessions, Stay},
     telemetry::{Counters, LineWriter},
     web::{Refusal, RequestBody, RequestTimer},
 };
@@ -31,14 +33,28 @@ use crate::{
 /// The seam between a login and the sessions.
 #[derive(Debug)]
 pub(super) struct Issuer {
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) clock: Arc<dyn Clock>,
+    sessions: Arc<Sessions>,
+    /// How long the sessions of each app stay.
+    stays: HashMap<AppId, Stay>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Issuer {
+    /// Sessions that stay as this configuration says.
+    pub(super) fn new(config: &Config, sessions: &Arc<Sessions>, clock: &Arc<dyn Clock>) -> Self {
+        let stay = |app: &App| (app.app_id.clone(), Stay::in_app(app, &config.sessions));
+        let stays = config.apps.iter().map(stay).collect();
+        Self { sessions: Arc::clone(sessions), stays, clock: Arc::clone(clock) }
+    }
 }
 
 impl SessionIssuer for Issuer {
     fn issue(&self, identity: Identity, key: SessionKey) -> Issuing<'_> {
         Box::pin(async move {
-            let issued = self.sessions.issue(identity, key).await;
+            let issued = match self.stays.get(&identity.user.app) {
+                Some(stay) => self.sessions.issue_for(*stay, identity, key).await,
+                None => self.sessions.issue(identity, key).await,
+            };
             let issued = issued.map_err(|error| -> Arc<dyn std::error::Error + Send + Sync> { Arc::new(error) })?;
             let token = Secret::new(issued.token.expose());
             Ok(Issued { token, expires_in: issued.session.expires_in(self.clock.now()) })

@@ -16,10 +16,12 @@ use crate::{
     config::{
         Change, Config, Loaded, load,
         sections::{
-            AuthRule, HostPattern, Limits, Listener, NewestSealKey, Route, Sessions, Speaks, Tls, TlsVersion, Upstream,
+            AuthRule, HostPattern, Limits, Listener, NewestSealKey, PlatformKind, Route, Sessions, Speaks, Tls,
+            TlsVersion, Upstream,
         },
     },
     model::{Clock, SigningKey, SystemClock, Timestamp},
+    session::Stay,
 };
 
 /// What to say of it.
@@ -118,19 +120,32 @@ fn apps(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     writeln!(out, "\napps")?;
     for app in &config.apps {
         let host = app.api_base.host_str().unwrap_or_default();
-        writeln!(out, "  {}, known to {}://{host}", app.app_id, app.api_base.scheme())?;
+        let platform = match app.platform {
+            PlatformKind::WeChat => String::new(),
+            PlatformKind::Douyin => format!(" as one of {}'s", app.platform.word()),
+        };
+        let secrets = if app.other_secret.is_some() { ", with one secret or the other" } else { "" };
+        writeln!(out, "  {}, known to {}://{host}{platform}{secrets}", app.app_id, app.api_base.scheme())?;
+        if [app.idle, app.lifetime] != [None; 2] || app.per_user.is_some() {
+            let stay = Stay::in_app(app, &config.sessions);
+            writeln!(out, "      its sessions {}", stays(&stay))?;
+        }
     }
     Ok(())
 }
 
-fn sessions_and_limits(out: &mut dyn Write, config: &Config) -> io::Result<()> {
-    let (sessions, server, limits) = (&config.sessions, &config.server, &config.limits);
-    let per_user = match sessions.per_user {
+fn stays(stay: &Stay) -> String {
+    let per_user = match stay.per_user {
         0 => "any number of them per user".to_owned(),
         most => format!("the newest {most} of a user stay"),
     };
-    let (idle, lifetime) = (time(sessions.idle), time(sessions.lifetime));
-    writeln!(out, "\nsessions   end {idle} after their last use, {lifetime} after login; {per_user}")?;
+    let (idle, lifetime) = (time(stay.terms.idle), time(stay.terms.lifetime));
+    format!("end {idle} after their last use, {lifetime} after login; {per_user}")
+}
+
+fn sessions_and_limits(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    let (sessions, server, limits) = (&config.sessions, &config.server, &config.limits);
+    writeln!(out, "\nsessions   {}", stays(&Stay::usual(sessions)))?;
     writeln!(out, "           {} of them in memory; {}", sessions.capacity, rest(sessions))?;
     writeln!(out, "logins     {} from one address, {} at once", limits.verify_per_ip, limits.verify_in_flight)?;
     let changes = limits.profile_per_user;

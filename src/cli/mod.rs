@@ -47,7 +47,7 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// Look at the sessions of a running gateway, and end them
     Sessions(sessions::SessionsArgs),
-    /// Run a stand-in of WeChat's API, for integration tests
+    /// Run a stand-in of WeChat's API, and of Douyin's, for integration tests
     Simulate(simulate::SimulateArgs),
     /// Run gateway, stand-in and an echo upstream in one process, to try things out
     Demo(demo::DemoArgs),

@@ -1,4 +1,4 @@
-//! `wxgate simulate`: the stand-in of WeChat's API as a process of its own.
+//! `wxgate simulate`: the stand-in of WeChat's API, and of Douyin's, as a process of its own.
 
 use std::{
     io::{self, Write},

@@ -158,7 +158,8 @@ impl Change {
         let Config { apps, upstreams, routes, .. } = self.config.clone();
         let app = |app: &App| app.app_id.to_string();
         self.each("apps", &running.apps, &apps, app, |change, name, old, new| {
-            compare!(change, name, App of old, new; live app_id secret api_base; restart; apart);
+            compare!(change, name, App of old, new;
+                live app_id platform secret other_secret api_base idle lifetime per_user; restart; apart);
         });
         let upstream = |upstream: &Upstream| upstream.name.clone();
         self.each("upstreams", &running.upstreams, &upstreams, upstream, |change, name, old, new| {

@@ -273,6 +273,13 @@ impl<'w, 't> Fields<'w, 't> {
         self.parsed(key, default, units::duration)
     }
 
+    /// A whole number that may be left out.
+    pub(super) fn whole_if_given(&mut self, key: &'static str, range: RangeInclusive<usize>) -> Option<usize> {
+        let given = self.has(key);
+        let number = self.whole(key, *range.start(), range);
+        given.then_some(number)
+    }
+
     /// A size; `range` is in words what `within` is in bytes.
     pub(super) fn size(&mut self, key: &'static str, default: u64, within: RangeInclusive<u64>, range: &str) -> u64 {
         let Some(At { line, value }) = self.take(key) else { return default };

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::wechat;
+use crate::platform;
 
 /// Why a login gave no session. It can be cloned, because logins that arrive twice share it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// WeChat refused the code, or could not be asked.
+    /// The platform refused the code, or could not be asked.
     #[error("the code could not be exchanged")]
-    WeChat(#[from] wechat::Error),
+    Platform(#[from] platform::Error),
     /// The code was good and is spent, but the session could not be kept.
     #[error("the session could not be kept")]
     Session(#[source] Arc<dyn std::error::Error + Send + Sync>),

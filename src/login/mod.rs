@@ -1,7 +1,7 @@
 //! Flow 2: a login code becomes a session. No HTTP in here.
 //!
 //! A login may arrive twice: WeChat's own client resends a request that it believes lost, and users tap twice. A code
-//! works once, so the second arrival must not go to WeChat. Exchanges of the same (app, code) that are under way are
+//! works once, so the second arrival must not go to the platform. Exchanges of the same (app, code) that are under way are
 //! one; for a short window afterwards the same pair gets the same answer, whatever it was.
 //!
 //! What is remembered for that holds neither the code nor the token in clear: see [`replay`].
@@ -19,8 +19,8 @@ pub use error::Error;
 use self::replay::{Flight, FlightKey, Recorder};
 use crate::{
     model::{AppId, Clock, Identity, LoginCode, Secret, SessionKey, UserKey},
+    platform::Platform,
     telemetry::Counters,
-    wechat::WeChat,
 };
 
 /// How many logins are remembered. When there are more, the oldest are forgotten: such a code, sent again, is answered
@@ -60,13 +60,13 @@ pub struct Login {
 }
 
 impl Login {
-    /// Logins through `wechat` into `sessions`.
+    /// Logins through `platform` into `sessions`.
     ///
     /// Each exchange runs on `runtime`, not on its caller's: neither a client that hangs up nor a worker that stops
     /// can break off an exchange whose code is spent, and who asks again within `window` gets what came of it. A
     /// window of zero remembers nothing, but still makes one of what is under way.
     pub fn new(
-        wechat: Arc<dyn WeChat>,
+        platform: Arc<dyn Platform>,
         sessions: Arc<dyn SessionIssuer>,
         window: Duration,
         runtime: Handle,
@@ -80,15 +80,14 @@ impl Login {
             // Only gives memory back. The window is judged by `clock`, which moka does not know.
             .time_to_live(window.saturating_add(LONGEST_LOGIN))
             .build();
-        Self { exchange: Arc::new(Exchange { wechat, sessions }), flights, window, runtime, clock, counters }
+        Self { exchange: Arc::new(Exchange { platform, sessions }), flights, window, runtime, clock, counters }
     }
 
-    /// The same with another WeChat. What has come of logins is still known, and what is under way goes on.
+    /// The same through others. What has come of logins is still known, and what is under way goes on.
     #[must_use]
-    pub fn through(&self, wechat: Arc<dyn WeChat>) -> Self {
-        let exchange = Arc::new(Exchange { wechat, sessions: Arc::clone(&self.exchange.sessions) });
+    pub fn through(&self, platform: Arc<dyn Platform>, sessions: Arc<dyn SessionIssuer>) -> Self {
         Self {
-            exchange,
+            exchange: Arc::new(Exchange { platform, sessions }),
             flights: self.flights.clone(),
             window: self.window,
             runtime: self.runtime.clone(),
@@ -129,13 +128,13 @@ impl fmt::Debug for Login {
 }
 
 struct Exchange {
-    wechat: Arc<dyn WeChat>,
+    platform: Arc<dyn Platform>,
     sessions: Arc<dyn SessionIssuer>,
 }
 
 impl Exchange {
     async fn run(&self, app: &AppId, code: &LoginCode) -> Result<Issued, Error> {
-        let found = self.wechat.code_to_session(app, code).await?;
+        let found = self.platform.code_to_session(app, code).await?;
         let user = UserKey { app: app.clone(), openid: found.openid };
         let identity = Identity { user, unionid: found.unionid };
         self.sessions.issue(identity, found.session_key).await.map_err(Error::Session)
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{ManualClock, OpenId, Timestamp, UnionId},
-        wechat::{self, Asking, CodeSession, Refusal},
+        platform::{self, Asking, CodeSession, Refusal},
     };
 
     const WINDOW: Duration = Duration::from_secs(10);
@@ -176,7 +175,7 @@ mod tests {
 
     #[derive(Debug)]
     enum Order {
-        Fail(wechat::Error),
+        Fail(platform::Error),
         Panic,
     }
 
@@ -198,7 +197,7 @@ mod tests {
         }
     }
 
-    impl WeChat for ScriptedWeChat {
+    impl Platform for ScriptedWeChat {
         fn code_to_session<'a>(&'a self, app: &'a AppId, code: &'a LoginCode) -> Asking<'a> {
             let user = format!("{app}/{}", code.expose());
             self.asked.lock().unwrap().push(user.clone());
@@ -265,7 +264,7 @@ mod tests {
             let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_000_000)));
             let counters = Arc::new(Counters::default());
             let login = Login::new(
-                Arc::clone(&wechat) as Arc<dyn WeChat>,
+                Arc::clone(&wechat) as Arc<dyn Platform>,
                 Arc::clone(&issuer) as Arc<dyn SessionIssuer>,
                 window,
                 runtime.clone(),
@@ -286,8 +285,8 @@ mod tests {
         }
     }
 
-    fn code_used() -> wechat::Error {
-        wechat::Error::CodeUsed(Refusal { errcode: 40163, rid: Some("r1".into()) })
+    fn code_used() -> platform::Error {
+        platform::Error::CodeUsed(Refusal { errcode: 40163, rid: Some("r1".into()) })
     }
 
     #[tokio::test]
@@ -330,7 +329,7 @@ mod tests {
         story.clock.advance(WINDOW);
         story.wechat.orders(Order::Fail(code_used()));
         let again = story.login("wx1", "c1").await;
-        assert!(matches!(again, Err(Error::WeChat(wechat::Error::CodeUsed(_)))), "{again:?}");
+        assert!(matches!(again, Err(Error::Platform(platform::Error::CodeUsed(_)))), "{again:?}");
         assert_eq!(story.wechat.asked().len(), 2);
         assert_eq!(story.replayed(), 0);
     }
@@ -351,7 +350,7 @@ mod tests {
         story.wechat.orders(Order::Fail(code_used()));
         for _ in 0..2 {
             let error = story.login("wx1", "c1").await.unwrap_err();
-            assert!(matches!(&error, Error::WeChat(cause) if *cause == code_used()), "{error:?}");
+            assert!(matches!(&error, Error::Platform(cause) if *cause == code_used()), "{error:?}");
         }
         assert_eq!(story.wechat.asked().len(), 1);
         assert_eq!(story.replayed(), 1);

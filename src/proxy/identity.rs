@@ -5,28 +5,35 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::{
     assertion::{self, Assertions},
     auth::{Access, carriers},
-    config::sections::{self, IdentityHeaders},
+    config::sections::{self, IdentityHeaders, PlatformKind},
     model::{AppId, Session},
     web::headers::{X_FORWARDED_URI, X_ORIGINAL_URI, X_ORIGINAL_URL, X_REWRITE_URL, X_WX_SOURCE},
 };
 
-/// What a request that carries an identity came from, in `CloudRun`'s words.
-const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
+/// What a request that carries an identity came from: in `CloudRun`'s words, and in the same manner where it is not WeChat.
+const WECHAT: HeaderValue = HeaderValue::from_static("wx_client");
+const DOUYIN: HeaderValue = HeaderValue::from_static("tt_client");
+
+/// An app as header values. There are few of them, and making one per request costs two allocations.
+#[derive(Debug)]
+struct App {
+    id: AppId,
+    value: HeaderValue,
+    source: HeaderValue,
+}
 
 /// The names only we may use.
 #[derive(Debug)]
 pub(super) struct Headers {
     names: IdentityHeaders,
-    /// The apps as header values. There are few of them, and making one per request costs two allocations.
-    apps: Vec<(AppId, HeaderValue)>,
+    apps: Vec<App>,
     /// Who signs what is told, where it is to be signed.
     assertions: Option<Assertions>,
 }
 
 impl Headers {
     pub(super) fn new(names: &IdentityHeaders, apps: &[sections::App], assertions: Option<Assertions>) -> Self {
-        let value = |app: &sections::App| Some((app.app_id.clone(), app_value(&app.app_id)?));
-        Self { names: names.clone(), apps: apps.iter().filter_map(value).collect(), assertions }
+        Self { names: names.clone(), apps: apps.iter().filter_map(App::of).collect(), assertions }
     }
 
     /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `_` for `-`, some for any mark
@@ -60,7 +67,9 @@ impl Headers {
 
     fn tell_of(&self, headers: &mut HeaderMap, session: &Session, upstream: usize) -> Result<(), assertion::Error> {
         let identity = session.identity();
-        let app = self.app(&identity.user.app);
+        let known = self.apps.iter().find(|app| app.id == identity.user.app);
+        // A session may be of an app that is no longer configured.
+        let app = known.map_or_else(|| app_value(&identity.user.app), |app| Some(app.value.clone()));
         let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
         let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
         let unionid = unionid.and_then(|id| HeaderValue::from_maybe_shared(id).ok());
@@ -70,7 +79,7 @@ impl Headers {
                 headers.insert(name.clone(), value);
             }
         }
-        headers.insert(X_WX_SOURCE, SOURCE);
+        headers.insert(X_WX_SOURCE, known.map_or(WECHAT, |app| app.source.clone()));
         if let Some(assertions) = &self.assertions {
             headers.insert(assertions.header().clone(), assertions.tell(session, upstream)?);
         }
@@ -92,11 +101,15 @@ impl Headers {
         }
         self.tell(headers, access, upstream)
     }
+}
 
-    /// A session may be of an app that is no longer configured.
-    fn app(&self, app: &AppId) -> Option<HeaderValue> {
-        let known = self.apps.iter().find(|(known, _)| known == app);
-        known.map_or_else(|| app_value(app), |(_, value)| Some(value.clone()))
+impl App {
+    fn of(app: &sections::App) -> Option<Self> {
+        let source = match app.platform {
+            PlatformKind::WeChat => WECHAT,
+            PlatformKind::Douyin => DOUYIN,
+        };
+        Some(Self { id: app.app_id.clone(), value: app_value(&app.app_id)?, source })
     }
 }
 

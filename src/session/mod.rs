@@ -22,6 +22,7 @@ mod housekeeping;
 mod link;
 mod measured;
 mod near;
+mod stay;
 mod token;
 mod touches;
 
@@ -35,12 +36,13 @@ use tokio::runtime::Handle;
 pub use ended::Ended;
 pub use error::Error;
 pub use measured::Measured;
+pub use stay::Stay;
 pub use token::SessionToken;
 
 use self::{finishing::Finishing, link::Listener, near::Near};
 use crate::{
     config::sections,
-    model::{Clock, Entropy, Identity, Session, SessionKey, Terms, TokenDigest, UserKey, UserTag},
+    model::{Clock, Entropy, Identity, Session, SessionKey, TokenDigest, UserKey, UserTag},
     store::Store,
     telemetry::{Counters, UserTagger},
 };
@@ -79,20 +81,24 @@ impl Sessions {
         Self { section: section.clone(), runtime, entropy, near }
     }
 
+    /// Begins a session that stays as `[sessions]` says.
+    pub async fn issue(&self, identity: Identity, session_key: SessionKey) -> Result<Issued, Error> {
+        self.issue_for(Stay::usual(&self.section), identity, session_key).await
+    }
+
     /// Begins a session. Its `session_key` replaces those of the user's earlier logins in this app, and where `per_user`
     /// is set the oldest sessions beyond it end. When this answers, the store has it.
-    pub async fn issue(&self, identity: Identity, session_key: SessionKey) -> Result<Issued, Error> {
+    pub async fn issue_for(&self, stay: Stay, identity: Identity, session_key: SessionKey) -> Result<Issued, Error> {
         let near = Arc::clone(&self.near);
         let token = SessionToken::mint_for(near.store.shard_of(&identity.user), &*self.entropy)?;
         let now = near.clock.now();
         let tag = near.tags.tag(&identity.user);
-        let terms = Terms { idle: self.section.idle, lifetime: self.section.lifetime };
-        let session = Arc::new(Session::begin(identity, token.digest(), tag, terms, now));
+        let session = Arc::new(Session::begin(identity, token.digest(), tag, stay.terms, now));
 
-        let (begun, per_user) = (Arc::clone(&session), self.section.per_user);
+        let begun = Arc::clone(&session);
         let work = async move {
             let asked_at = near.cache.generations.of(begun.digest());
-            let displaced = near.store.begin(&begun, &session_key, per_user, now).await?;
+            let displaced = near.store.begin(&begun, &session_key, stay.per_user, now).await?;
             near.absent.forget(begun.digest());
             // Before the displaced go: one of them may share its number with this one, which has not changed.
             near.cache.insert(&begun, asked_at);

@@ -7,6 +7,7 @@
 //! | `POST /_sim/faults` `{"fault", …, "times"?, "burnsCode"?}` | spoils the next calls; see [`Fault`](super::Fault) |
 //! | `DELETE /_sim/faults` | calls the faults off that are still to come |
 //! | `POST /_sim/release` | lets calls go on that hang |
+//! | `POST /_sim/apps` `{"appId", "secret"?, "dialect"?}` | the app has another secret; it is answered as `wechat`, `qq`, `container` or `component` answer |
 //! | `POST /_sim/users` `{"openid", "blocked"}` | blocks a user or lets them in again |
 //! | `GET /_sim/calls` | 200 `{"endpoints": {…}, "codes": {…}, "hanging"}` |
 //! | `POST /_sim/reset` | as if just started |
@@ -23,6 +24,7 @@ use super::{
     scenario::Order,
     stand_in::{StandIn, Tally},
     user_data,
+    voice::Dialect,
     wechat::User,
 };
 
@@ -33,6 +35,14 @@ struct NewCode {
     openid: String,
     unionid: Option<String>,
     code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AppState {
+    app_id: String,
+    secret: Option<String>,
+    dialect: Option<Dialect>,
 }
 
 #[derive(Deserialize)]
@@ -72,17 +82,30 @@ pub(super) fn handle(stand_in: &StandIn, what: &str, request: &Request<Bytes>) -
             Ok(user) => stand_in.wechat.block(&user.openid, user.blocked),
             Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
         },
+        (&Method::POST, "apps") => match serde_json::from_slice::<AppState>(body) {
+            Ok(app) => change_app(stand_in, &app),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+        },
         (&Method::DELETE, "faults") => stand_in.script.clear(),
         (&Method::POST, "release") => stand_in.release(),
         (&Method::POST, "reset") => stand_in.reset(),
         _ => {
             return refuse(
                 StatusCode::NOT_FOUND,
-                &"no such control; there are codes, user_data, faults, users, release, reset, calls",
+                &"no such control; there are codes, user_data, faults, apps, users, release, reset, calls",
             );
         }
     }
     Reply::status(StatusCode::NO_CONTENT)
+}
+
+fn change_app(stand_in: &StandIn, app: &AppState) {
+    if let Some(secret) = &app.secret {
+        stand_in.wechat.apps.set_secret(&app.app_id, secret);
+    }
+    if let Some(dialect) = app.dialect {
+        stand_in.wechat.apps.set_dialect(&app.app_id, dialect);
+    }
 }
 
 fn make_code(stand_in: &StandIn, body: &[u8]) -> Reply {

@@ -1,9 +1,10 @@
-//! A stand-in for WeChat's API, for tests, demos and other people's integration tests. Shares no code with the client.
+//! A stand-in for WeChat's API and Douyin's, for tests, demos and other people's integration tests. Shares no code with the client.
 //!
 //! It speaks HTTP like the real one and keeps its rules: a code lives five minutes and works once, even when the
 //! exchange fails. Beyond that it lies on request ([`Fault`]). Everything can be done in-process, with the methods
 //! of [`Simulator`], or over HTTP under `/_sim/`.
 
+mod apps;
 mod control;
 mod reply;
 mod scenario;
@@ -11,16 +12,18 @@ mod serving;
 mod stand_in;
 mod upstream;
 mod user_data;
+mod voice;
 mod wechat;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 pub use self::{
+    apps::Apps,
     scenario::{Fault, InvalidOrder, Order},
     serving::StartError,
     upstream::Echo,
     user_data::UserData,
-    wechat::Apps,
+    voice::Dialect,
 };
 use self::{
     serving::{Serving, serve},
@@ -140,6 +143,21 @@ impl Simulator {
     /// What `wx.getUserInfo` gives to a client whose user has logged in: `info`, signed and encrypted with the key of that login.
     pub fn user_data(&self, app_id: &str, openid: &str, info: &serde_json::Value) -> Option<UserData> {
         self.stand_in.wechat.user_data(app_id, openid, info)
+    }
+
+    /// What an operator does at the console: from now on this is the app's secret, and the one before is wrong.
+    pub fn has_secret(&self, app_id: &str, secret: &str) {
+        self.stand_in.wechat.apps.set_secret(app_id, secret);
+    }
+
+    /// Whether a code that came with a wrong secret is still good. At first it is not.
+    pub fn spares_codes(&self, spares: bool) {
+        self.stand_in.wechat.apps.spare_codes(spares);
+    }
+
+    /// How an app is answered that asks as WeChat's do. At first as WeChat answers.
+    pub fn speaks(&self, app_id: &str, dialect: Dialect) {
+        self.stand_in.wechat.apps.set_dialect(app_id, dialect);
     }
 
     /// Orders a fault for the next call, or calls: `Order::from(fault).times(3)`. Orders queue up.
@@ -283,6 +301,8 @@ mod tests {
         assert_eq!(status, 200);
         let code = made["code"].as_str().unwrap().to_owned();
 
+        let app = json!({ "appId": APP, "secret": "s1", "dialect": "wechat" });
+        assert_eq!(client.control("POST", "apps", &app), (204, Value::Null));
         let busy = json!({ "fault": "errcode", "errcode": -1 });
         assert_eq!(client.control("POST", "faults", &busy), (204, Value::Null));
         assert_eq!(client.ask(&code).unwrap().json()["errcode"], -1);

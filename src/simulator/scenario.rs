@@ -5,13 +5,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     reply::{Reply, response},
+    voice::Voice,
     wechat::{Answer, WeChat},
 };
 
@@ -19,7 +19,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Fault {
-    /// WeChat refuses with this errcode. -1 and 45011 leave the code good.
+    /// WeChat refuses with this errcode, or Douyin with what it calls the same. -1 and 45011 leave the code good.
     Errcode {
         /// Any number.
         errcode: i64,
@@ -211,7 +211,8 @@ impl Script {
 
 impl Fault {
     /// Turns WeChat's true answer into the one this fault gives.
-    pub(super) fn spoil(self, mut answer: Answer, wechat: &WeChat) -> Reply {
+    pub(super) fn spoil(self, mut answer: Answer, wechat: &WeChat, voice: Voice) -> Reply {
+        let plain = |answer: &Answer| Reply::Answer(voice.write(answer));
         match self {
             Self::Errcode { errcode, errmsg } => plain(&wechat.refusal(errcode, errmsg.as_deref())),
             Self::ErrcodeText { errcode } => {
@@ -239,9 +240,9 @@ impl Fault {
             Self::Redirect { location } => redirect(&location),
             Self::Latency { .. } | Self::Hang => plain(&answer),
             Self::CutUnread | Self::Cut => Reply::Hangup,
-            Self::HalfAnswer => Reply::HalfAnswer(plain_response(&answer)),
-            Self::Oversize { bytes } => Reply::Oversize(plain_response(&answer), bytes),
-            Self::Endless => Reply::Endless(plain_response(&answer)),
+            Self::HalfAnswer => Reply::HalfAnswer(voice.write(&answer)),
+            Self::Oversize { bytes } => Reply::Oversize(voice.write(&answer), bytes),
+            Self::Endless => Reply::Endless(voice.write(&answer)),
         }
     }
 
@@ -288,15 +289,6 @@ impl Fault {
     }
 }
 
-/// An answer as `jscode2session` gives it: status 200 for failures too, and the label `text/plain` on JSON.
-pub(super) fn plain(answer: &Answer) -> Reply {
-    Reply::Answer(plain_response(answer))
-}
-
-fn plain_response(answer: &Answer) -> Response<Bytes> {
-    response(StatusCode::OK, "text/plain", serde_json::to_vec(answer).unwrap_or_default())
-}
-
 fn text(body: String) -> Reply {
     Reply::Answer(response(StatusCode::OK, "text/plain", body))
 }
@@ -329,10 +321,13 @@ fn with(mut answer: Answer, fields: Value) -> Answer {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
+    use bytes::Bytes;
+    use http::Response;
+
     use super::*;
     use crate::{
         model::{SystemClock, SystemEntropy},
-        simulator::wechat::Apps,
+        simulator::{apps::Apps, voice::Dialect},
     };
 
     /// What a client reads when the true answer is a success for oAlice.
@@ -340,7 +335,7 @@ mod tests {
         let minutes = Duration::from_mins(5);
         let wechat = WeChat::new(Apps::Any, minutes, 0, Arc::new(SystemClock), Arc::new(SystemEntropy));
         let truth = json!({ "openid": "oAlice", "session_key": "tiihtNczf5v6AKRyjwEUhQ==" });
-        fault.spoil(truth.as_object().unwrap().clone(), &wechat).whole().unwrap()
+        fault.spoil(truth.as_object().unwrap().clone(), &wechat, Voice::WeChat(Dialect::WeChat)).whole().unwrap()
     }
 
     fn spoilt_json(fault: Fault) -> Value {

@@ -16,13 +16,17 @@ use tokio::sync::{Notify, watch};
 use super::{
     control,
     reply::Reply,
-    scenario::{Fault, Script, plain},
+    scenario::{Fault, Script},
     serving::Service,
+    voice::{Dialect, Voice},
     wechat::{Call, WeChat},
 };
 
 /// The one call of WeChat's that is imitated so far.
 const CODE2SESSION: &str = "/sns/jscode2session";
+
+/// The same call of Douyin's.
+const DOUYIN: &str = "/api/apps/v2/jscode2session";
 
 /// How many different codes the count names; later ones count towards the endpoint only.
 const NAMED_CODES: usize = 100_000;
@@ -65,15 +69,18 @@ impl StandIn {
         if let Some(control) = request.uri().path().strip_prefix("/_sim/") {
             return control::handle(self, control, &request);
         }
-        if request.uri().path() != CODE2SESSION {
-            self.tally().count("other", None);
-            return plain(&self.wechat.refusal(40066, None));
+        let voice = Voice::WeChat(Dialect::WeChat);
+        match (request.uri().path(), request.method()) {
+            (CODE2SESSION, &Method::GET) => {
+                let call = Call::parse(request.uri().query().unwrap_or_default());
+                let voice = Voice::WeChat(self.wechat.apps.dialect(call.app()));
+                self.exchange(CODE2SESSION, &call, voice).await
+            }
+            (DOUYIN, &Method::POST) => self.exchange(DOUYIN, &Call::parse_json(request.body()), Voice::Douyin).await,
+            (CODE2SESSION, _) => self.no_call(CODE2SESSION, 43001, voice),
+            (DOUYIN, _) => self.no_call(DOUYIN, 43001, Voice::Douyin),
+            _ => self.no_call("other", 40066, voice),
         }
-        if request.method() != Method::GET {
-            self.tally().count(CODE2SESSION, None);
-            return plain(&self.wechat.refusal(43001, None));
-        }
-        self.exchange(&Call::parse(request.uri().query().unwrap_or_default())).await
     }
 
     /// The calls so far.
@@ -99,10 +106,15 @@ impl StandIn {
         self.release();
     }
 
-    async fn exchange(&self, call: &Call) -> Reply {
-        self.tally().count(CODE2SESSION, Some(call.code()));
+    fn no_call(&self, endpoint: &str, errcode: i64, voice: Voice) -> Reply {
+        self.tally().count(endpoint, None);
+        Reply::Answer(voice.write(&self.wechat.refusal(errcode, None)))
+    }
+
+    async fn exchange(&self, endpoint: &str, call: &Call, voice: Voice) -> Reply {
+        self.tally().count(endpoint, Some(call.code()));
         let Some((fault, burns_code)) = self.script.next() else {
-            return plain(&self.wechat.exchange(call, true));
+            return Reply::Answer(voice.write(&self.wechat.exchange(call, true)));
         };
         // First the work, then the trouble: whoever gives up waiting has spent the code all the same.
         let answer = self.wechat.exchange(call, burns_code);
@@ -111,7 +123,7 @@ impl StandIn {
             Fault::Hang => self.wait(None).await,
             _ => {}
         }
-        fault.spoil(answer, &self.wechat)
+        fault.spoil(answer, &self.wechat, voice)
     }
 
     /// Waits for the release, at most `limit`. It is real time that passes: a client's timeout is on trial here, and
@@ -186,7 +198,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{SystemClock, SystemEntropy},
-        simulator::wechat::{Apps, User},
+        simulator::{apps::Apps, wechat::User},
     };
 
     const APP: &str = "wx4f4bc4dec97d474b";
@@ -234,6 +246,24 @@ mod tests {
         let stand_in = stand_in();
         assert_eq!(stand_in.send(Request::get("/sns/nothing")).await["errcode"], 40066);
         assert_eq!(stand_in.send(Request::post(CODE2SESSION)).await["errcode"], 43001);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn douyin_is_asked_with_a_post_and_says_json() {
+        let stand_in = stand_in();
+        stand_in.knows("c", "oAlice");
+        let ask = async |code: &str| {
+            let body = serde_json::json!({ "appid": APP, "secret": "s", "code": code }).to_string();
+            let reply = stand_in.handle(Request::post(DOUYIN).body(body.into()).unwrap()).await.whole().unwrap();
+            assert_eq!(reply.headers()["content-type"], "application/json; charset=utf-8");
+            serde_json::from_slice::<Value>(reply.body()).unwrap()
+        };
+        assert_eq!(ask("c").await["data"]["openid"], "oAlice");
+        assert_eq!(ask("c").await["err_no"], 40018, "it works once");
+        assert_eq!(ask("").await["err_no"], 40014);
+        let get = stand_in.handle(Request::get(DOUYIN).body(Bytes::new()).unwrap()).await.whole().unwrap();
+        assert!(String::from_utf8_lossy(get.body()).contains(r#""err_no":40014"#));
+        assert_eq!(stand_in.calls().endpoints[DOUYIN], 4);
     }
 
     #[tokio::test(flavor = "current_thread")]

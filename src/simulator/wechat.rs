@@ -1,4 +1,4 @@
-//! What WeChat knows and decides when a login code is exchanged: apps, users, codes and the quota; and which key each user has
+//! What WeChat, or Douyin in its place, knows and decides when a login code is exchanged: apps, users, codes and the quota; and which key each user has
 //! from that. No HTTP in here.
 
 use std::{
@@ -13,17 +13,11 @@ use base64::{
 };
 use serde_json::{Map, Value, json};
 
-use super::user_data::{self, UserData, Whose};
-use crate::model::{AppSecret, Clock, Entropy, EntropyError, Timestamp};
-
-/// Whose codes can be exchanged.
-#[derive(Clone, Debug)]
-pub enum Apps {
-    /// Every AppID with every AppSecret, so long as neither is empty. For a demo, where nobody has registered anything.
-    Any,
-    /// These AppIDs, each with its AppSecret.
-    Known(HashMap<String, AppSecret>),
-}
+use super::{
+    apps::{Apps, Registry},
+    user_data::{self, UserData, Whose},
+};
+use crate::model::{Clock, Entropy, EntropyError, Timestamp};
 
 /// A user as an exchange tells of them. Nothing is checked: a test may want an openid that no header can carry.
 #[derive(Clone)]
@@ -47,7 +41,7 @@ pub(super) type Answer = Map<String, Value>;
 
 /// The state of the service.
 pub(super) struct WeChat {
-    apps: Apps,
+    pub(super) apps: Registry,
     code_lifetime: Duration,
     minute_quota: u32,
     clock: Arc<dyn Clock>,
@@ -99,6 +93,19 @@ impl Call {
         call
     }
 
+    /// Reads the body of the same call to Douyin.
+    pub(super) fn parse_json(body: &[u8]) -> Self {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        let (app, secret, code) = (text("appid"), text("secret"), text("code"));
+        Self { app, secret, code, grant_type: "authorization_code".to_owned() }
+    }
+
+    /// Which app asks.
+    pub(super) fn app(&self) -> &str {
+        &self.app
+    }
+
     /// The login code.
     pub(super) fn code(&self) -> &str {
         &self.code
@@ -114,7 +121,7 @@ impl WeChat {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { apps, code_lifetime, minute_quota, clock, entropy, state: Mutex::new(State::new()) }
+        Self { apps: Registry::new(apps), code_lifetime, minute_quota, clock, entropy, state: Mutex::new(State::new()) }
     }
 
     /// What `wx.login` does: from now on `code` stands for `user`.
@@ -164,7 +171,8 @@ impl WeChat {
     /// Finds out whose code this is, or the errcode that says why not.
     fn look_up(&self, call: &Call, burns_code: bool) -> Result<User, i64> {
         call.complete()?;
-        let trusted = self.apps.accept(call);
+        let trusted = self.apps.accept(&call.app, &call.secret);
+        let burns_code = burns_code && !(trusted.is_err() && self.apps.spares_codes());
         let now = self.clock.now();
         let mut state = self.state();
         let State { codes, blocked, minute, .. } = &mut *state;
@@ -235,14 +243,6 @@ impl Call {
             return Err(*errcode);
         }
         if self.grant_type == "authorization_code" { Ok(()) } else { Err(40002) }
-    }
-}
-
-impl Apps {
-    fn accept(&self, call: &Call) -> Result<(), i64> {
-        let Self::Known(apps) = self else { return Ok(()) };
-        let secret = apps.get(&call.app).ok_or(40013)?;
-        if secret.expose() == call.secret { Ok(()) } else { Err(40125) }
     }
 }
 
@@ -317,7 +317,7 @@ fn usual_errmsg(errcode: i64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ManualClock, SystemEntropy};
+    use crate::model::{AppSecret, ManualClock, SystemEntropy};
 
     const APP: &str = "wx4f4bc4dec97d474b";
     const OTHER_APP: &str = "wx0000000000000002";
@@ -428,6 +428,18 @@ mod tests {
         let query = format!("appid={APP}&secret=nope&js_code=c&grant_type=authorization_code");
         assert_eq!(world.errcode_of(&query), 40125);
         assert_eq!(world.log_in("c")["errcode"], 40163);
+    }
+
+    #[test]
+    fn a_new_secret_makes_the_old_one_wrong_and_a_code_may_outlive_the_wrong_one() {
+        let world = world();
+        world.learn("c", "oAlice");
+        world.wechat.apps.set_secret(APP, "new");
+        world.wechat.apps.spare_codes(true);
+        let ask = |secret| world.ask(&format!("appid={APP}&secret={secret}&js_code=c&grant_type=authorization_code"));
+        assert_eq!(ask("s1")["errcode"], 40125);
+        assert_eq!(ask("new")["openid"], "oAlice");
+        assert_eq!(ask("new")["errcode"], 40163);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Calls to others, the store and WeChat: how long they took and what came of them. None is on the path of a request whose
+//! Calls to others, the store and the platforms: how long they took and what came of them. None is on the path of a request whose
 //! session is in memory, so these cells are shared.
 
 use super::{counters::Counter, histogram::Histogram};
@@ -67,9 +67,9 @@ impl StoreCalls {
     }
 }
 
-/// Login codes sent to WeChat, each try counted once: that is what WeChat's quotas count.
+/// Login codes sent to one platform, each try counted once: that is what its quotas count.
 #[derive(Debug, Default)]
-pub struct WeChatCalls {
+pub struct PlatformCalls {
     /// How long they took, whatever came of them.
     pub took: Histogram,
     /// A session was given.
@@ -82,9 +82,9 @@ pub struct WeChatCalls {
     pub user_blocked: Counter,
     /// Too many logins of this user.
     pub rate_limited: Counter,
-    /// WeChat was busy.
+    /// The platform was busy.
     pub busy: Counter,
-    /// WeChat refused our set-up.
+    /// The platform refused our set-up.
     pub misconfigured: Counter,
     /// The answer could not be used.
     pub broken_answer: Counter,
@@ -94,7 +94,7 @@ pub struct WeChatCalls {
     pub timeout: Counter,
 }
 
-impl WeChatCalls {
+impl PlatformCalls {
     /// Each outcome by name.
     pub fn each(&self) -> [(&'static str, &Counter); 10] {
         [

@@ -1,48 +1,25 @@
-//! The only place that connects to WeChat: one pooled HTTP client with a deadline, a bound on answers, and one retry
-//! where it can't spend a code twice.
+//! The client of WeChat's API: one call per login, over the transport that all platforms share.
 
-use std::{collections::HashMap, error::Error as StdError, fmt, io, iter, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc};
 
-use super::{
-    Asking, CodeSession, WeChat,
-    call::Call,
-    code2session::{self, Endpoint},
-    error::{Error, Flaw, Stage, Trouble},
-};
+use super::code2session::{self, Endpoint};
 use crate::{
     config::sections,
-    model::{AppId, LoginCode},
+    model::{AppId, AppSecret, LoginCode},
+    platform::{
+        Asking, BuildError, CodeSession, Error, Platform,
+        call::Call,
+        transport::{Transport, builder, once_more},
+    },
     telemetry::Counters,
 };
-
-/// Longest answer that is read. A login's is about 150 bytes.
-const MAX_ANSWER: usize = 64 * 1024;
-
-/// For how long a connection is kept for the next login. A connection that WeChat closes just when we use it costs
-/// its user a second `wx.login`, so ours have to go first.
-const KEEP_IDLE: Duration = Duration::from_secs(15);
-
-/// How many connections are kept for the next logins, per host.
-const KEEP_AT_MOST: usize = 64;
-
-/// Why no client could be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// An `api_base` to which no path can be appended.
-    #[error("`api_base` of app {0} can't be the base of a URL")]
-    ApiBase(AppId),
-    /// The TLS library found no way to check certificates; mostly the system has no CA certificates installed.
-    #[error("the HTTPS client could not be set up (are the system's CA certificates installed?)")]
-    Transport(#[source] reqwest::Error),
-}
 
 /// Asks WeChat, or whoever stands behind an app's `api_base`.
 ///
 /// Its connections belong to the runtime on which it is first used: use it on one that outlives every login.
 pub struct Client {
-    http: reqwest::Client,
+    transport: Transport,
     endpoints: HashMap<AppId, Endpoint>,
-    timeout: Duration,
     counters: Arc<Counters>,
 }
 
@@ -50,128 +27,53 @@ impl Client {
     /// A client for these apps. It connects when it is first asked.
     ///
     /// Each request that is tried is counted, the retry too: that is what WeChat's quotas count.
-    pub fn new(
+    pub fn new<'a>(
         section: &sections::WeChat,
-        apps: &[sections::App],
+        apps: impl IntoIterator<Item = &'a sections::App>,
         counters: Arc<Counters>,
     ) -> Result<Self, BuildError> {
-        Self::over(transport(section.timeout, apps), section.timeout, apps, counters)
+        let apps: Vec<&sections::App> = apps.into_iter().collect();
+        let transport = Transport::over(builder(section.timeout, &apps), section.timeout)?;
+        Self::over(transport, &apps, counters)
     }
 
-    fn over(
-        transport: reqwest::ClientBuilder,
-        timeout: Duration,
-        apps: &[sections::App],
-        counters: Arc<Counters>,
-    ) -> Result<Self, BuildError> {
-        let endpoint = |app: &sections::App| match Endpoint::of(app) {
-            Some(endpoint) => Ok((app.app_id.clone(), endpoint)),
-            None => Err(BuildError::ApiBase(app.app_id.clone())),
-        };
-        let endpoints = apps.iter().map(endpoint).collect::<Result<_, _>>()?;
-        let http = transport.build().map_err(|error| BuildError::Transport(error.without_url()))?;
-        Ok(Self { http, endpoints, timeout, counters })
+    fn over(transport: Transport, apps: &[&sections::App], counters: Arc<Counters>) -> Result<Self, BuildError> {
+        let endpoint = |app: &&sections::App| Ok((app.app_id.clone(), Endpoint::of(app)?));
+        Ok(Self { transport, endpoints: apps.iter().map(endpoint).collect::<Result<_, _>>()?, counters })
+    }
+
+    /// Begins with what an older client has found out: which secrets work.
+    pub fn recall(&self, before: &Self) {
+        for (app, endpoint) in &self.endpoints {
+            if let Some(before) = before.endpoints.get(app) {
+                endpoint.secrets.recall(&before.secrets);
+            }
+        }
     }
 
     async fn exchange(&self, app: &AppId, code: &LoginCode) -> Result<CodeSession, Error> {
         let endpoint = self.endpoints.get(app).ok_or(Error::UnknownApp)?;
-        let first = self.ask(endpoint, code).await;
-        match first {
-            Err(Error::Busy(_)) => match self.ask(endpoint, code).await {
-                // WeChat may have spent the code and then said "busy", so this "used" says nothing about the client:
-                // it gets the answer that makes it call wx.login again.
-                Err(Error::CodeUsed(refusal)) => Err(Error::CodeInvalid(refusal)),
-                second => second,
-            },
-            Err(error) if error.nothing_was_sent() => self.ask(endpoint, code).await,
-            answer => answer,
-        }
+        endpoint.secrets.send(move |secret| once_more(move || self.ask(endpoint, secret, code))).await
     }
 
-    async fn ask(&self, endpoint: &Endpoint, code: &LoginCode) -> Result<CodeSession, Error> {
+    async fn ask(&self, endpoint: &Endpoint, secret: &AppSecret, code: &LoginCode) -> Result<CodeSession, Error> {
         let call = Call::begin(&self.counters.wechat);
-        let answer = self.get(endpoint, code).await;
+        let answer = self.transport.get(endpoint.url(secret, code)).await;
+        let answer = answer.and_then(|(status, body)| code2session::read(status, &body));
         call.end(&answer);
         answer
     }
-
-    async fn get(&self, endpoint: &Endpoint, code: &LoginCode) -> Result<CodeSession, Error> {
-        let request = self.http.get(endpoint.url(code));
-        let answer = request.send().await.map_err(|error| unreachable(&error, Stage::Request))?;
-        let status = answer.status().as_u16();
-        code2session::read(status, &read_bounded(answer).await?)
-    }
 }
 
-impl WeChat for Client {
+impl Platform for Client {
     fn code_to_session<'a>(&'a self, app: &'a AppId, code: &'a LoginCode) -> Asking<'a> {
-        let whole = tokio::time::timeout(self.timeout, self.exchange(app, code));
-        Box::pin(async { whole.await.unwrap_or(Err(Error::Timeout)) })
+        Box::pin(self.transport.within(self.exchange(app, code)))
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
-    }
-}
-
-fn transport(timeout: Duration, apps: &[sections::App]) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("wxgate/", env!("CARGO_PKG_VERSION")))
-        // A proxy from the environment would see the secret, a redirect would carry it elsewhere in a Referer.
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        // reqwest would send again what an HTTP/2 server says it did not process; here only `exchange` decides that.
-        // What hyper still does by itself is to move a request it never began to write to another connection.
-        .retry(reqwest::retry::never())
-        // One connection per login under way: over HTTP/2 one dead connection would take all of them with it.
-        .http1_only()
-        // Two attempts to connect fit into the deadline, so a host that drops packets is told from a slow one.
-        .connect_timeout(timeout * 2 / 5)
-        .pool_idle_timeout(KEEP_IDLE)
-        .pool_max_idle_per_host(KEEP_AT_MOST)
-        .tls_backend_rustls();
-    if apps.iter().any(|app| app.api_base.scheme() == "https") {
-        builder
-    } else {
-        // Against a plain stand-in it shall start on machines that have no CA certificates.
-        builder.tls_certs_only([])
-    }
-}
-
-/// Reads the body up to [`MAX_ANSWER`], whatever its declared length says.
-async fn read_bounded(mut answer: reqwest::Response) -> Result<Vec<u8>, Error> {
-    let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(|error| unreachable(&error, Stage::Answer))? {
-        if body.len() + part.len() > MAX_ANSWER {
-            return Err(Error::BrokenAnswer(Flaw::TooLarge));
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(body)
-}
-
-/// Takes from the transport's error what can't hold a secret. The error itself has the URL in it and ends here.
-fn unreachable(error: &reqwest::Error, otherwise: Stage) -> Error {
-    let causes = iter::successors(Some(error as &(dyn StdError + 'static)), |&cause| cause.source());
-    let kind = causes.filter_map(|cause| cause.downcast_ref()).map(root_kind).last();
-    let kind = kind.or(error.is_timeout().then_some(io::ErrorKind::TimedOut));
-    let stage = match kind {
-        _ if error.is_dns() => Stage::Resolve,
-        Some(io::ErrorKind::InvalidData) if error.is_connect() => Stage::Tls,
-        _ if error.is_connect() => Stage::Connect,
-        _ => otherwise,
-    };
-    Error::Unreachable(Trouble { stage, kind })
-}
-
-/// An I/O error may hide another in itself that `source` leaves out.
-fn root_kind(error: &io::Error) -> io::ErrorKind {
-    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(inner) => root_kind(inner),
-        None => error.kind(),
+        f.debug_struct("Client").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
 
@@ -180,16 +82,19 @@ mod tests {
     //! Real sockets against a server that sends exactly the bytes it was told, and notes what it was asked.
 
     use std::{
-        io::{ErrorKind, Read, Write},
+        error::Error as StdError,
+        io::{self, ErrorKind, Read, Write},
+        iter,
         net::{SocketAddr, TcpListener, TcpStream},
         sync::Mutex,
         thread,
+        time::Duration,
     };
 
     use super::*;
     use crate::{
-        model::AppSecret,
-        wechat::{Refusal, errcode},
+        platform::{Flaw, Refusal, Stage, Trouble, transport::MAX_ANSWER},
+        wechat::errcode,
     };
 
     const CODE: &str = "hunter2-code";
@@ -304,11 +209,8 @@ mod tests {
     }
 
     fn app(api_base: &str) -> sections::App {
-        sections::App {
-            app_id: AppId::parse("wx4f4bc4dec97d474b").unwrap(),
-            secret: AppSecret::new(SECRET),
-            api_base: api_base.parse().unwrap(),
-        }
+        let app_id = AppId::parse("wx4f4bc4dec97d474b").unwrap();
+        sections::App::new(app_id, AppSecret::new(SECRET), api_base.parse().unwrap())
     }
 
     fn section(timeout: Duration) -> sections::WeChat {
@@ -565,9 +467,9 @@ mod tests {
     fn client_resolving(addresses: impl IntoIterator<Item = Option<SocketAddr>>) -> Client {
         let mut addresses: Vec<_> = addresses.into_iter().collect();
         addresses.reverse();
-        let (apps, timeout) = ([app("http://wechat.test")], Duration::from_secs(30));
+        let (app, timeout) = (app("http://wechat.test"), Duration::from_secs(30));
         let names = Arc::new(Names(Mutex::new(addresses)));
-        Client::over(transport(timeout, &apps).dns_resolver(names), timeout, &apps, Arc::default()).unwrap()
+        over(builder(timeout, &[&app]).dns_resolver(names), timeout, &app)
     }
 
     /// An address that refuses connections for as long as the socket lives: bound, but nobody listens.
@@ -586,7 +488,7 @@ mod tests {
 
         let error = login_with(&client_resolving([Some(dead), Some(dead)])).await.unwrap_err();
         assert_eq!(error, broke(Stage::Connect, ErrorKind::ConnectionRefused));
-        assert_eq!(error.to_string(), "WeChat was not reached: no connection (connection refused)");
+        assert_eq!(error.to_string(), "the platform was not reached: no connection (connection refused)");
         assert_tells_no_secret(&error);
     }
 
@@ -611,8 +513,12 @@ mod tests {
 
     /// A client that trusts nobody, for servers that don't get as far as a certificate.
     fn https_client(address: SocketAddr, timeout: Duration) -> Client {
-        let apps = [app(&format!("https://{address}"))];
-        Client::over(transport(timeout, &apps).tls_certs_only([]), timeout, &apps, Arc::default()).unwrap()
+        let app = app(&format!("https://{address}"));
+        over(builder(timeout, &[&app]).tls_certs_only([]), timeout, &app)
+    }
+
+    fn over(builder: reqwest::ClientBuilder, timeout: Duration, app: &sections::App) -> Client {
+        Client::over(Transport::over(builder, timeout).unwrap(), &[app], Arc::default()).unwrap()
     }
 
     #[tokio::test]
@@ -664,7 +570,7 @@ mod tests {
     #[test]
     fn nothing_of_the_client_or_its_config_is_printed() {
         let said = format!("{:?}", client("http://wechat.test"));
-        assert_eq!(said, "Client { timeout: 30s, .. }");
+        assert_eq!(said, "Client { transport: Transport { timeout: 30s, .. }, .. }");
     }
 
     #[test]

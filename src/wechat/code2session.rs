@@ -7,44 +7,33 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{
-    CodeSession, errcode,
-    error::{Error, Flaw, Refusal, rid_of},
-};
+use super::errcode;
 use crate::{
     config::sections::App,
-    model::{AppId, AppSecret, InvalidId, LoginCode, OpenId, SessionKey, UnionId},
+    model::{AppId, AppSecret, LoginCode},
+    platform::{BuildError, CodeSession, Error, Refusal, error::trace_id, fields, secrets::Secrets, transport::url_of},
 };
-
-const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-/// Longest session_key that is taken. WeChat's have 24 bytes.
-const MAX_SESSION_KEY: usize = 256;
 
 /// Where one app's codes are exchanged.
 pub(super) struct Endpoint {
     url: Url,
     app: AppId,
-    secret: AppSecret,
+    pub(super) secrets: Secrets,
 }
 
 impl Endpoint {
-    /// Appends the call's path to the app's `api_base`, which may have a path of its own. `None` when nothing can be
-    /// appended to it (`data:…`).
-    pub(super) fn of(app: &App) -> Option<Self> {
-        let mut url = app.api_base.clone();
-        url.set_query(None);
-        url.set_fragment(None);
-        url.path_segments_mut().ok()?.pop_if_empty().extend(["sns", "jscode2session"]);
-        Some(Self { url, app: app.app_id.clone(), secret: app.secret.clone() })
+    /// Where the codes of `app` are exchanged.
+    pub(super) fn of(app: &App) -> Result<Self, BuildError> {
+        let url = url_of(app, ["sns", "jscode2session"])?;
+        Ok(Self { url, app: app.app_id.clone(), secrets: Secrets::of(app, errcode::WRONG_SECRET) })
     }
 
     /// The URL that spends `code`. It holds the AppSecret: it goes to the socket and nowhere else.
-    pub(super) fn url(&self, code: &LoginCode) -> Url {
+    pub(super) fn url(&self, secret: &AppSecret, code: &LoginCode) -> Url {
         let mut url = self.url.clone();
         url.query_pairs_mut()
             .append_pair("appid", self.app.as_str())
-            .append_pair("secret", self.secret.expose())
+            .append_pair("secret", secret.expose())
             .append_pair("js_code", code.expose())
             .append_pair("grant_type", "authorization_code");
         url
@@ -57,25 +46,20 @@ impl Endpoint {
 /// null, a number or a number in quotes; empty strings count as absent; fields we don't know are passed over. The
 /// content type is no matter: WeChat labels its JSON as text.
 pub fn decode(body: &[u8]) -> Result<CodeSession, Error> {
-    let answer = Answer::parse(body)?;
-    let errcode = answer.errcode()?;
+    let answer: Answer = fields::object(body)?;
+    let errcode = fields::number("errcode", &answer.errcode)?;
     if errcode != 0 {
-        return Err(errcode::sort(Refusal { errcode, rid: answer.rid() }));
+        return Err(errcode::sort(Refusal { errcode, rid: answer.errmsg.as_str().and_then(rid_of) }));
     }
-    answer.into_session().map_err(Error::BrokenAnswer)
+    fields::session(answer.openid, answer.unionid, answer.session_key).map_err(Error::BrokenAnswer)
 }
 
-/// Reads an answer as a whole: another status than 200 is believed only where the body has an errcode to say.
+/// Reads an answer as a whole.
 pub(super) fn read(status: u16, body: &[u8]) -> Result<CodeSession, Error> {
-    match decode(body) {
-        answer if status == 200 => answer,
-        Err(error) if error.refusal().is_some() => Err(error),
-        Ok(_) | Err(_) => Err(Error::BrokenAnswer(Flaw::Status(status))),
-    }
+    fields::under_status(status, decode(body))
 }
 
-/// The fields we read, still of any type. The derived reader refuses a field that comes twice, which is wanted: two
-/// openids in one answer would leave it to chance who logs in.
+/// The fields we read, still of any type.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -90,61 +74,16 @@ struct Answer {
     errmsg: Value,
 }
 
-impl Answer {
-    /// The parser's own error is dropped, because it may quote the text it failed on.
-    fn parse(body: &[u8]) -> Result<Self, Error> {
-        let body = body.strip_prefix(BOM).unwrap_or(body);
-        // The derived reader would take an array's elements for the fields in order.
-        let looks_like_object = body.trim_ascii_start().starts_with(b"{");
-        let answer = looks_like_object.then(|| serde_json::from_slice(body).ok()).flatten();
-        answer.ok_or(Error::BrokenAnswer(Flaw::NotJson))
-    }
-
-    fn errcode(&self) -> Result<i64, Error> {
-        let code = match &self.errcode {
-            Value::Null => Some(0),
-            Value::Number(number) => number.as_i64(),
-            Value::String(text) if text.is_empty() => Some(0),
-            Value::String(text) => text.trim().parse().ok(),
-            Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        };
-        code.ok_or(Error::BrokenAnswer(Flaw::WrongType("errcode")))
-    }
-
-    fn rid(&self) -> Option<String> {
-        self.errmsg.as_str().and_then(rid_of)
-    }
-
-    fn into_session(self) -> Result<CodeSession, Flaw> {
-        let openid = required("openid", self.openid)?;
-        let session_key = required("session_key", self.session_key)?;
-        let unionid = optional("unionid", self.unionid)?;
-        if session_key.len() > MAX_SESSION_KEY || !session_key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Flaw::BadSessionKey);
-        }
-        Ok(CodeSession {
-            openid: OpenId::parse(&openid).map_err(bad_id("openid"))?,
-            unionid: unionid.map(|id| UnionId::parse(&id).map_err(bad_id("unionid"))).transpose()?,
-            session_key: SessionKey::new(session_key),
-        })
-    }
-}
-
-fn optional(field: &'static str, value: Value) -> Result<Option<String>, Flaw> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Err(Flaw::WrongType(field)),
-    }
-}
-
-fn required(field: &'static str, value: Value) -> Result<String, Flaw> {
-    optional(field, value)?.ok_or(Flaw::Missing(field))
-}
-
-fn bad_id(field: &'static str) -> impl Fn(InvalidId) -> Flaw {
-    move |why| Flaw::BadId { field, why }
+/// Finds the trace id in WeChat's errmsg: `…, rid: 652d44d0-1d0af18b-5b069232`, formerly `…, hints: [ req_id: … ]`.
+fn rid_of(errmsg: &str) -> Option<String> {
+    let (_, tail) = ["rid:", "req_id:"].into_iter().find_map(|label| {
+        let (head, tail) = errmsg.split_once(label)?;
+        // Inside a longer word ("grid:") it is no label.
+        let stands_alone = !head.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        stands_alone.then_some((head, tail))
+    })?;
+    let rid = tail.trim_start().split(|c: char| c.is_whitespace() || c == ']' || c == ',').next()?;
+    trace_id(rid)
 }
 
 #[cfg(test)]
@@ -152,18 +91,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{model::InvalidId, platform::Flaw};
 
-    fn endpoint(api_base: &str) -> Endpoint {
-        Endpoint::of(&App {
-            app_id: AppId::parse("wx4f4bc4dec97d474b").unwrap(),
-            secret: AppSecret::new("s&cr=t"),
-            api_base: Url::parse(api_base).unwrap(),
-        })
-        .unwrap()
+    fn spent(api_base: &str, code: &str) -> Url {
+        let app_id = AppId::parse("wx4f4bc4dec97d474b").unwrap();
+        let app = App::new(app_id, AppSecret::new("s&cr=t"), Url::parse(api_base).unwrap());
+        Endpoint::of(&app).unwrap().url(&app.secret, &LoginCode::new(code))
     }
 
     fn query_of(code: &str) -> String {
-        endpoint("https://wechat.test").url(&LoginCode::new(code)).query().unwrap().to_owned()
+        spent("https://wechat.test", code).query().unwrap().to_owned()
     }
 
     fn broken(body: &str) -> Flaw {
@@ -178,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_call_is_written_as_wechat_wants_it() {
-        let url = endpoint("https://wechat.test").url(&LoginCode::new("051v0m000ObAyK19vV"));
+        let url = spent("https://wechat.test", "051v0m000ObAyK19vV");
         assert_eq!(
             url.as_str(),
             "https://wechat.test/sns/jscode2session?appid=wx4f4bc4dec97d474b&secret=s%26cr%3Dt\
@@ -189,7 +126,7 @@ mod tests {
     #[test]
     fn an_api_base_keeps_its_path() {
         for base in ["https://host/openserver", "https://host/openserver/", "https://host/openserver?x=1#y"] {
-            assert_eq!(endpoint(base).url(&LoginCode::new("c")).path(), "/openserver/sns/jscode2session", "{base}");
+            assert_eq!(spent(base, "c").path(), "/openserver/sns/jscode2session", "{base}");
         }
     }
 
@@ -310,6 +247,25 @@ mod tests {
             let error = decode(body.as_bytes()).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn the_trace_id_is_found_in_both_its_forms() {
+        let now = "invalid code, rid: 652d44d0-1d0af18b-5b069232";
+        assert_eq!(rid_of(now).as_deref(), Some("652d44d0-1d0af18b-5b069232"));
+        let formerly = "code been used, hints: [ req_id: .OjDA05ce-iDHGna ]";
+        assert_eq!(rid_of(formerly).as_deref(), Some(".OjDA05ce-iDHGna"));
+        assert_eq!(rid_of("hints: [req_id:abc]").as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn what_is_no_plain_trace_id_is_not_kept() {
+        assert_eq!(rid_of("invalid code"), None);
+        assert_eq!(rid_of("rid: "), None);
+        assert_eq!(rid_of("rid: a\u{1b}[31mred"), None);
+        assert_eq!(rid_of("no such grid: 12"), None);
+        assert_eq!(rid_of(&format!("rid: {}", "a".repeat(65))), None);
+        assert_eq!(rid_of(&format!("rid: {}", "a".repeat(64))).map(|rid| rid.len()), Some(64));
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 //! <https://developers.weixin.qq.com/miniprogram/dev/server/API/user-login/api_code2session>. Several codes that do
 //! occur are not in it.
 
-use super::error::{Error, Flaw, Refusal};
+use crate::platform::{Error, Flaw, Refusal};
 
 /// The system is busy; asking once more is allowed.
 pub const BUSY: i64 = -1;
@@ -44,6 +44,9 @@ pub const USE_UNAUTHORIZED: i64 = 50001;
 pub const ACCOUNT_RESTRICTED: i64 = 50002;
 /// The app has not authorised the third-party platform that asks.
 pub const COMPONENT_UNAUTHORIZED: i64 = 61003;
+
+/// What says that it is the AppSecret which is wrong.
+pub(super) const WRONG_SECRET: &[i64] = &[SECRET_INVALID, CREDENTIAL_INVALID];
 
 /// Which failure a non-zero errcode is. Codes of other calls, such as 42001 for an expired access token, have no
 /// business here and count as unknown.
@@ -114,12 +117,12 @@ mod tests {
     fn a_wrong_secret_says_which_key_to_mend() {
         assert_eq!(
             sorted(40125).to_string(),
-            "WeChat refuses our set-up (errcode 40125): check this app's `secret` in [[apps]]: it is not this AppID's"
+            "the platform refuses our set-up (errcode 40125): check this app's `secret` in [[apps]]: it is not this AppID's"
         );
     }
 
     #[test]
     fn an_unknown_code_is_named() {
-        assert_eq!(sorted(99999).to_string(), "WeChat's answer can't be used: it has an unknown errcode 99999");
+        assert_eq!(sorted(99999).to_string(), "the platform's answer can't be used: it has an unknown errcode 99999");
     }
 }

@@ -7,7 +7,7 @@ use wxgate::{
         Config,
         sections::{
             AuthRule, Balance, Ejection, Endpoint, HostPattern, ListenAt, Listener, LogFormat, LogLevel, NewestSealKey,
-            Redis, RedisServers, Retry, Seal, Speaks, StatusPattern, TlsVersion, UnderscoreHeaders,
+            PlatformKind, Redis, RedisServers, Retry, Seal, Speaks, StatusPattern, TlsVersion, UnderscoreHeaders,
         },
     },
     model::{SealKey, Secret, SigningKey},
@@ -124,10 +124,15 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(admin.token.unwrap().expose(), "hunter2-admin-token");
     assert_eq!(api.prefix, "/wx/v1");
 
+    let (other, kinds) = (apps[1].clone(), apps.iter().map(|app| app.platform).collect::<Vec<_>>());
     let apps: Vec<_> = apps.iter().map(|a| (a.app_id.as_str(), a.secret.expose(), a.api_base.as_str())).collect();
     let wechats = ("wx4f4bc4dec97d474b", "hunter2-app-secret", "https://api.weixin.qq.com/");
     let qqs = ("1109999999", "hunter2-from-a-file", "https://api.q.qq.com/openserver/");
-    assert_eq!(apps, [wechats, qqs]);
+    let douyins = ("tt5daf2b0123457910", "hunter2-app-secret", "https://developer.toutiao.com/");
+    assert_eq!(apps, [wechats, qqs, douyins]);
+    assert_eq!(kinds, [PlatformKind::WeChat, PlatformKind::WeChat, PlatformKind::Douyin]);
+    assert_eq!((other.idle, other.lifetime, other.per_user), (Some(secs(1800)), Some(secs(86_400)), Some(2)));
+    assert_eq!(other.other_secret.unwrap().expose(), "hunter2-admin-token");
 
     assert_eq!((wechat.timeout, wechat.replay_window), (Duration::from_millis(2500), secs(3)));
     assert_eq!((sessions.idle, sessions.lifetime), (secs(7200), secs(30 * 86_400)));

@@ -10,8 +10,12 @@ use wxgate::config::{known_keys, sections::Assertion};
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 34] = [
+const WITHOUT_DEFAULT: [&str; 38] = [
     "admin.token",
+    "apps.idle",
+    "apps.lifetime",
+    "apps.other_secret",
+    "apps.per_user",
     "identity.assertion.issuer",
     "identity.assertion.key",
     "log.user_key",

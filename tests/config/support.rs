@@ -29,6 +29,7 @@ pub(crate) const MINIMAL: &str = include_str!("valid/minimal.toml");
 pub(crate) fn env(name: &str) -> Option<String> {
     let value = match name {
         "WX_APP_SECRET" => "hunter2-app-secret",
+        "WX_OTHER_SECRET" => "hunter2-other-secret",
         "ADMIN_TOKEN" | "WXGATE_ADMIN_TOKEN" => "hunter2-admin-token",
         "LOG_KEY" | "WXGATE_LOG_KEY" => "hunter2-log-key-hunter2",
         "SEAL_KEY" => SEAL_KEY,

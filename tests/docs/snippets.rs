@@ -13,6 +13,7 @@ pub(crate) fn load(text: &str) -> Result<Loaded, ConfigErrors> {
     let named = |name: &str| match name.to_lowercase() {
         name if name.contains("seal") => "5e".repeat(32),
         name if name.contains("assertion") => include_str!("../keys/ed25519.pem").to_owned(),
+        name if name.contains("other") => format!("another-{secret}"),
         _ => secret.to_owned(),
     };
     let file = |path: &Path| pem(path).unwrap_or_else(|| named(&path.to_string_lossy()));

@@ -238,7 +238,7 @@ fn an_answer_of_wechat_that_can_not_be_used_is_502() {
     };
     for (fault, no) in faults.map(no) {
         let line = gw.logs(&no);
-        assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("WeChat")), "{fault}: {line}");
+        assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("the platform")), "{fault}: {line}");
     }
     assert_eq!(gw.upstream.connections(), 0);
 }
@@ -250,8 +250,7 @@ fn a_wechat_that_refuses_connections_is_502() {
         config.apps[0].api_base = format!("http://{}:{}", dead.host, dead.port).parse().unwrap();
     });
     let line = gw.says_no(&gw.verify_code("c"), 502, "wechat_unreachable", NOT_ASKED, &[]);
-    let cause =
-        "the login failed: the code could not be exchanged: WeChat was not reached: no connection (connection refused)";
+    let cause = "the login failed: the code could not be exchanged: the platform was not reached: no connection (connection refused)";
     assert_eq!(line["cause"], cause);
 }
 

@@ -58,10 +58,9 @@ fn the_code_ab_of_app_c_is_not_the_code_a_of_app_bc() {
     let wechat = Simulator::start(Options::on_free_port().with_app("c", "s").with_app("bc", "s")).unwrap();
     let gw = TestGateway::with(|config| {
         config.apps = ["c", "bc"]
-            .map(|id| AppSection {
-                app_id: AppId::parse(id).unwrap(),
-                secret: AppSecret::new("s"),
-                api_base: wechat.api_base().parse().unwrap(),
+            .map(|id| {
+                let id = AppId::parse(id).unwrap();
+                AppSection::new(id, AppSecret::new("s"), wechat.api_base().parse().unwrap())
             })
             .into();
     });

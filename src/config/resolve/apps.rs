@@ -1,37 +1,62 @@
-//! `[[apps]]`: the Mini Programs, and who answers for them.
+//! `[[apps]]`: the Mini Programs, who answers for them, and how long their users stay logged in.
 
 use url::Url;
 
-use super::across::Named;
+use super::{across::Named, sessions::MOST_SESSIONS};
 use crate::{
     config::{
         fields::{At, Fields},
-        sections::App,
+        sections::{App, PlatformKind, Sessions},
     },
-    model::{AppId, AppSecret},
+    model::{AppId, AppSecret, Secret},
 };
 
-pub(super) fn apps(root: &mut Fields<'_, '_>) -> Vec<Named<App>> {
+const PLATFORMS: [(&str, PlatformKind); 2] = [("wechat", PlatformKind::WeChat), ("douyin", PlatformKind::Douyin)];
+
+pub(super) fn apps(root: &mut Fields<'_, '_>, sessions: &Sessions) -> Vec<Named<App>> {
     let tables = root.tables("apps");
-    tables.into_iter().map(|At { line, value }| app(root.item("apps", line, value))).collect()
+    tables.into_iter().map(|At { line, value }| app(root.item("apps", line, value), sessions)).collect()
 }
 
-fn app(mut fields: Fields<'_, '_>) -> Named<App> {
+fn app(mut fields: Fields<'_, '_>, sessions: &Sessions) -> Named<App> {
     let app_id = app_id(&mut fields);
+    let platform = fields.choice("platform", PlatformKind::default(), &PLATFORMS);
     if !fields.has("secret") {
         fields.error(fields.line, "secret", "missing; write secret = { env = \"NAME\" } or { file = \"path\" }");
     }
     let secret = fields.secret("secret");
-    let api_base = api_base(&mut fields);
+    let other_secret = other_secret(&mut fields, secret.as_ref());
+    let api_base = api_base(&mut fields, platform);
+    let idle = fields.duration_if_given("idle");
+    let lifetime = fields.duration_if_given("lifetime");
+    let per_user = fields.whole_if_given("per_user", 0..=MOST_SESSIONS);
+    if lifetime.unwrap_or(sessions.lifetime) < idle.unwrap_or(sessions.idle)
+        && let Some(line) = fields.line_of("lifetime").or(fields.line_of("idle"))
+    {
+        fields.warn(line, "lifetime", "is shorter than the app's idle, which so never ends a session");
+    }
     fields.finish();
     let name = app_id.as_ref().map(|At { line, value }| At { line: *line, value: value.as_str().to_owned() });
     let value = match (app_id, secret, api_base) {
-        (Some(app_id), Some(secret), Some(api_base)) => {
-            Some(App { app_id: app_id.value, secret: AppSecret::new(secret.value.expose()), api_base })
-        }
+        (Some(app_id), Some(secret), Some(api_base)) => Some(App {
+            platform,
+            other_secret,
+            idle,
+            lifetime,
+            per_user,
+            ..App::new(app_id.value, AppSecret::new(secret.value.expose()), api_base)
+        }),
         _ => None,
     };
     Named { name, value }
+}
+
+fn other_secret(fields: &mut Fields<'_, '_>, secret: Option<&At<Secret>>) -> Option<AppSecret> {
+    let At { line, value } = fields.secret("other_secret")?;
+    if secret.is_some_and(|secret| secret.value == value) {
+        fields.warn(line, "other_secret", "is the same as secret, so that there is nothing else to try");
+    }
+    Some(AppSecret::new(value.expose()))
 }
 
 /// The text is not shown where it is no AppID: people mix the two lines up, and then it is the secret.
@@ -47,19 +72,21 @@ fn app_id(fields: &mut Fields<'_, '_>) -> Option<At<AppId>> {
 }
 
 /// The address is not shown where it is refused: it may have a password in it.
-fn api_base(fields: &mut Fields<'_, '_>) -> Option<Url> {
+fn api_base(fields: &mut Fields<'_, '_>, platform: PlatformKind) -> Option<Url> {
     let given = fields.text("api_base");
     let line = given.as_ref().map_or(fields.line, |text| text.line);
-    let text = given.map_or("https://api.weixin.qq.com", |text| text.value);
-    let refused = match Url::parse(text) {
-        Ok(url) => match base_fault(&url) {
-            None => return Some(url),
-            Some(fault) => fault,
-        },
-        Err(_) => "is not a URL (write https://api.weixin.qq.com)",
+    let text = given.map_or(platform.api_base(), |text| text.value);
+    let Ok(url) = Url::parse(text) else {
+        fields.error(line, "api_base", format!("is not a URL (write {})", platform.api_base()));
+        return None;
     };
-    fields.error(line, "api_base", refused);
-    None
+    match base_fault(&url) {
+        None => Some(url),
+        Some(fault) => {
+            fields.error(line, "api_base", fault);
+            None
+        }
+    }
 }
 
 fn base_fault(url: &Url) -> Option<&'static str> {

@@ -26,9 +26,9 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let server = server::server(root.section("server"));
     let admin = server::admin(root.section("admin"));
     let api = api::api(root.section("api"));
-    let apps = apps::apps(&mut root);
     let wechat = sessions::wechat(root.section("wechat"));
     let sessions = sessions::sessions(root.section("sessions"));
+    let apps = apps::apps(&mut root, &sessions);
     let (identity, assertion) = identity::identity(root.section("identity"));
     let limits = limits::limits(root.section("limits"));
     let log = log::log(root.section("log"));

@@ -9,7 +9,7 @@ use crate::config::{
 };
 
 /// What the fixed-size tables behind these limits can still hold on a large machine.
-const MOST_SESSIONS: usize = 1_000_000_000;
+pub(super) const MOST_SESSIONS: usize = 1_000_000_000;
 
 /// A client has given up long before, and a login under way is remembered for no longer.
 const LONGEST_LOGIN: Duration = Duration::from_secs(30);

@@ -20,7 +20,7 @@ mod wechat;
 
 pub use admin::Admin;
 pub use api::Api;
-pub use apps::App;
+pub use apps::{App, PlatformKind};
 pub use assertion::Assertion;
 pub use http2::Http2;
 pub use identity::IdentityHeaders;

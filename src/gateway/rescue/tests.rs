@@ -15,10 +15,11 @@ use crate::{
     limit::{RouteLimited, Whose},
     login,
     model::AppId,
+    platform::{self, Flaw},
     routing::{BadOriginal, BadTarget},
     session, store,
     upstream::ConnectError,
-    wechat::{self, Flaw},
+    wechat,
 };
 
 /// Names each failure. It has no arm for the rest, so that who adds one comes by here and adds a row below.
@@ -78,7 +79,7 @@ fn name(failure: &Failure) -> String {
 }
 
 fn failed(why: LoginFailure) -> Failure {
-    let source = login::Error::WeChat(wechat::Error::BrokenAnswer(Flaw::NotJson));
+    let source = login::Error::Platform(platform::Error::BrokenAnswer(Flaw::NotJson));
     Failure::Api(api::Error::Login { why, app: AppId::parse("wx1").unwrap(), source })
 }
 
@@ -288,8 +289,7 @@ fn seconds_are_rounded_up_and_never_none() {
 #[tokio::test]
 async fn the_log_gets_the_chain_of_causes_and_the_client_none_of_it() {
     let failure = failed(LoginFailure::Unreachable);
-    let cause =
-        "the login failed: the code could not be exchanged: WeChat's answer can't be used: it is not a JSON object";
+    let cause = "the login failed: the code could not be exchanged: the platform's answer can't be used: it is not a JSON object";
     assert_eq!(failure.cause().as_deref(), Some(cause));
     let response = rescue(&failure).into_response(&HeaderValue::from_static("id1"));
     assert!(!String::from_utf8_lossy(response.body()).contains("JSON"));

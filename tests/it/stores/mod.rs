@@ -59,6 +59,8 @@ macro_rules! every_promise {
                 only_its_own_user_can_name_it
                 a_session_is_over_when_unused_for_its_idle_time
                 a_session_is_over_after_its_lifetime_however_used
+                sessions_of_one_user_end_each_at_the_time_that_it_began_with
+                a_shorter_session_takes_nothing_of_a_longer_one_along
                 use_is_written_forward_only
                 a_use_written_down_late_revives_nothing
                 a_use_in_time_counts_though_the_one_before_was_never_written_down
@@ -180,7 +182,17 @@ impl<S: UnderTest> World<S> {
     }
 
     pub async fn login_with(&self, user: &UserKey, key: &str, per_user: usize) -> (Arc<Session>, Vec<TokenDigest>) {
-        let session = self.session(user);
+        self.login_for(Terms { idle: IDLE, lifetime: LIFETIME }, user, key, per_user).await
+    }
+
+    pub async fn login_for(
+        &self,
+        terms: Terms,
+        user: &UserKey,
+        key: &str,
+        per_user: usize,
+    ) -> (Arc<Session>, Vec<TokenDigest>) {
+        let session = self.session_with(Identity { user: user.clone(), unionid: None }, terms);
         let displaced = self.store().begin(&session, &SessionKey::new(key), per_user, self.now()).await;
         (session, displaced.expect("a login"))
     }

@@ -6,13 +6,14 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use wxgate::model::{Session, Timestamp, TokenDigest, UserKey};
+use wxgate::model::{Session, Terms, Timestamp, TokenDigest, UserKey};
 
-use super::{SECOND, UnderTest, World, digests, profile, runtime, user};
+use super::{IDLE, LIFETIME, SECOND, UnderTest, World, digests, profile, runtime, user};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Login(usize),
+    /// Whose, and for how long.
+    Login(usize, u32),
     LookUp(usize),
     /// A session that the cache found live was used so many seconds ago.
     Use(usize, u64),
@@ -28,7 +29,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..4usize).prop_map(Step::Login),
+        5 => ((0..4usize), (1..4u32)).prop_map(|(whose, times)| Step::Login(whose, times)),
         2 => (0..32usize).prop_map(Step::LookUp),
         5 => ((0..32usize), (0..20u64)).prop_map(|(which, ago)| Step::Use(which, ago)),
         2 => (0..32usize).prop_map(Step::LogOut),
@@ -132,9 +133,11 @@ pub fn any_run_of_steps<S: UnderTest>() {
 async fn take<S: UnderTest>(world: &mut World<S>, model: &mut Model, per_user: usize, step: &Step) {
     let (now, count) = (world.now(), model.all.len().max(1));
     match *step {
-        Step::Login(whose) => {
+        Step::Login(whose, times) => {
             let key = key_of_login(model.all.len());
-            let (session, displaced) = world.login_with(&users()[whose], &key, per_user).await;
+            // A third of the usual time, two, or all of it.
+            let terms = Terms { idle: IDLE * times / 3, lifetime: LIFETIME * times / 3 };
+            let (session, displaced) = world.login_for(terms, &users()[whose], &key, per_user).await;
             model.all.push(Plain { session, whose, seen: now, ended: false });
             let stay = if per_user == 0 { usize::MAX } else { per_user };
             let ended = model.end_all_but(whose, stay, now);

@@ -342,3 +342,29 @@ pub async fn a_restart_forgets_nothing_and_revives_nothing<S: UnderTest>(world: 
     world.sweep().await;
     assert!(world.count().await <= 2, "the kept one, and for a while the one that has run out");
 }
+
+pub async fn sessions_of_one_user_end_each_at_the_time_that_it_began_with<S: UnderTest>(world: &mut World<S>) {
+    let terms = |times: u32| Terms { idle: IDLE * times, lifetime: LIFETIME * times };
+    let (short, _) = world.login_for(terms(1), &anna(), "key", 0).await;
+    let (long, _) = world.login_for(terms(3), &anna(), "key", 0).await;
+    let (other, _) = world.login_for(terms(2), &user("wx2", "o-anna"), "key", 0).await;
+    for (later, live) in [(IDLE, [false, true, true]), (IDLE, [false, true, false]), (IDLE, [false; 3])] {
+        world.later(later);
+        world.reopen().await;
+        let found = [world.finds(&short).await, world.finds(&long).await, world.finds(&other).await];
+        // Where a restart forgets all, none may be there.
+        assert!(found == live || found == [false; 3], "{found:?}");
+    }
+}
+
+pub async fn a_shorter_session_takes_nothing_of_a_longer_one_along<S: UnderTest>(world: &mut World<S>) {
+    let (long, _) = world.login_for(Terms { idle: LIFETIME, lifetime: LIFETIME }, &anna(), "long", 0).await;
+    let (short, _) = world.login_for(Terms { idle: SECOND, lifetime: SECOND }, &anna(), "short", 0).await;
+    world.later(SECOND);
+    world.sweep().await;
+    assert_eq!([world.finds(&short).await, world.finds(&long).await], [false, true]);
+    assert_eq!(digests(&world.sessions_of(&anna()).await), digests([&long]));
+    assert_eq!(world.session_key(&anna()).await.as_deref(), Some("short"), "the newest login's, while any is live");
+    let (_, displaced) = world.login_for(Terms { idle: SECOND, lifetime: SECOND }, &anna(), "key", 1).await;
+    assert!(displaced.contains(long.digest()), "per_user counts arrivals, not times");
+}

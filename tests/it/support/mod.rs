@@ -229,10 +229,8 @@ impl User {
 /// What most stories run on. Timeouts are short where a story has to wait for one, limits wide where it does not.
 fn config(api_base: &str, upstream: &Recorder) -> Config {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
-    let app = |id: &str, secret: &str| AppSection {
-        app_id: AppId::parse(id).expect("an AppID"),
-        secret: AppSecret::new(secret),
-        api_base: api_base.parse().expect("a URL"),
+    let app = |id: &str, secret: &str| {
+        AppSection::new(AppId::parse(id).expect("an AppID"), AppSecret::new(secret), api_base.parse().expect("a URL"))
     };
     let optional = Route { auth: wxgate::config::sections::AuthRule::Optional, ..Route::new("/maybe/", "app") };
     let often = Rate { count: 1_000_000.try_into().expect("not zero"), per: Duration::from_mins(1) };

@@ -1,11 +1,11 @@
-//! What can go wrong when WeChat is asked, sorted by who has to act on it. Nothing in here holds a URL, a body or
-//! WeChat's own words: the first has the AppSecret in it, and the others may repeat what we sent.
+//! What can go wrong when a platform is asked, sorted by who has to act on it. Nothing in here holds a URL, a body or
+//! the platform's own words: the first two may have the AppSecret in them, and the last may repeat what we sent.
 
 use std::{fmt, io};
 
 use crate::model::InvalidId;
 
-/// Longest trace id that is kept. WeChat's are about 26 bytes.
+/// Longest trace id that is kept. WeChat's are about 26 bytes, Douyin's about 32.
 const MAX_RID: usize = 64;
 
 /// Why a login code did not become a session.
@@ -17,31 +17,31 @@ pub enum Error {
     /// The code was spent before.
     #[error("the login code was used before ({0})")]
     CodeUsed(Refusal),
-    /// WeChat takes the user for a risk; asking again does not help.
-    #[error("WeChat blocks this user ({0})")]
+    /// The platform takes the user for a risk; asking again does not help.
+    #[error("the platform blocks this user ({0})")]
     UserBlocked(Refusal),
     /// The user logged in too often within a minute.
-    #[error("WeChat wants fewer logins of this user ({0})")]
+    #[error("the platform wants fewer logins of this user ({0})")]
     RateLimited(Refusal),
-    /// WeChat was too busy, twice.
-    #[error("WeChat is busy ({0})")]
+    /// The platform was too busy, twice.
+    #[error("the platform is busy ({0})")]
     Busy(Refusal),
     /// No login of this app can work until somebody mends the set-up.
-    #[error("WeChat refuses our set-up ({refusal}): {mend}")]
+    #[error("the platform refuses our set-up ({refusal}): {mend}")]
     Misconfigured {
-        /// What WeChat said.
+        /// What the platform said.
         refusal: Refusal,
         /// What to mend, by its configuration key where there is one.
         mend: &'static str,
     },
-    /// WeChat answered with something that can't be used.
-    #[error("WeChat's answer can't be used: {0}")]
+    /// The platform answered with something that can't be used.
+    #[error("the platform's answer can't be used: {0}")]
     BrokenAnswer(Flaw),
     /// No connection, or it broke.
-    #[error("WeChat was not reached: {0}")]
+    #[error("the platform was not reached: {0}")]
     Unreachable(Trouble),
     /// `wechat.timeout` went by.
-    #[error("WeChat did not answer within wechat.timeout")]
+    #[error("the platform did not answer within wechat.timeout")]
     Timeout,
     /// The app has no entry in `[[apps]]`.
     #[error("the app is not configured")]
@@ -49,7 +49,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What WeChat said, where it said a non-zero errcode.
+    /// What the platform said, where it said a non-zero number.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::CodeInvalid(refusal)
@@ -63,23 +63,23 @@ impl Error {
         }
     }
 
-    /// WeChat's trace id of the call; it is what WeChat's support asks for, and it can be looked up for seven days.
+    /// The platform's trace id of the call: what its support asks for. WeChat's can be looked up for seven days.
     pub fn rid(&self) -> Option<&str> {
         self.refusal()?.rid.as_deref()
     }
 
     /// Whether the request certainly never left, so that the code is still good.
-    pub(super) fn nothing_was_sent(&self) -> bool {
+    pub(crate) fn nothing_was_sent(&self) -> bool {
         matches!(self, Self::Unreachable(Trouble { stage: Stage::Resolve | Stage::Connect | Stage::Tls, .. }))
     }
 }
 
-/// A non-zero errcode.
+/// A non-zero number of a failure: WeChat's errcode, Douyin's `err_no`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// WeChat's number for it; [`errcode`](super::errcode) has the names.
+    /// The platform's number for it; each platform's table has the names.
     pub errcode: i64,
-    /// WeChat's trace id: at most 64 bytes of ASCII letters, digits and `-_.!`.
+    /// The platform's trace id: at most 64 bytes of ASCII letters, digits and `-_.!`.
     pub rid: Option<String>,
 }
 
@@ -167,17 +167,10 @@ pub enum Stage {
     Answer,
 }
 
-/// Finds the trace id in WeChat's errmsg: `…, rid: 652d44d0-1d0af18b-5b069232`, formerly `…, hints: [ req_id: … ]`.
-pub(super) fn rid_of(errmsg: &str) -> Option<String> {
-    let (_, tail) = ["rid:", "req_id:"].into_iter().find_map(|label| {
-        let (head, tail) = errmsg.split_once(label)?;
-        // Inside a longer word ("grid:") it is no label.
-        let stands_alone = !head.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        stands_alone.then_some((head, tail))
-    })?;
-    let rid = tail.trim_start().split(|c: char| c.is_whitespace() || c == ']' || c == ',').next()?;
-    let plain = rid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!".contains(&b));
-    (plain && (1..=MAX_RID).contains(&rid.len())).then(|| rid.to_owned())
+/// A trace id, if the text is one.
+pub(crate) fn trace_id(text: &str) -> Option<String> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!".contains(&b));
+    (plain && (1..=MAX_RID).contains(&text.len())).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -185,22 +178,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_trace_id_is_found_in_both_its_forms() {
-        let now = "invalid code, rid: 652d44d0-1d0af18b-5b069232";
-        assert_eq!(rid_of(now).as_deref(), Some("652d44d0-1d0af18b-5b069232"));
-        let formerly = "code been used, hints: [ req_id: .OjDA05ce-iDHGna ]";
-        assert_eq!(rid_of(formerly).as_deref(), Some(".OjDA05ce-iDHGna"));
-        assert_eq!(rid_of("hints: [req_id:abc]").as_deref(), Some("abc"));
-    }
-
-    #[test]
     fn what_is_no_plain_trace_id_is_not_kept() {
-        assert_eq!(rid_of("invalid code"), None);
-        assert_eq!(rid_of("rid: "), None);
-        assert_eq!(rid_of("rid: a\u{1b}[31mred"), None);
-        assert_eq!(rid_of("no such grid: 12"), None);
-        assert_eq!(rid_of(&format!("rid: {}", "a".repeat(65))), None);
-        assert_eq!(rid_of(&format!("rid: {}", "a".repeat(64))).map(|rid| rid.len()), Some(64));
+        assert_eq!(trace_id("652d44d0-1d0af18b-5b069232").as_deref(), Some("652d44d0-1d0af18b-5b069232"));
+        for text in ["", "a\u{1b}[31mred", "a b", "编号"] {
+            assert_eq!(trace_id(text), None, "{text}");
+        }
+        assert_eq!(trace_id(&"a".repeat(65)), None);
+        assert_eq!(trace_id(&"a".repeat(64)).map(|id| id.len()), Some(64));
     }
 
     #[test]

@@ -1,23 +1,23 @@
-//! One request to WeChat, as it is counted: once, whatever comes of it.
+//! One request to a platform, as it is counted: once, whatever comes of it.
 
 use tokio::time::Instant;
 
-use super::{CodeSession, Error};
-use crate::telemetry::{Counter, WeChatCalls};
+use super::Error;
+use crate::telemetry::{Counter, PlatformCalls};
 
 /// A request under way. Where it is dropped without an end, nobody waits for it any more: its time is over.
-pub(super) struct Call<'a> {
-    calls: &'a WeChatCalls,
+pub(crate) struct Call<'a> {
+    calls: &'a PlatformCalls,
     outcome: &'a Counter,
     began: Instant,
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn begin(calls: &'a WeChatCalls) -> Self {
+    pub(crate) fn begin(calls: &'a PlatformCalls) -> Self {
         Self { calls, outcome: &calls.timeout, began: Instant::now() }
     }
 
-    pub(super) fn end(mut self, answer: &Result<CodeSession, Error>) {
+    pub(crate) fn end<T>(mut self, answer: &Result<T, Error>) {
         let calls = self.calls;
         self.outcome = match answer {
             Ok(_) => &calls.ok,
@@ -44,7 +44,7 @@ impl Drop for Call<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat::{Flaw, Refusal, Stage, Trouble};
+    use crate::platform::{Flaw, Refusal, Stage, Trouble};
 
     #[test]
     fn every_end_of_a_call_has_its_counter_and_one_without_an_end_ran_out_of_time() {
@@ -60,12 +60,12 @@ mod tests {
             (Error::Unreachable(Trouble { stage: Stage::Connect, kind: None }), "unreachable"),
             (Error::Timeout, "timeout"),
         ] {
-            let calls = WeChatCalls::default();
-            Call::begin(&calls).end(&Err(error));
+            let calls = PlatformCalls::default();
+            Call::begin(&calls).end::<()>(&Err(error));
             let counted: Vec<_> = calls.each().into_iter().filter(|(_, n)| n.get() > 0).map(|(name, _)| name).collect();
             assert_eq!((counted, calls.took.read().count()), (vec![word], 1));
         }
-        let calls = WeChatCalls::default();
+        let calls = PlatformCalls::default();
         drop(Call::begin(&calls));
         assert_eq!((calls.timeout.get(), calls.total()), (1, 1));
     }

@@ -1,0 +1,54 @@
+//! Which platform an app's codes go to. It knows one of each and nothing of how they speak.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    config::{
+        Config,
+        sections::{App, PlatformKind},
+    },
+    douyin,
+    model::{AppId, LoginCode},
+    platform::{Asking, BuildError, Error, Platform},
+    telemetry::Counters,
+    wechat,
+};
+
+/// All platforms, as one.
+#[derive(Debug)]
+pub(super) struct Platforms {
+    kinds: HashMap<AppId, PlatformKind>,
+    wechat: wechat::Client,
+    douyin: douyin::Client,
+}
+
+impl Platforms {
+    /// Those that the apps of this configuration are of.
+    pub(super) fn new(config: &Config, counters: &Arc<Counters>) -> Result<Self, BuildError> {
+        let (section, apps) = (&config.wechat, &config.apps);
+        let of = |kind| apps.iter().filter(move |app: &&App| app.platform == kind);
+        Ok(Self {
+            kinds: apps.iter().map(|app| (app.app_id.clone(), app.platform)).collect(),
+            wechat: wechat::Client::new(section, of(PlatformKind::WeChat), Arc::clone(counters))?,
+            douyin: douyin::Client::new(section, of(PlatformKind::Douyin), Arc::clone(counters))?,
+        })
+    }
+
+    /// Those of a changed configuration. What these have found out is not forgotten; what is under way with them goes on.
+    pub(super) fn changed_to(&self, config: &Config, counters: &Arc<Counters>) -> Result<Self, BuildError> {
+        let next = Self::new(config, counters)?;
+        next.wechat.recall(&self.wechat);
+        next.douyin.recall(&self.douyin);
+        Ok(next)
+    }
+}
+
+impl Platform for Platforms {
+    fn code_to_session<'a>(&'a self, app: &'a AppId, code: &'a LoginCode) -> Asking<'a> {
+        match self.kinds.get(app) {
+            Some(PlatformKind::WeChat) => self.wechat.code_to_session(app, code),
+            Some(PlatformKind::Douyin) => self.douyin.code_to_session(app, code),
+            None => Box::pin(std::future::ready(Err(Error::UnknownApp))),
+        }
+    }
+}

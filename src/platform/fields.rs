@@ -1,0 +1,79 @@
+//! The fields of an answer. They are read leniently where platforms and their kin are known to vary, and strictly where
+//! something of it goes on into the house: a session exists only with an openid and a session_key that are what they claim
+//! to be.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{CodeSession, Error, Flaw};
+use crate::model::{InvalidId, OpenId, SessionKey, UnionId};
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Longest session_key that is taken. WeChat's have 24 bytes.
+const MAX_SESSION_KEY: usize = 256;
+
+/// A body that is one object. The parser's own error is dropped, because it may quote the text it failed on.
+///
+/// A derived reader refuses a field that comes twice, which is wanted: two openids in one answer would leave it to chance
+/// who logs in.
+pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let body = body.strip_prefix(BOM).unwrap_or(body);
+    // The derived reader would take an array's elements for the fields in order.
+    let looks_like_object = body.trim_ascii_start().starts_with(b"{");
+    let answer = looks_like_object.then(|| serde_json::from_slice(body).ok()).flatten();
+    answer.ok_or(Error::BrokenAnswer(Flaw::NotJson))
+}
+
+/// The number that says what failed; 0 is nothing. It may be absent, null, a number or a number in quotes.
+pub(crate) fn number(field: &'static str, value: &Value) -> Result<i64, Error> {
+    let number = match value {
+        Value::Null => Some(0),
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) if text.is_empty() => Some(0),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    number.ok_or(Error::BrokenAnswer(Flaw::WrongType(field)))
+}
+
+/// A login, if its fields are what they claim to be. Empty texts count as absent.
+pub(crate) fn session(openid: Value, unionid: Value, session_key: Value) -> Result<CodeSession, Flaw> {
+    let openid = required("openid", openid)?;
+    let session_key = required("session_key", session_key)?;
+    let unionid = optional("unionid", unionid)?;
+    if session_key.len() > MAX_SESSION_KEY || !session_key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Flaw::BadSessionKey);
+    }
+    Ok(CodeSession {
+        openid: OpenId::parse(&openid).map_err(bad_id("openid"))?,
+        unionid: unionid.map(|id| UnionId::parse(&id).map_err(bad_id("unionid"))).transpose()?,
+        session_key: SessionKey::new(session_key),
+    })
+}
+
+/// An answer as a whole: another status than 200 is believed only where the body has a number that says what failed.
+pub(crate) fn under_status(status: u16, answer: Result<CodeSession, Error>) -> Result<CodeSession, Error> {
+    match answer {
+        answer if status == 200 => answer,
+        Err(error) if error.refusal().is_some() => Err(error),
+        Ok(_) | Err(_) => Err(Error::BrokenAnswer(Flaw::Status(status))),
+    }
+}
+
+fn optional(field: &'static str, value: Value) -> Result<Option<String>, Flaw> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.is_empty() => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Err(Flaw::WrongType(field)),
+    }
+}
+
+fn required(field: &'static str, value: Value) -> Result<String, Flaw> {
+    optional(field, value)?.ok_or(Flaw::Missing(field))
+}
+
+fn bad_id(field: &'static str) -> impl Fn(InvalidId) -> Flaw {
+    move |why| Flaw::BadId { field, why }
+}
