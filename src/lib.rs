@@ -30,6 +30,7 @@ pub mod routing;
 pub mod admin;
 pub mod assertion;
 pub mod limit;
+pub mod once;
 pub mod profile;
 pub mod server;
 pub mod session;
