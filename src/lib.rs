@@ -31,6 +31,8 @@ pub mod admin;
 pub mod assertion;
 pub mod douyin;
 pub mod limit;
+pub mod once;
+pub mod phone;
 pub mod platform;
 pub mod profile;
 pub mod server;

@@ -23,27 +23,29 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("wechat", "model config platform telemetry"),
     ("douyin", "model config platform telemetry"),
     ("store", "model config"),
+    ("once", "model"),
     ("session", "model config telemetry store"),
     ("profile", "model wechat store"),
     ("upstream", "model config telemetry web"),
     ("assertion", "model config"),
-    ("login", "model platform telemetry"),
+    ("phone", "model platform wechat profile once"),
+    ("login", "model platform telemetry once"),
     ("auth", "model routing session"),
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
     ("proxy", "model config upstream assertion web auth"),
     ("admin", "model config session profile upstream telemetry web"),
     // No platform: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
-    ("api", "model auth login session profile platform limit web telemetry"),
+    ("api", "model auth login session profile phone platform limit web telemetry"),
     // `session`, to hand the sessions to `authenticate` and to name what can go wrong there.
     ("gateway", "model routing limit session profile auth api proxy telemetry web"),
     (
         "app",
-        "model web config telemetry routing limit server platform wechat douyin store session profile upstream login \
+        "model web config telemetry routing limit server platform wechat douyin store session profile upstream phone login \
          assertion proxy admin api gateway",
     ),
-    // `routing`, to print what `wxgate explain` finds; `session`, to print how long those of an app stay; `server`, for the signals and file limits of the process; `model`,
-    // for the type that keeps the admin token from being printed.
+    // `routing`, to print what `wxgate explain` finds; `session`, to print how long those of an app stay; `server`, for the
+    // signals and file limits of the process; `model`, for the type that keeps the admin token from being printed.
     ("cli", "app model config server telemetry simulator routing session"),
     ("main", "cli"),
 ];
@@ -187,12 +189,15 @@ fn secrets_are_read_only_where_they_are_needed() {
         "app/services.rs",          // the token, on its way there
         "cli/demo.rs",              // the demo's own secret, for the stand-in
         "cli/sessions/ask.rs",      // the admin token, for the operators' listener
-        "douyin/code2session.rs",   // the AppSecret and the code, for Douyin
-        "login/replay.rs",          // what the memory of a login is locked with
+        "login/mod.rs",             // the code, to ask with it once
         "model/certificate.rs",     // the key of a certificate, to read it from its text
+        "model/phone.rs",           // defines a number
         "model/seal_key.rs",        // reads a key from its text
         "model/secret.rs",          // defines it
         "model/signing_key.rs",     // reads a key from its text
+        "douyin/code2session.rs",   // the AppSecret and the code, for Douyin
+        "once/memory.rs",           // the code that the memory of an answer is locked with
+        "phone/mod.rs",             // the code and the number, to ask once and to remember
         "session/token.rs",         // defines it
         "store/key_file.rs",        // the key, to write it down
         "store/memory/kept_key.rs", // the session_key, to hold it in less room
@@ -203,6 +208,8 @@ fn secrets_are_read_only_where_they_are_needed() {
         "telemetry/redact.rs",      // the key of the hash that stands for a user
         "wechat/code2session.rs",   // the AppSecret and the code, for WeChat
         "wechat/crypto.rs",         // the session_key, to see what WeChat did with it
+        "wechat/phone_number.rs",   // the access token and the code, for WeChat
+        "wechat/stable_token.rs",   // the AppSecret, for WeChat
     ];
     let reads = |s: &Source| s.module[0] != "config" && s.code.contains(".expose()");
     assert_eq!(others(&may, reads), NOBODY);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{login, model::AppId, platform, profile, session, web::BodyError};
+use crate::{login, model::AppId, phone, platform, profile, session, web::BodyError};
 
 /// Why an endpoint of ours can't give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,23 @@ pub enum Error {
     ProfileLimited {
         /// When another change makes sense.
         retry_after: Duration,
+    },
+    /// Too many codes wait for WeChat.
+    #[error("a limit of ours on phone codes was reached")]
+    PhoneLimited {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// A phone code gave no number, or the number could not be kept or removed.
+    #[error("there is no phone number")]
+    Phone {
+        /// What the answer depends on.
+        why: PhoneFailure,
+        /// Of which app the user is.
+        app: AppId,
+        /// The whole story.
+        #[source]
+        source: phone::Error,
     },
     /// The profile could not be told or changed.
     #[error("the profile could not be told or changed")]
@@ -78,7 +95,25 @@ pub enum LoginFailure {
     Internal,
 }
 
+/// Why a phone code gave no number, as far as the answer depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhoneFailure {
+    /// The code is wrong, expired, spent or another app's.
+    CodeInvalid,
+    /// It is a login's.
+    WrongKind,
+    /// WeChat has told the number, but it could not be kept; or it could not be removed.
+    Store,
+    /// What else can go wrong between WeChat and us, as with a login.
+    WeChat(LoginFailure),
+}
+
 impl Error {
+    /// A phone code of a user of `app` that gave no number.
+    pub(super) fn phone(app: &AppId, source: phone::Error) -> Self {
+        Error::Phone { why: PhoneFailure::of(&source), app: app.clone(), source }
+    }
+
     /// A login to `app` that failed.
     pub(super) fn login(app: &AppId, source: login::Error) -> Self {
         Error::Login { why: LoginFailure::of(&source), app: app.clone(), source }
@@ -93,22 +128,43 @@ impl Error {
     }
 }
 
+impl PhoneFailure {
+    fn of(error: &phone::Error) -> Self {
+        match error {
+            phone::Error::WeChat(error) => match LoginFailure::of_platform(error) {
+                LoginFailure::CodeInvalid | LoginFailure::CodeUsed => PhoneFailure::CodeInvalid,
+                why => PhoneFailure::WeChat(why),
+            },
+            phone::Error::WrongKind(_) => PhoneFailure::WrongKind,
+            phone::Error::Old => PhoneFailure::CodeInvalid,
+            phone::Error::Keep(_) => PhoneFailure::Store,
+            phone::Error::Interrupted => PhoneFailure::WeChat(LoginFailure::Internal),
+        }
+    }
+}
+
 impl LoginFailure {
     fn of(error: &login::Error) -> Self {
         match error {
-            login::Error::Platform(error) => match error {
-                platform::Error::CodeInvalid(_) => LoginFailure::CodeInvalid,
-                platform::Error::CodeUsed(_) => LoginFailure::CodeUsed,
-                platform::Error::UserBlocked(_) => LoginFailure::UserBlocked,
-                platform::Error::RateLimited(_) => LoginFailure::RateLimited,
-                platform::Error::Busy(_) => LoginFailure::Busy,
-                platform::Error::BrokenAnswer(_) | platform::Error::Unreachable(_) => LoginFailure::Unreachable,
-                platform::Error::Timeout => LoginFailure::Timeout,
-                platform::Error::Misconfigured { mend, .. } => LoginFailure::Misconfigured(mend),
-                platform::Error::UnknownApp => LoginFailure::Internal,
-            },
+            login::Error::Platform(error) => Self::of_platform(error),
             login::Error::Session(_) => LoginFailure::Store,
             login::Error::Interrupted => LoginFailure::Internal,
+        }
+    }
+
+    fn of_platform(error: &platform::Error) -> Self {
+        match error {
+            platform::Error::CodeInvalid(_) => LoginFailure::CodeInvalid,
+            platform::Error::CodeUsed(_) => LoginFailure::CodeUsed,
+            platform::Error::UserBlocked(_) => LoginFailure::UserBlocked,
+            platform::Error::RateLimited(_) => LoginFailure::RateLimited,
+            platform::Error::Busy(_) => LoginFailure::Busy,
+            platform::Error::BrokenAnswer(_) | platform::Error::Unreachable(_) | platform::Error::TokenRefused(_) => {
+                LoginFailure::Unreachable
+            }
+            platform::Error::Timeout => LoginFailure::Timeout,
+            platform::Error::Misconfigured { mend, .. } => LoginFailure::Misconfigured(mend),
+            platform::Error::UnknownApp | platform::Error::Interrupted => LoginFailure::Internal,
         }
     }
 }
@@ -135,7 +191,9 @@ mod tests {
             (platform::Error::Unreachable(trouble), LoginFailure::Unreachable),
             (platform::Error::Timeout, LoginFailure::Timeout),
             (platform::Error::Misconfigured { refusal: no(), mend: "it" }, LoginFailure::Misconfigured("it")),
+            (platform::Error::TokenRefused(no()), LoginFailure::Unreachable),
             (platform::Error::UnknownApp, LoginFailure::Internal),
+            (platform::Error::Interrupted, LoginFailure::Internal),
         ] {
             assert_eq!(LoginFailure::of(&login::Error::Platform(error.clone())), why, "{error:?}");
         }
@@ -143,6 +201,25 @@ mod tests {
         let store = login::Error::Session(Arc::new(away));
         assert_eq!(LoginFailure::of(&store), LoginFailure::Store);
         assert_eq!(LoginFailure::of(&login::Error::Interrupted), LoginFailure::Internal);
+    }
+
+    #[test]
+    fn every_way_a_phone_code_fails_has_its_answer() {
+        let no = || Refusal { errcode: 1, rid: None };
+        let kept = Arc::new(profile::Error::Crowded);
+        let wechat = |error| phone::Error::WeChat(error);
+        for (error, why) in [
+            (wechat(platform::Error::CodeInvalid(no())), PhoneFailure::CodeInvalid),
+            (wechat(platform::Error::CodeUsed(no())), PhoneFailure::CodeInvalid),
+            (wechat(platform::Error::Busy(no())), PhoneFailure::WeChat(LoginFailure::Busy)),
+            (wechat(platform::Error::TokenRefused(no())), PhoneFailure::WeChat(LoginFailure::Unreachable)),
+            (phone::Error::WrongKind(platform::Error::CodeInvalid(no())), PhoneFailure::WrongKind),
+            (phone::Error::Old, PhoneFailure::CodeInvalid),
+            (phone::Error::Keep(kept), PhoneFailure::Store),
+            (phone::Error::Interrupted, PhoneFailure::WeChat(LoginFailure::Internal)),
+        ] {
+            assert_eq!(PhoneFailure::of(&error), why, "{error:?}");
+        }
     }
 
     #[test]

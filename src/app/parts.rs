@@ -9,10 +9,11 @@ use crate::{
     api::{Api, Services},
     assertion::{Assertions, Signer},
     config::{Config, sections::LogFormat},
-    gateway::{self, AccessLog, Gateway, Snapshot},
+    gateway::{self, AccessLog, Callers, Gateway, Snapshot},
     limit::{EndpointLimits, RouteLimits},
     login::Login,
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
+    phone::Phones,
     platform::Platform,
     profile::Profiles,
     proxy::Proxy,
@@ -34,6 +35,7 @@ pub(super) struct Parts {
     pub(super) login: Arc<Login>,
     pub(super) platforms: Arc<Platforms>,
     pub(super) profiles: Arc<Profiles>,
+    pub(super) phones: Arc<Phones>,
     pub(super) limits: EndpointLimits,
     pub(super) counters: Arc<Counters>,
     pub(super) traffic: Arc<Traffic>,
@@ -111,6 +113,13 @@ impl Parts {
             Arc::clone(&counters),
         ));
         let platforms = Arc::new(platforms);
+        let phones = Arc::new(Phones::new(
+            Arc::new(platforms.server_api(control, &clock)),
+            Arc::clone(&profiles),
+            config.wechat.replay_window,
+            control.clone(),
+            Arc::clone(&clock),
+        ));
         let login = Arc::new(Login::new(
             Arc::clone(&platforms) as Arc<dyn Platform>,
             Arc::new(Issuer::new(&config, &sessions, &clock)),
@@ -131,6 +140,7 @@ impl Parts {
             login,
             platforms,
             profiles,
+            phones,
             limits,
             counters,
             traffic,
@@ -154,6 +164,7 @@ impl Parts {
             login: Arc::clone(&self.login),
             sessions: Arc::clone(&self.sessions),
             profiles: Arc::clone(&self.profiles),
+            phones: Arc::clone(&self.phones),
             limits: self.limits.clone(),
         };
         let api =
@@ -170,7 +181,7 @@ impl Parts {
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
         let gateway = Gateway::new(
             Arc::clone(&self.snapshot),
-            Arc::clone(&self.sessions),
+            Callers { sessions: Arc::clone(&self.sessions), profiles: Arc::clone(&self.profiles) },
             api,
             proxy,
             log,

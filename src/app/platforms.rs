@@ -2,23 +2,25 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio::runtime;
+
 use crate::{
     config::{
         Config,
         sections::{App, PlatformKind},
     },
     douyin,
-    model::{AppId, LoginCode},
+    model::{AppId, Clock, LoginCode},
     platform::{Asking, BuildError, Error, Platform},
     telemetry::Counters,
-    wechat,
+    wechat::{self, ServerApi},
 };
 
 /// All platforms, as one.
 #[derive(Debug)]
 pub(super) struct Platforms {
     kinds: HashMap<AppId, PlatformKind>,
-    wechat: wechat::Client,
+    wechat: Arc<wechat::Client>,
     douyin: douyin::Client,
 }
 
@@ -29,7 +31,7 @@ impl Platforms {
         let of = |kind| apps.iter().filter(move |app: &&App| app.platform == kind);
         Ok(Self {
             kinds: apps.iter().map(|app| (app.app_id.clone(), app.platform)).collect(),
-            wechat: wechat::Client::new(section, of(PlatformKind::WeChat), Arc::clone(counters))?,
+            wechat: Arc::new(wechat::Client::new(section, of(PlatformKind::WeChat), Arc::clone(counters))?),
             douyin: douyin::Client::new(section, of(PlatformKind::Douyin), Arc::clone(counters))?,
         })
     }
@@ -40,6 +42,11 @@ impl Platforms {
         next.wechat.recall(&self.wechat);
         next.douyin.recall(&self.douyin);
         Ok(next)
+    }
+
+    /// What there is to ask of WeChat with an access token, for the apps that are WeChat's.
+    pub(super) fn server_api(&self, control: &runtime::Handle, clock: &Arc<dyn Clock>) -> ServerApi {
+        ServerApi::new(Arc::clone(&self.wechat), control.clone(), Arc::clone(clock))
     }
 }
 

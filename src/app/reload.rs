@@ -11,6 +11,7 @@ use crate::{
     config::{Change, Config},
     gateway::Snapshot,
     login::Login,
+    phone::Phones,
     platform::Platform,
     routing::Table,
     telemetry::LogLevelSwitch,
@@ -60,7 +61,7 @@ impl Reloader {
         if change.is_empty() {
             return Ok(change);
         }
-        let next = Arc::new(running.changed_to(change.config.clone())?);
+        let next = Arc::new(running.changed_to(change.config.clone(), &self.0.control)?);
         *upkeep = std::mem::take(&mut *upkeep).of(&next, &self.0.control);
         self.0.certificates.hold(next.config.server.tls.as_ref());
         if let Some(log_level) = &self.0.log_level {
@@ -102,13 +103,13 @@ impl Upkeep {
 
 impl Parts {
     /// The parts of another configuration, which share with these what is the same.
-    fn changed_to(&self, config: Config) -> Result<Self, Error> {
+    fn changed_to(&self, config: Config, control: &runtime::Handle) -> Result<Self, Error> {
+        let (platforms, login, phones) = self.askers_of(&config, control)?;
         let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
         let table = Table::new(&config.routes, &names).map_err(Error::Routes)?;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let upstreams = self.upstreams.changed_to(&config.upstreams)?;
         let limits = self.snapshot.limits.changed_to(&config.routes, &config.limits);
-        let (login, platforms) = self.logins_of(&config)?;
         let proxies = TrustedProxies::new(&config.server.trusted_proxies);
         Ok(Self {
             clock: Arc::clone(&self.clock),
@@ -117,6 +118,7 @@ impl Parts {
             login,
             platforms,
             profiles: Arc::clone(&self.profiles),
+            phones,
             limits: self.limits.changed_to(&config.limits, &self.clock),
             counters: Arc::clone(&self.counters),
             traffic: Arc::new(self.traffic.rerouted(&routes)),
@@ -129,14 +131,17 @@ impl Parts {
         })
     }
 
-    /// What is under way ends with the platforms and the times that it began with.
-    fn logins_of(&self, config: &Config) -> Result<(Arc<Login>, Arc<Platforms>), Error> {
+    /// The platforms, and those who ask them. What is under way ends with the platforms and the times that it began with.
+    fn askers_of(&self, config: &Config, control: &runtime::Handle) -> Result<Askers, Error> {
         if config.apps == self.config.apps && config.wechat == self.config.wechat {
-            return Ok((Arc::clone(&self.login), Arc::clone(&self.platforms)));
+            return Ok((Arc::clone(&self.platforms), Arc::clone(&self.login), Arc::clone(&self.phones)));
         }
         let platforms = Arc::new(self.platforms.changed_to(config, &self.counters).map_err(Error::Platform)?);
         let issuer = Arc::new(Issuer::new(config, &self.sessions, &self.clock));
         let login = self.login.through(Arc::clone(&platforms) as Arc<dyn Platform>, issuer);
-        Ok((Arc::new(login), platforms))
+        let phones = self.phones.through(Arc::new(platforms.server_api(control, &self.clock)));
+        Ok((platforms, Arc::new(login), Arc::new(phones)))
     }
 }
+
+type Askers = (Arc<Platforms>, Arc<Login>, Arc<Phones>);

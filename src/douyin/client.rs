@@ -122,7 +122,7 @@ mod tests {
         let session = client.code_to_session(&app_id, &LoginCode::new("hunter2-code")).await.unwrap();
         drop(guard);
         assert_eq!((session.openid.as_str(), session.unionid), ("oLin", None));
-        assert_eq!((counters.douyin.ok.get(), counters.wechat.total()), (1, 0));
+        assert_eq!((counters.douyin.ok.get(), counters.wechat.login.total()), (1, 0));
 
         let asked = asked.join().unwrap();
         let (head, body) = asked.split_once("\r\n\r\n").unwrap();

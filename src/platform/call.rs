@@ -26,10 +26,11 @@ impl<'a> Call<'a> {
             Err(Error::UserBlocked(_)) => &calls.user_blocked,
             Err(Error::RateLimited(_)) => &calls.rate_limited,
             Err(Error::Busy(_)) => &calls.busy,
+            Err(Error::TokenRefused(_)) => &calls.token_refused,
             Err(Error::Misconfigured { .. } | Error::UnknownApp) => &calls.misconfigured,
             Err(Error::BrokenAnswer(_)) => &calls.broken_answer,
             Err(Error::Unreachable(_)) => &calls.unreachable,
-            Err(Error::Timeout) => &calls.timeout,
+            Err(Error::Timeout | Error::Interrupted) => &calls.timeout,
         };
     }
 }
@@ -55,6 +56,7 @@ mod tests {
             (Error::UserBlocked(no()), "user_blocked"),
             (Error::RateLimited(no()), "rate_limited"),
             (Error::Busy(no()), "busy"),
+            (Error::TokenRefused(no()), "token_refused"),
             (Error::Misconfigured { refusal: no(), mend: "it" }, "misconfigured"),
             (Error::BrokenAnswer(Flaw::UnknownErrcode(no())), "broken_answer"),
             (Error::Unreachable(Trouble { stage: Stage::Connect, kind: None }), "unreachable"),

@@ -2,7 +2,7 @@
 //! something of it goes on into the house: a session exists only with an openid and a session_key that are what they claim
 //! to be.
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CodeSession, Error, Flaw};
@@ -17,7 +17,7 @@ const MAX_SESSION_KEY: usize = 256;
 ///
 /// A derived reader refuses a field that comes twice, which is wanted: two openids in one answer would leave it to chance
 /// who logs in.
-pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+pub(crate) fn object<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Error> {
     let body = body.strip_prefix(BOM).unwrap_or(body);
     // The derived reader would take an array's elements for the fields in order.
     let looks_like_object = body.trim_ascii_start().starts_with(b"{");
@@ -27,14 +27,19 @@ pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 
 /// The number that says what failed; 0 is nothing. It may be absent, null, a number or a number in quotes.
 pub(crate) fn number(field: &'static str, value: &Value) -> Result<i64, Error> {
+    whole_number(field, value).map(Option::unwrap_or_default).map_err(Error::BrokenAnswer)
+}
+
+/// A number, which may stand in quotes. Absent or empty is none.
+pub(crate) fn whole_number(field: &'static str, value: &Value) -> Result<Option<i64>, Flaw> {
     let number = match value {
-        Value::Null => Some(0),
+        Value::Null => return Ok(None),
+        Value::String(text) if text.is_empty() => return Ok(None),
         Value::Number(number) => number.as_i64(),
-        Value::String(text) if text.is_empty() => Some(0),
         Value::String(text) => text.trim().parse().ok(),
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    number.ok_or(Error::BrokenAnswer(Flaw::WrongType(field)))
+    number.map(Some).ok_or(Flaw::WrongType(field))
 }
 
 /// A login, if its fields are what they claim to be. Empty texts count as absent.
@@ -53,7 +58,7 @@ pub(crate) fn session(openid: Value, unionid: Value, session_key: Value) -> Resu
 }
 
 /// An answer as a whole: another status than 200 is believed only where the body has a number that says what failed.
-pub(crate) fn under_status(status: u16, answer: Result<CodeSession, Error>) -> Result<CodeSession, Error> {
+pub(crate) fn under_status<T>(status: u16, answer: Result<T, Error>) -> Result<T, Error> {
     match answer {
         answer if status == 200 => answer,
         Err(error) if error.refusal().is_some() => Err(error),
@@ -61,7 +66,8 @@ pub(crate) fn under_status(status: u16, answer: Result<CodeSession, Error>) -> R
     }
 }
 
-fn optional(field: &'static str, value: Value) -> Result<Option<String>, Flaw> {
+/// A text that may be left out. Empty counts as that.
+pub(crate) fn optional(field: &'static str, value: Value) -> Result<Option<String>, Flaw> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
@@ -70,7 +76,8 @@ fn optional(field: &'static str, value: Value) -> Result<Option<String>, Flaw> {
     }
 }
 
-fn required(field: &'static str, value: Value) -> Result<String, Flaw> {
+/// A text that has to be there.
+pub(crate) fn required(field: &'static str, value: Value) -> Result<String, Flaw> {
     optional(field, value)?.ok_or(Flaw::Missing(field))
 }
 

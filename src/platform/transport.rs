@@ -55,6 +55,11 @@ impl Transport {
         send(self.http.post(url).header(header::CONTENT_TYPE, label).body(json)).await
     }
 
+    /// How long [`within`](Self::within) waits.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// All requests of one login together have one deadline.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(Error::Timeout))

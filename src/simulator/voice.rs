@@ -27,15 +27,18 @@ pub enum Dialect {
 pub(super) enum Voice {
     /// WeChat, or somebody like it.
     WeChat(Dialect),
+    /// WeChat, where an access token is asked for or sent along.
+    ServerApi,
     /// Douyin.
     Douyin,
 }
 
 impl Voice {
-    /// The answer as it goes out, with status 200 for failures too. WeChat labels its JSON as text.
+    /// The answer as it goes out, with status 200 for failures too. WeChat labels the JSON of a login as text, and other as what it is.
     pub(super) fn write(self, answer: &Answer) -> Response<Bytes> {
         let (label, written) = match self {
             Self::WeChat(dialect) => ("text/plain", dialect.put(answer.clone())),
+            Self::ServerApi => ("application/json; encoding=utf-8", answer.clone()),
             Self::Douyin => ("application/json; charset=utf-8", douyin(answer)),
         };
         response(StatusCode::OK, label, serde_json::to_vec(&written).unwrap_or_default())

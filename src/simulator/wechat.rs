@@ -1,5 +1,5 @@
-//! What WeChat, or Douyin in its place, knows and decides when a login code is exchanged: apps, users, codes and the quota; and which key each user has
-//! from that. No HTTP in here.
+//! What WeChat, or Douyin in its place, knows and decides when a code is exchanged: apps, users, codes and the quota; which key
+//! each user has from that; and whose access tokens are good. No HTTP in here.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,6 +15,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     apps::{Apps, Registry},
+    phone_codes::{Number, PhoneCodes},
+    tokens::{TokenCall, Tokens},
     user_data::{self, UserData, Whose},
 };
 use crate::model::{Clock, Entropy, EntropyError, Timestamp};
@@ -51,6 +53,8 @@ pub(super) struct WeChat {
 
 struct State {
     codes: HashMap<String, Code>,
+    phone_codes: PhoneCodes,
+    tokens: Tokens,
     blocked: HashSet<String>,
     minute: Minute,
     /// The key of each user's newest login, by app and openid.
@@ -139,6 +143,27 @@ impl WeChat {
         Ok(URL_SAFE_NO_PAD.encode(bytes))
     }
 
+    /// What a tap on the phone button does.
+    pub(super) fn learn_phone(&self, code: &str, app: &str, number: Number) {
+        self.state().phone_codes.learn(code, app, number, self.clock.now(), self.code_lifetime);
+    }
+
+    /// A code of the shape those of the phone button have: 64 hexadecimal digits.
+    pub(super) fn new_phone_code(&self) -> Result<String, EntropyError> {
+        let mut bytes = [0; 32];
+        self.entropy.fill(&mut bytes)?;
+        Ok(bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|n| char::from_digit(n.into(), 16))
+            .collect())
+    }
+
+    /// Ends all access tokens of an app, as it happens when somebody asks for one by force.
+    pub(super) fn replace_tokens(&self, app: &str) {
+        self.state().tokens.replace(app);
+    }
+
     /// Blocks the user as high risk, or lets them in again.
     pub(super) fn block(&self, openid: &str, blocked: bool) {
         let mut state = self.state();
@@ -160,6 +185,36 @@ impl WeChat {
             Ok(user) => self.session_of(user),
             Err(errcode) => self.refusal(errcode, None),
         }
+    }
+
+    /// Answers who asks for an access token.
+    pub(super) fn give_token(&self, call: &TokenCall) -> Answer {
+        match self.token_of(call) {
+            Ok((token, expires_in)) => object(json!({ "access_token": token, "expires_in": expires_in })),
+            Err(errcode) => self.refusal(errcode, None),
+        }
+    }
+
+    /// Answers who asks for a phone number.
+    pub(super) fn phone_number(&self, token: &str, code: &str, burns_code: bool) -> Answer {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let State { tokens, phone_codes, .. } = &mut *state;
+        let spent =
+            tokens.app_of(token, now).and_then(|app| phone_codes.spend(code, app, now, self.code_lifetime, burns_code));
+        match spent {
+            Ok(info) => object(json!({ "errcode": 0, "errmsg": "ok", "phone_info": info })),
+            Err(errcode) => self.refusal(errcode, None),
+        }
+    }
+
+    fn token_of(&self, call: &TokenCall) -> Result<(String, u64), i64> {
+        call.complete()?;
+        self.apps.accept(&call.appid, &call.secret)?;
+        let mut bytes = [0; 102];
+        self.entropy.fill(&mut bytes).map_err(|_| -1_i64)?;
+        let fresh = format!("98_{}", URL_SAFE_NO_PAD.encode(bytes));
+        Ok(self.state().tokens.give(&call.appid, self.clock.now(), call.force_refresh, fresh))
     }
 
     /// The body of a failure, with WeChat's usual words where `errmsg` brings none.
@@ -250,6 +305,8 @@ impl State {
     fn new() -> Self {
         Self {
             codes: HashMap::new(),
+            phone_codes: PhoneCodes::default(),
+            tokens: Tokens::default(),
             blocked: HashSet::new(),
             minute: Minute::default(),
             keys: HashMap::new(),
@@ -296,6 +353,10 @@ fn object(value: Value) -> Answer {
 fn usual_errmsg(errcode: i64) -> &'static str {
     match errcode {
         -1 => "system error",
+        40001 => {
+            "invalid credential, access_token is invalid or not latest, could get access_token by getStableAccessToken, \
+             more details at https://mmbizurl.cn/s/JtxxFh33r"
+        }
         40002 => "invalid grant_type",
         40013 => "invalid appid",
         40029 => "invalid code",
@@ -305,11 +366,16 @@ fn usual_errmsg(errcode: i64) -> &'static str {
         40164 => "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
         40226 => "code blocked",
         40243 => "appsecret is frozen",
+        41001 => "access_token missing",
         41002 => "appid missing",
         41004 => "appsecret missing",
         41008 => "missing code",
+        42001 => "access_token expired",
         43001 => "require GET method",
+        43002 => "require POST method",
+        45009 => "reach max api daily quota limit",
         45011 => "api minute-quota reach limit  mustslower  retry next minute",
+        47001 => "data format error",
         _ => "error",
     }
 }

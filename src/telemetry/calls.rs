@@ -67,12 +67,30 @@ impl StoreCalls {
     }
 }
 
-/// Login codes sent to one platform, each try counted once: that is what its quotas count.
+/// What WeChat is asked for.
+#[derive(Debug, Default)]
+pub struct WeChatApi {
+    /// Who a login code stands for.
+    pub login: PlatformCalls,
+    /// An access token.
+    pub access_token: PlatformCalls,
+    /// A phone number.
+    pub phone_number: PlatformCalls,
+}
+
+impl WeChatApi {
+    /// Each by name.
+    pub fn each(&self) -> [(&'static str, &PlatformCalls); 3] {
+        [("login", &self.login), ("access_token", &self.access_token), ("phone_number", &self.phone_number)]
+    }
+}
+
+/// Calls of one kind, each try counted once: that is what a platform's quotas count.
 #[derive(Debug, Default)]
 pub struct PlatformCalls {
     /// How long they took, whatever came of them.
     pub took: Histogram,
-    /// A session was given.
+    /// The platform gave what was asked for.
     pub ok: Counter,
     /// The code was not valid.
     pub code_invalid: Counter,
@@ -80,10 +98,12 @@ pub struct PlatformCalls {
     pub code_used: Counter,
     /// The user is blocked.
     pub user_blocked: Counter,
-    /// Too many logins of this user.
+    /// Too many calls.
     pub rate_limited: Counter,
     /// The platform was busy.
     pub busy: Counter,
+    /// The access token was refused.
+    pub token_refused: Counter,
     /// The platform refused our set-up.
     pub misconfigured: Counter,
     /// The answer could not be used.
@@ -96,7 +116,7 @@ pub struct PlatformCalls {
 
 impl PlatformCalls {
     /// Each outcome by name.
-    pub fn each(&self) -> [(&'static str, &Counter); 10] {
+    pub fn each(&self) -> [(&'static str, &Counter); 11] {
         [
             ("ok", &self.ok),
             ("code_invalid", &self.code_invalid),
@@ -104,6 +124,7 @@ impl PlatformCalls {
             ("user_blocked", &self.user_blocked),
             ("rate_limited", &self.rate_limited),
             ("busy", &self.busy),
+            ("token_refused", &self.token_refused),
             ("misconfigured", &self.misconfigured),
             ("broken_answer", &self.broken_answer),
             ("unreachable", &self.unreachable),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    calls::{PlatformCalls, StoreCalls},
+    calls::{PlatformCalls, StoreCalls, WeChatApi},
     http2::Http2Broken,
     proxy_headers::ProxyHeaders,
     reloads::ConfigState,
@@ -94,10 +94,10 @@ pub struct Counters {
     pub lookups_failed: Counter,
     /// Logins answered from the memory of a login that went before.
     pub logins_replayed: Counter,
-    /// Login codes sent to WeChat, and to whoever speaks its protocol.
-    pub wechat: PlatformCalls,
     /// Login codes sent to Douyin.
     pub douyin: PlatformCalls,
+    /// What WeChat was asked, and whoever speaks its protocol.
+    pub wechat: WeChatApi,
     /// What the store was asked.
     pub store: StoreCalls,
     /// Logins refused by our own limits.

@@ -13,7 +13,7 @@ mod tls;
 mod traffic;
 mod tunnels;
 
-pub use calls::{Operation, PlatformCalls, StoreCalls};
+pub use calls::{Operation, PlatformCalls, StoreCalls, WeChatApi};
 pub use counters::{Counter, Counters, SpreadCounter};
 pub use histogram::{Histogram, Reading};
 pub use http2::{HTTP2_BROKEN, Http2Broken};

@@ -1,17 +1,22 @@
-//! The client of WeChat's API: one call per login, over the transport that all platforms share.
+//! The client of WeChat's API: what is asked of it, over the transport that all platforms share.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use super::code2session::{self, Endpoint};
+use super::{
+    Granting, TokenSource, ToldNumber, code2session,
+    endpoint::Endpoint,
+    phone_number,
+    stable_token::{self, Granted},
+};
 use crate::{
     config::sections,
-    model::{AppId, AppSecret, LoginCode},
+    model::{AccessToken, AppId, LoginCode, PhoneCode},
     platform::{
         Asking, BuildError, CodeSession, Error, Platform,
         call::Call,
         transport::{Transport, builder, once_more},
     },
-    telemetry::Counters,
+    telemetry::{Counters, PlatformCalls},
 };
 
 /// Asks WeChat, or whoever stands behind an app's `api_base`.
@@ -51,17 +56,53 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, app: &AppId, code: &LoginCode) -> Result<CodeSession, Error> {
-        let endpoint = self.endpoints.get(app).ok_or(Error::UnknownApp)?;
-        endpoint.secrets.send(move |secret| once_more(move || self.ask(endpoint, secret, code))).await
+    /// What a phone code is worth to `app`, whose token this is. It is for the caller to give up in time.
+    pub(super) async fn phone_number(
+        &self,
+        app: &AppId,
+        token: &AccessToken,
+        code: &PhoneCode,
+    ) -> Result<ToldNumber, Error> {
+        let endpoint = self.endpoint(app)?;
+        let ask = || async {
+            let json = phone_number::body(code).to_vec();
+            let (status, body) = self.transport.post_json(phone_number::url(endpoint, token), json).await?;
+            phone_number::read(status, &body, app)
+        };
+        once_more(|| counted(&self.counters.wechat.phone_number, ask())).await
     }
 
-    async fn ask(&self, endpoint: &Endpoint, secret: &AppSecret, code: &LoginCode) -> Result<CodeSession, Error> {
-        let call = Call::begin(&self.counters.wechat);
-        let answer = self.transport.get(endpoint.url(secret, code)).await;
-        let answer = answer.and_then(|(status, body)| code2session::read(status, &body));
-        call.end(&answer);
-        answer
+    pub(super) fn apps(&self) -> impl Iterator<Item = AppId> {
+        self.endpoints.keys().cloned()
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.transport.timeout()
+    }
+
+    async fn exchange(&self, app: &AppId, code: &LoginCode) -> Result<CodeSession, Error> {
+        let endpoint = self.endpoint(app)?;
+        let ask = move |secret| async move {
+            let (status, body) = self.transport.get(code2session::url(endpoint, secret, code)).await?;
+            code2session::read(status, &body)
+        };
+        let calls = &self.counters.wechat.login;
+        endpoint.secrets.send(move |secret| once_more(move || counted(calls, ask(secret)))).await
+    }
+
+    async fn grant(&self, app: &AppId) -> Result<Granted, Error> {
+        let endpoint = self.endpoint(app)?;
+        let ask = move |secret| async move {
+            let json = stable_token::body(endpoint, secret).to_vec();
+            let (status, body) = self.transport.post_json(stable_token::url(endpoint), json).await?;
+            stable_token::read(status, &body)
+        };
+        let calls = &self.counters.wechat.access_token;
+        endpoint.secrets.send(move |secret| once_more(move || counted(calls, ask(secret)))).await
+    }
+
+    fn endpoint(&self, app: &AppId) -> Result<&Endpoint, Error> {
+        self.endpoints.get(app).ok_or(Error::UnknownApp)
     }
 }
 
@@ -71,10 +112,24 @@ impl Platform for Client {
     }
 }
 
+impl TokenSource for Client {
+    fn stable_token<'a>(&'a self, app: &'a AppId) -> Granting<'a> {
+        Box::pin(self.transport.within(self.grant(app)))
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("transport", &self.transport).finish_non_exhaustive()
     }
+}
+
+/// One try.
+async fn counted<T>(calls: &PlatformCalls, ask: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let call = Call::begin(calls);
+    let answer = ask.await;
+    call.end(&answer);
+    answer
 }
 
 #[cfg(test)]
@@ -88,11 +143,11 @@ mod tests {
         net::{SocketAddr, TcpListener, TcpStream},
         sync::Mutex,
         thread,
-        time::Duration,
     };
 
     use super::*;
     use crate::{
+        model::AppSecret,
         platform::{Flaw, Refusal, Stage, Trouble, transport::MAX_ANSWER},
         wechat::errcode,
     };
@@ -265,7 +320,7 @@ mod tests {
         assert_eq!(session.openid.as_str(), "oGZUI0egBJY1zhBYw2KhdUfwVJJE");
         assert_eq!(session.session_key.expose(), "tiihtNczf5v6AKRyjwEUhQ==");
         assert_eq!(session.unionid, None);
-        assert_eq!(counters.wechat.total(), 1);
+        assert_eq!(counters.wechat.login.total(), 1);
 
         let requests = server.requests();
         let mut lines = requests[0].trim_end().split("\r\n");
@@ -316,7 +371,7 @@ mod tests {
         let client = client(&server.url());
         login_with(&client).await.unwrap();
         assert_eq!(server.requests().len(), 2);
-        assert_eq!(client.counters.wechat.total(), 2);
+        assert_eq!(client.counters.wechat.login.total(), 2);
     }
 
     #[tokio::test]
@@ -549,7 +604,7 @@ mod tests {
         let client = https_client(silent.local_addr().unwrap(), Duration::from_secs(2));
         let error = login_with(&client).await.unwrap_err();
         assert_eq!(error, broke(Stage::Connect, ErrorKind::TimedOut));
-        assert_eq!(client.counters.wechat.total(), 2);
+        assert_eq!(client.counters.wechat.login.total(), 2);
     }
 
     #[tokio::test]

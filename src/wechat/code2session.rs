@@ -7,56 +7,35 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::errcode;
+use super::{answer, endpoint::Endpoint, errcode};
 use crate::{
-    config::sections::App,
-    model::{AppId, AppSecret, LoginCode},
-    platform::{BuildError, CodeSession, Error, Refusal, error::trace_id, fields, secrets::Secrets, transport::url_of},
+    model::{AppSecret, LoginCode},
+    platform::{
+        CodeSession, Error,
+        fields::{session, under_status},
+    },
 };
 
-/// Where one app's codes are exchanged.
-pub(super) struct Endpoint {
-    url: Url,
-    app: AppId,
-    pub(super) secrets: Secrets,
+/// The URL that spends `code`. It holds the AppSecret: it goes to the socket and nowhere else.
+pub(super) fn url(endpoint: &Endpoint, secret: &AppSecret, code: &LoginCode) -> Url {
+    let mut url = endpoint.at("sns/jscode2session");
+    url.query_pairs_mut()
+        .append_pair("appid", endpoint.app.as_str())
+        .append_pair("secret", secret.expose())
+        .append_pair("js_code", code.expose())
+        .append_pair("grant_type", "authorization_code");
+    url
 }
 
-impl Endpoint {
-    /// Where the codes of `app` are exchanged.
-    pub(super) fn of(app: &App) -> Result<Self, BuildError> {
-        let url = url_of(app, ["sns", "jscode2session"])?;
-        Ok(Self { url, app: app.app_id.clone(), secrets: Secrets::of(app, errcode::WRONG_SECRET) })
-    }
-
-    /// The URL that spends `code`. It holds the AppSecret: it goes to the socket and nowhere else.
-    pub(super) fn url(&self, secret: &AppSecret, code: &LoginCode) -> Url {
-        let mut url = self.url.clone();
-        url.query_pairs_mut()
-            .append_pair("appid", self.app.as_str())
-            .append_pair("secret", secret.expose())
-            .append_pair("js_code", code.expose())
-            .append_pair("grant_type", "authorization_code");
-        url
-    }
-}
-
-/// Reads an answer's body. WeChat says failures with HTTP 200 as well, so the body alone decides.
-///
-/// Success is a non-empty openid and a non-empty session_key without an errcode other than 0. `errcode` may be absent,
-/// null, a number or a number in quotes; empty strings count as absent; fields we don't know are passed over. The
-/// content type is no matter: WeChat labels its JSON as text.
+/// Reads an answer's body. Success is a non-empty openid and a non-empty session_key without an errcode other than 0.
 pub fn decode(body: &[u8]) -> Result<CodeSession, Error> {
-    let answer: Answer = fields::object(body)?;
-    let errcode = fields::number("errcode", &answer.errcode)?;
-    if errcode != 0 {
-        return Err(errcode::sort(Refusal { errcode, rid: answer.errmsg.as_str().and_then(rid_of) }));
-    }
-    fields::session(answer.openid, answer.unionid, answer.session_key).map_err(Error::BrokenAnswer)
+    let answer: Answer = answer::decode(body, errcode::sort)?;
+    session(answer.openid, answer.unionid, answer.session_key).map_err(Error::BrokenAnswer)
 }
 
 /// Reads an answer as a whole.
 pub(super) fn read(status: u16, body: &[u8]) -> Result<CodeSession, Error> {
-    fields::under_status(status, decode(body))
+    under_status(status, decode(body))
 }
 
 /// The fields we read, still of any type.
@@ -68,22 +47,6 @@ struct Answer {
     unionid: Value,
     #[serde(default)]
     session_key: Value,
-    #[serde(default)]
-    errcode: Value,
-    #[serde(default)]
-    errmsg: Value,
-}
-
-/// Finds the trace id in WeChat's errmsg: `…, rid: 652d44d0-1d0af18b-5b069232`, formerly `…, hints: [ req_id: … ]`.
-fn rid_of(errmsg: &str) -> Option<String> {
-    let (_, tail) = ["rid:", "req_id:"].into_iter().find_map(|label| {
-        let (head, tail) = errmsg.split_once(label)?;
-        // Inside a longer word ("grid:") it is no label.
-        let stands_alone = !head.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        stands_alone.then_some((head, tail))
-    })?;
-    let rid = tail.trim_start().split(|c: char| c.is_whitespace() || c == ']' || c == ',').next()?;
-    trace_id(rid)
 }
 
 #[cfg(test)]
@@ -91,12 +54,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{model::InvalidId, platform::Flaw};
+    use crate::{
+        config::sections::App,
+        model::{AppId, InvalidId},
+        platform::{Flaw, Refusal},
+    };
 
     fn spent(api_base: &str, code: &str) -> Url {
         let app_id = AppId::parse("wx4f4bc4dec97d474b").unwrap();
         let app = App::new(app_id, AppSecret::new("s&cr=t"), Url::parse(api_base).unwrap());
-        Endpoint::of(&app).unwrap().url(&app.secret, &LoginCode::new(code))
+        url(&Endpoint::of(&app).unwrap(), &app.secret, &LoginCode::new(code))
     }
 
     fn query_of(code: &str) -> String {
@@ -247,25 +214,6 @@ mod tests {
             let error = decode(body.as_bytes()).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
-    }
-
-    #[test]
-    fn the_trace_id_is_found_in_both_its_forms() {
-        let now = "invalid code, rid: 652d44d0-1d0af18b-5b069232";
-        assert_eq!(rid_of(now).as_deref(), Some("652d44d0-1d0af18b-5b069232"));
-        let formerly = "code been used, hints: [ req_id: .OjDA05ce-iDHGna ]";
-        assert_eq!(rid_of(formerly).as_deref(), Some(".OjDA05ce-iDHGna"));
-        assert_eq!(rid_of("hints: [req_id:abc]").as_deref(), Some("abc"));
-    }
-
-    #[test]
-    fn what_is_no_plain_trace_id_is_not_kept() {
-        assert_eq!(rid_of("invalid code"), None);
-        assert_eq!(rid_of("rid: "), None);
-        assert_eq!(rid_of("rid: a\u{1b}[31mred"), None);
-        assert_eq!(rid_of("no such grid: 12"), None);
-        assert_eq!(rid_of(&format!("rid: {}", "a".repeat(65))), None);
-        assert_eq!(rid_of(&format!("rid: {}", "a".repeat(64))).map(|rid| rid.len()), Some(64));
     }
 
     proptest! {

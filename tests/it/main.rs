@@ -31,6 +31,7 @@ mod listeners;
 mod login;
 mod near_cache;
 mod paths;
+mod phone;
 mod profile;
 mod proxy_protocol;
 mod redis;

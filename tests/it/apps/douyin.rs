@@ -48,7 +48,7 @@ fn a_user_of_douyin_logs_in_beside_one_of_wechat_and_the_backend_can_tell() {
     let mut again = User { client: gw.client(), token, openid: "oLin".into() };
     assert_eq!(known_as(&gw, &mut again), some(["oLin", TT, "uLin", "tt_client"]));
     assert_eq!(gw.app().counters().douyin.ok.get(), 2);
-    assert_eq!(gw.app().counters().wechat.ok.get(), 1);
+    assert_eq!(gw.app().counters().wechat.login.ok.get(), 1);
     let page = gw.admin().get("/metrics").text();
     assert!(page.contains("wxgate_douyin_calls_total{outcome=\"ok\"} 2"), "{page}");
 }
@@ -162,7 +162,7 @@ fn a_douyin_app_may_come_and_an_app_may_change_its_platform_while_it_runs() {
     crate::support::until("the app", || (try_login(&gw, TT, "oLin").status == 200).then_some(()));
     let change = gw.reload(|config| config.apps[2].platform = PlatformKind::WeChat);
     assert_eq!(change.applied[0].to_string(), format!("changed apps.{TT}.platform"));
-    let asked = || gw.app().counters().wechat.ok.get();
+    let asked = || gw.app().counters().wechat.login.ok.get();
     crate::support::until("the other platform", || {
         gw.login_to(TT, "oLin");
         (asked() > 0).then_some(())

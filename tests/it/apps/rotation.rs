@@ -115,7 +115,7 @@ fn a_reload_swaps_secrets_and_loses_nothing_that_is_under_way() {
 fn a_reload_does_not_forget_which_secret_works() {
     let mut gw = rotated();
     gw.login("oAlice");
-    let before = gw.app().counters().wechat.total();
+    let before = gw.app().counters().wechat.login.total();
     // Whatever changes of the app makes a new client of it.
     gw.reload(|config| config.apps[0].per_user = Some(9));
     gw.reload(|config| {
@@ -123,5 +123,5 @@ fn a_reload_does_not_forget_which_secret_works() {
         config.apps[0].other_secret = Some(AppSecret::new(SECRET));
     });
     gw.login("oBob");
-    assert_eq!(gw.app().counters().wechat.total() - before, 1);
+    assert_eq!(gw.app().counters().wechat.login.total() - before, 1);
 }
