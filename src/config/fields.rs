@@ -244,6 +244,13 @@ impl<'w, 't> Fields<'w, 't> {
         }
     }
 
+    /// The same, and it may be left out.
+    pub(super) fn whole_if_given(&mut self, key: &'static str, range: RangeInclusive<usize>) -> Option<usize> {
+        let given = self.has(key);
+        let number = self.whole(key, *range.start(), range);
+        given.then_some(number)
+    }
+
     /// A duration that can't be zero.
     pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
         self.parsed(key, default, |text| match units::duration(text)? {
