@@ -14,7 +14,7 @@ use http::uri::Scheme;
 use http_body::Body;
 use tokio::{
     sync::{Notify, watch},
-    task::yield_now,
+    task::{spawn_local, yield_now},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -99,13 +99,19 @@ impl<B: Payload> Pool<B> {
         let deadline = Instant::now() + patience;
         while let Some(dialing) = self.http2.dialing() {
             let late = |_| ConnectError::Timeout { server: self.server().name.clone() };
-            timeout_at(deadline, dialing.over()).await.map_err(late)??;
+            let over_or_room = async {
+                tokio::select! {
+                    over = dialing.over() => over,
+                    () = self.room.notified() => Ok(()),
+                }
+            };
+            timeout_at(deadline, over_or_room).await.map_err(late)??;
             if let Some(lease) = self.at_hand(reuse).await {
                 return Ok(lease);
             }
         }
         let place = Place::take(&self.group, self.at, &self.room).ok_or_else(|| self.overloaded())?;
-        self.connect(place, deadline).await
+        self.connect(place, reuse, deadline).await
     }
 
     /// The same, waiting for another request to be done with its connection where there may be no more of them.
@@ -126,7 +132,7 @@ impl<B: Payload> Pool<B> {
         drop(waits);
         match waited {
             Ok(lease) => Ok(lease),
-            Err(place) => self.connect(place, Instant::now() + patience).await,
+            Err(place) => self.connect(place, reuse, Instant::now() + patience).await,
         }
     }
 
@@ -188,18 +194,46 @@ impl<B: Payload> Pool<B> {
         }
     }
 
-    async fn connect(self: &Rc<Self>, place: Place, deadline: Instant) -> Result<Lease<B>, ConnectError> {
+    async fn connect(self: &Rc<Self>, place: Place, reuse: Reuse, deadline: Instant) -> Result<Lease<B>, ConnectError> {
         if self.is_http2() {
-            let dial = self.http2.dial();
-            dial.ends(self.open(place, deadline).await)?;
-            // It has room for others too who wait.
-            self.room.notify_waiters();
-            return self.stream(Reuse::Allowed).ok_or_else(|| self.unfit(Fault::Closed));
+            return self.connect_or_find_room(place, reuse, deadline).await;
         }
         let era = self.era.get();
         let Dialed { stream, to } = self.dial(deadline).await?;
         let link = Link::new(Socket::new(stream, place)).await.map_err(|why| self.unfit(why.into()))?;
         Ok(Lease::own(Kept { link, to, era }, self, false))
+    }
+
+    /// Room for a request on another connection of HTTP/2, or on one there was, where another request has made some in the
+    /// meantime.
+    async fn connect_or_find_room(
+        self: &Rc<Self>,
+        place: Place,
+        reuse: Reuse,
+        deadline: Instant,
+    ) -> Result<Lease<B>, ConnectError> {
+        let pool = Rc::clone(self);
+        let mut dialing = Box::pin(async move {
+            let dial = pool.http2.dial();
+            dial.ends(pool.open(place, deadline).await)?;
+            // It has room for others too who wait.
+            pool.room.notify_waiters();
+            Ok(())
+        });
+        loop {
+            tokio::select! {
+                biased;
+                over = &mut dialing => {
+                    return over.and_then(|()| self.stream(Reuse::Allowed).ok_or_else(|| self.unfit(Fault::Closed)));
+                }
+                () = self.room.notified() => {
+                    let Some(lease) = self.stream(reuse) else { continue };
+                    // Others wait for this connection, or soon will.
+                    spawn_local(dialing);
+                    return Ok(lease);
+                }
+            }
+        }
     }
 
     async fn open(&self, place: Place, deadline: Instant) -> Result<Connection, ConnectError> {
@@ -305,12 +339,11 @@ mod tests {
         io::AsyncWriteExt,
         net::{TcpListener, TcpStream},
         runtime::{self, LocalOptions},
-        task::spawn_local,
     };
 
     use super::*;
     use crate::{
-        config::sections::{self, Endpoint},
+        config::sections::{self, Endpoint, ServerAddress},
         model::{ManualClock, Timestamp},
     };
 
@@ -370,6 +403,43 @@ mod tests {
                 }
             };
             assert!(lease.reused());
+        });
+    }
+
+    /// The head of a frame of settings, which allow one stream at a time.
+    const ONE_AT_A_TIME: &[u8] = &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1];
+
+    #[test]
+    fn who_waits_for_another_connection_of_http2_takes_room_on_the_one_there_is() {
+        on_a_worker(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+            let section = sections::Upstream::new("app", vec![ServerAddress::ClearHttp2(server)]);
+            let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
+            let pool = Rc::new(Pool::<Full<Bytes>>::new(&Arc::new(Group::new(&section, clock).unwrap()), 0));
+            let (first, server) = tokio::join!(pool.lease(Reuse::Allowed, PATIENCE), async {
+                let (mut server, _) = listener.accept().await.unwrap();
+                server.write_all(ONE_AT_A_TIME).await.unwrap();
+                server
+            });
+            // The next connection is accepted, and nobody speaks on it: it comes about never.
+            let (mut dials, mut waits) =
+                (pin!(pool.lease(Reuse::Allowed, PATIENCE)), pin!(pool.lease(Reuse::Allowed, PATIENCE)));
+            let mut silent = None;
+            while silent.is_none() || pool.http2.dialing().is_none() {
+                tokio::select! {
+                    biased;
+                    _ = &mut dials => panic!("there is no room yet"),
+                    _ = &mut waits => panic!("there is no room yet"),
+                    accepted = listener.accept() => silent = accepted.ok(),
+                }
+            }
+            drop(first.unwrap());
+            let dials = dials.await.unwrap();
+            drop(dials);
+            assert!(waits.await.unwrap().is_http2());
+            assert!(pool.http2.dialing().is_some(), "whoever comes next may still find the other one");
+            drop(server);
         });
     }
 }
