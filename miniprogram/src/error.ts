@@ -24,6 +24,7 @@ export type GatewayCode =
   | 'store_unavailable'
   | 'token_invalid'
   | 'token_missing'
+  | 'too_many_websockets'
   | 'unknown_app'
   | 'unsupported_image'
   | 'upstream_overloaded'

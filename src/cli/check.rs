@@ -283,7 +283,8 @@ fn carriers(route: &Route) -> Option<String> {
 fn limits(route: &Route) -> Option<String> {
     let address = route.limit_per_ip.map(|rate| format!("{rate} from one address"));
     let user = route.limit_per_user.map(|rate| format!("{rate} of one user"));
-    let limits: Vec<String> = address.into_iter().chain(user).collect();
+    let sockets = route.websocket_per_user.map(|most| format!("{most} WebSockets of one user at once"));
+    let limits: Vec<String> = address.into_iter().chain(user).chain(sockets).collect();
     (!limits.is_empty()).then(|| limits.join(", "))
 }
 

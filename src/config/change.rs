@@ -172,7 +172,7 @@ impl Change {
             compare!(change, name, Route of old, new;
                 live host path methods auth upstream strip_prefix apps limit_per_ip limit_per_user token_header token_query
                     token_subprotocol forward_token forward_phone websocket
-                websocket_idle websocket_max_age
+                    websocket_idle websocket_max_age websocket_per_user
                     allow_encoded_slash allow_semicolon connect_timeout response_timeout;
                 restart; apart);
         });

@@ -244,6 +244,13 @@ impl<'w, 't> Fields<'w, 't> {
         }
     }
 
+    /// The same, and it may be left out.
+    pub(super) fn whole_if_given(&mut self, key: &'static str, range: RangeInclusive<usize>) -> Option<usize> {
+        let given = self.has(key);
+        let number = self.whole(key, *range.start(), range);
+        given.then_some(number)
+    }
+
     /// A duration that can't be zero.
     pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
         self.parsed(key, default, |text| match units::duration(text)? {
@@ -271,13 +278,6 @@ impl<'w, 't> Fields<'w, 't> {
     /// A duration that zero turns off.
     pub(super) fn duration_or_zero(&mut self, key: &'static str, default: Duration) -> Duration {
         self.parsed(key, default, units::duration)
-    }
-
-    /// A whole number that may be left out.
-    pub(super) fn whole_if_given(&mut self, key: &'static str, range: RangeInclusive<usize>) -> Option<usize> {
-        let given = self.has(key);
-        let number = self.whole(key, *range.start(), range);
-        given.then_some(number)
     }
 
     /// A size; `range` is in words what `within` is in bytes.

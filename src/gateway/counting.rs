@@ -38,7 +38,7 @@ const SUCCESS: &str = "success";
 const CLIENT_GONE: &str = "gone";
 
 /// What a limit of a route counts by.
-const LIMITS: &[&str] = &["ip", "user"];
+const LIMITS: &[&str] = &["ip", "user", "websocket"];
 
 /// A request that asks for a login with the wrong method asks for none.
 const NO_LOGIN: &str = "method_not_allowed";
@@ -72,6 +72,7 @@ pub(super) fn count_limited(traffic: &WorkerTraffic, route: usize, limit: Whose)
         match limit {
             Whose::Address => "ip",
             Whose::User => "user",
+            Whose::WebSockets => "websocket",
         },
     );
 }

@@ -36,7 +36,7 @@ use tokio::{
 use crate::{
     api::{Api, Caller},
     auth::{self, Access, Credentials, Decision},
-    limit::RouteLimited,
+    limit::{RouteLimited, SocketPlace},
     model::{AppId, Clock, PhoneNumber},
     profile::Profiles,
     proxy::{self, Forward, Peer, Proxy, tunnel::Scratch},
@@ -251,6 +251,7 @@ impl Gateway {
                 let access = self.admit_to(rule, decision, entry)?;
                 let phone = self.phone_for(rule, &access).await?;
                 let told = Told { access: &access, phone: phone.as_ref() };
+                let place = if way.offer.is_some() { self.place_among(rule, &access)? } else { None };
                 let sent = self.forward(request, way, told, conn, timer, entry)?;
                 let head = sent.head.await;
                 entry.upstream = Some(sent.asked_at.elapsed());
@@ -260,7 +261,7 @@ impl Gateway {
                 }
                 let (parts, forwarded) = head.into_parts();
                 let upstream = forwarded.into_switched().ok_or(Failure::Proxy(proxy::Error::WrongHandshake))?;
-                let tunnel = Tunnel::new(upstream, rule, &access, &self.sessions);
+                let tunnel = Tunnel::new(upstream, rule, &access, &self.sessions, place);
                 conn.tunnel.replace(Some(Box::new(tunnel)));
                 Ok(Response::from_parts(parts, Content::Whole(Bytes::new())))
             }
@@ -349,7 +350,13 @@ impl Gateway {
         Ok(access)
     }
 
-    fn within_limits(&self, entered: Result<(), RouteLimited>, rule: &Rule) -> Result<(), Failure> {
+    /// A place among the tunnels of the caller, where the route says how many there may be.
+    fn place_among(&self, rule: &Rule, access: &Access) -> Result<Option<SocketPlace>, Failure> {
+        let Some(identity) = access.identity() else { return Ok(None) };
+        self.within_limits(self.snapshot.limits.enter_websocket(rule.id, &identity.user), rule)
+    }
+
+    fn within_limits<T>(&self, entered: Result<T, RouteLimited>, rule: &Rule) -> Result<T, Failure> {
         entered.map_err(|limited| {
             self.log.limited(rule.id, limited.whose);
             Failure::Limited(limited)

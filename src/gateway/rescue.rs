@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use crate::{
     api::{self, LoginFailure, PhoneFailure},
     auth::{BadCredentials, Denial},
+    limit::{RouteLimited, Whose},
     profile, proxy,
     web::{BodyError, Problem, Refusal, headers::X_REQUEST_ID},
 };
@@ -132,7 +133,7 @@ pub fn rescue(failure: &Failure) -> Rescue {
         }
         Failure::NoRoute => Rescue::new(StatusCode::NOT_FOUND, "no_route", "There is nothing at this path."),
         Failure::WrongMethod(allowed) => wrong_method(allowed),
-        Failure::Limited(limited) => too_many("Too many requests. Try again a little later.", limited.retry_after),
+        Failure::Limited(limited) => limited_by(*limited),
         Failure::Denied(why) => denied(*why),
         Failure::Sessions(_) => store_unavailable(),
         Failure::Phone(error) => failed_profile(error),
@@ -316,6 +317,16 @@ fn rate_limited(retry_after: Duration) -> Rescue {
 
 fn too_many(message: &'static str, retry_after: Duration) -> Rescue {
     Rescue::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(retry_after)
+}
+
+fn limited_by(RouteLimited { whose, retry_after }: RouteLimited) -> Rescue {
+    match whose {
+        Whose::Address | Whose::User => too_many("Too many requests. Try again a little later.", retry_after),
+        Whose::WebSockets => {
+            let message = "This user has as many WebSockets open here as there may be. Close one of them first.";
+            Rescue::new(StatusCode::TOO_MANY_REQUESTS, "too_many_websockets", message).retry_after(retry_after)
+        }
+    }
 }
 
 fn forwarding(error: &proxy::Error) -> Rescue {

@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     auth::Access,
+    limit::SocketPlace,
     model::Session,
     proxy::{
         Switched,
@@ -37,6 +38,8 @@ pub struct Tunnel {
     upstream: Switched,
     terms: Terms,
     session: Option<Watched>,
+    /// Among the tunnels of its user.
+    place: Option<SocketPlace>,
     account: Option<Account>,
 }
 
@@ -61,7 +64,13 @@ struct Account {
 
 impl Tunnel {
     /// Behind this connection, for whoever may pass. From here on the end of the session is heard of.
-    pub(super) fn new(upstream: Switched, rule: &Rule, access: &Access, sessions: &Sessions) -> Self {
+    pub(super) fn new(
+        upstream: Switched,
+        rule: &Rule,
+        access: &Access,
+        sessions: &Sessions,
+        place: Option<SocketPlace>,
+    ) -> Self {
         let session = access.session();
         let shortest = session.map_or(rule.websocket_idle, |session| rule.websocket_idle.min(session.idle()));
         let shortest = rule.websocket_max_age.map_or(shortest, |age| shortest.min(age));
@@ -70,6 +79,7 @@ impl Tunnel {
             upstream,
             terms: Terms { idle: rule.websocket_idle, max_age: rule.websocket_max_age, look },
             session: session.map(|session| Watched { session: Arc::clone(session), ended: sessions.watch(session) }),
+            place,
             account: None,
         }
     }
@@ -92,7 +102,7 @@ impl Tunnel {
         scratch: &Scratch,
         sessions: &Arc<Sessions>,
     ) {
-        let Self { mut upstream, terms, session, account } = *self;
+        let Self { mut upstream, terms, session, place, account } = *self;
         let Some(mut account) = account else { return };
         // Nothing but the end of the process drops this before it is done.
         account.ending = Ending::Stop;
@@ -109,7 +119,7 @@ impl Tunnel {
                 note_use(sessions, session);
             }
         };
-        let outside = Outside { over, stopping, used };
+        let outside = Outside { over, stopping, used, held: place };
         let ending = tunnel::run(client, upstream.stream(), terms, scratch, &account.passed, outside).await;
         account.ending = ending;
         account.ticket.entry.complete = true;

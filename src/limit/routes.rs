@@ -1,4 +1,4 @@
-//! How many requests of a route one address may send, and how many one user.
+//! How many requests of a route one address may send, and how many one user; and how many tunnels one user may have open.
 
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -9,6 +9,7 @@ use super::{
     budgets::Budgets,
     forward::Forward,
     network::{Network, Prefix},
+    sockets::{OpenSockets, SocketPlace},
 };
 use crate::{
     config::sections::{HostPattern, Limits, Route},
@@ -19,6 +20,9 @@ use crate::{
 /// 20 MB for users, where so many come.
 const ROOM: usize = 200_000;
 
+/// When to come back if too many tunnels are open. It can't be known when one will end; soon, where it was left.
+const WHEN_FULL: Duration = Duration::from_secs(1);
+
 /// Between two sweeps.
 const SWEEP_REST: Duration = Duration::from_secs(5);
 
@@ -28,7 +32,7 @@ const SWEEP_REST: Duration = Duration::from_secs(5);
 pub struct RouteLimited {
     /// Which limit it was.
     pub whose: Whose,
-    /// When the next one may. Exact; whoever sends whole seconds rounds up.
+    /// When the next one may. Exact for a budget; whoever sends whole seconds rounds up.
     pub retry_after: Duration,
 }
 
@@ -39,6 +43,8 @@ pub enum Whose {
     Address,
     /// By the user, which is the app and the openid.
     User,
+    /// By the user's open tunnels.
+    WebSockets,
 }
 
 impl fmt::Display for Whose {
@@ -46,6 +52,7 @@ impl fmt::Display for Whose {
         f.write_str(match self {
             Self::Address => "limit_per_ip",
             Self::User => "limit_per_user",
+            Self::WebSockets => "websocket_per_user",
         })
     }
 }
@@ -54,60 +61,72 @@ impl fmt::Display for Whose {
 #[derive(Debug)]
 pub struct RouteLimits {
     /// By the route's place in the configuration. Most have none, and pay for a look at that.
-    routes: Vec<Option<Box<Pair>>>,
+    routes: Vec<Option<Box<Limiters>>>,
     prefix: Prefix,
     clock: Forward,
 }
 
 /// The limits of one route.
 #[derive(Debug)]
-struct Pair {
+struct Limiters {
     of: Route,
     addresses: Option<Arc<Budgets<Network>>>,
     users: Option<Arc<Budgets<UserKey>>>,
+    sockets: Arc<OpenSockets>,
 }
 
 impl RouteLimits {
     /// Whole budgets for everybody.
     pub fn new(routes: &[Route], section: &Limits, clock: Arc<dyn Clock>) -> Self {
         let clock = Forward::new(clock);
-        let pair = |route: &Route| is_limited(route).then(|| Box::new(Pair::new(route, &clock)));
-        Self { routes: routes.iter().map(pair).collect(), prefix: Prefix::of_bits(section.ipv6_prefix), clock }
+        let limiters = |route: &Route| is_limited(route).then(|| Box::new(Limiters::new(route, &clock)));
+        Self { routes: routes.iter().map(limiters).collect(), prefix: Prefix::of_bits(section.ipv6_prefix), clock }
     }
 
-    /// The limits of another configuration. A budget goes on where it is of the same requests, and its rule is the same.
+    /// The limits of another configuration. A budget goes on where it is of the same requests, and its rule is the same;
+    /// what is open counts whatever the rule.
     #[must_use]
     pub fn changed_to(&self, routes: &[Route], section: &Limits) -> Self {
         let prefix = Prefix::of_bits(section.ipv6_prefix);
-        let before: HashMap<_, _> = self.routes.iter().flatten().map(|pair| (requests_of(&pair.of), pair)).collect();
-        let pair = |route: &Route| {
-            let mut pair = Pair::new(route, &self.clock);
+        let before: HashMap<_, _> =
+            self.routes.iter().flatten().map(|limiters| (requests_of(&limiters.of), limiters)).collect();
+        let limiters = |route: &Route| {
+            let mut limiters = Limiters::new(route, &self.clock);
             if let Some(before) = before.get(&requests_of(route)) {
+                limiters.sockets = Arc::clone(&before.sockets);
                 if before.of.limit_per_ip == route.limit_per_ip && prefix == self.prefix {
-                    pair.addresses.clone_from(&before.addresses);
+                    limiters.addresses.clone_from(&before.addresses);
                 }
                 if before.of.limit_per_user == route.limit_per_user {
-                    pair.users.clone_from(&before.users);
+                    limiters.users.clone_from(&before.users);
                 }
             }
-            Box::new(pair)
+            Box::new(limiters)
         };
-        let routes = routes.iter().map(|route| is_limited(route).then(|| pair(route))).collect();
+        let routes = routes.iter().map(|route| is_limited(route).then(|| limiters(route))).collect();
         Self { routes, prefix, clock: self.clock.clone() }
     }
 
     /// Lets one request of this route from `ip` through, or says when to come back. `ip` is the client's, as the trusted
     /// proxies tell it.
     pub fn enter_from(&self, route: usize, ip: IpAddr) -> Result<(), RouteLimited> {
-        let Some(addresses) = self.of(route).and_then(|pair| pair.addresses.as_ref()) else { return Ok(()) };
+        let Some(addresses) = self.of(route).and_then(|limiters| limiters.addresses.as_ref()) else { return Ok(()) };
         let taken = addresses.take(&Network::of(ip, self.prefix));
         taken.map_err(|retry_after| RouteLimited { whose: Whose::Address, retry_after })
     }
 
     /// Lets one request of this route by `user` through, or says when to come back.
     pub fn enter_as(&self, route: usize, user: &UserKey) -> Result<(), RouteLimited> {
-        let Some(users) = self.of(route).and_then(|pair| pair.users.as_ref()) else { return Ok(()) };
+        let Some(users) = self.of(route).and_then(|limiters| limiters.users.as_ref()) else { return Ok(()) };
         users.take(user).map_err(|retry_after| RouteLimited { whose: Whose::User, retry_after })
+    }
+
+    /// A place for one WebSocket of this route by `user`, where the route says how many there may be.
+    pub fn enter_websocket(&self, route: usize, user: &UserKey) -> Result<Option<SocketPlace>, RouteLimited> {
+        let Some(limiters) = self.of(route) else { return Ok(None) };
+        let Some(most) = limiters.of.websocket_per_user else { return Ok(None) };
+        let place = limiters.sockets.take(user, most);
+        place.map(Some).ok_or(RouteLimited { whose: Whose::WebSockets, retry_after: WHEN_FULL })
     }
 
     /// Forgets budgets that are whole again, for as long as it is polled. Never ends by itself.
@@ -119,29 +138,30 @@ impl RouteLimits {
     }
 
     fn sweep(&self) {
-        for pair in self.routes.iter().flatten() {
-            pair.addresses.iter().for_each(|budgets| budgets.sweep());
-            pair.users.iter().for_each(|budgets| budgets.sweep());
+        for limiters in self.routes.iter().flatten() {
+            limiters.addresses.iter().for_each(|budgets| budgets.sweep());
+            limiters.users.iter().for_each(|budgets| budgets.sweep());
         }
     }
 
-    fn of(&self, route: usize) -> Option<&Pair> {
+    fn of(&self, route: usize) -> Option<&Limiters> {
         self.routes.get(route)?.as_deref()
     }
 }
 
-impl Pair {
+impl Limiters {
     fn new(route: &Route, clock: &Forward) -> Self {
         Self {
             of: route.clone(),
             addresses: route.limit_per_ip.map(|rate| Arc::new(Budgets::new(rate, clock.clone(), ROOM))),
             users: route.limit_per_user.map(|rate| Arc::new(Budgets::new(rate, clock.clone(), ROOM))),
+            sockets: Arc::default(),
         }
     }
 }
 
 fn is_limited(route: &Route) -> bool {
-    route.limit_per_ip.is_some() || route.limit_per_user.is_some()
+    route.limit_per_ip.is_some() || route.limit_per_user.is_some() || route.websocket_per_user.is_some()
 }
 
 /// Which requests fall under a route; no two are alike in this.
@@ -239,10 +259,11 @@ mod tests {
         from(&limits, 0, "192.0.2.1");
         by(&limits, 1, &user("wx1", "oAlice"));
         let remembered = |limits: &RouteLimits| {
-            let pairs = limits.routes.iter().flatten();
-            pairs
-                .map(|pair| {
-                    pair.addresses.as_ref().map_or(0, |all| all.len()) + pair.users.as_ref().map_or(0, |all| all.len())
+            let limiterss = limits.routes.iter().flatten();
+            limiterss
+                .map(|limiters| {
+                    limiters.addresses.as_ref().map_or(0, |all| all.len())
+                        + limiters.users.as_ref().map_or(0, |all| all.len())
                 })
                 .sum::<usize>()
         };

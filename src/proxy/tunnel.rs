@@ -69,13 +69,15 @@ pub struct Passed {
 
 /// What goes on outside while a tunnel is open.
 #[derive(Debug)]
-pub struct Outside<O, S, U> {
+pub struct Outside<O, S, U, H> {
     /// Comes when its session is over.
     pub over: O,
     /// Comes when the gateway stops.
     pub stopping: S,
     /// Told now and then that something has passed.
     pub used: U,
+    /// Let go of when nothing passes any more, before anybody hears of it: who is told to come again finds it free.
+    pub held: H,
 }
 
 impl Default for Scratch {
@@ -123,16 +125,16 @@ impl Ending {
 }
 
 /// Passes bytes on until the tunnel ends. What `passed` says holds at every moment, also where this is dropped half-way.
-pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>>(
+pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>, H>(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
     mut upstream: impl AsyncRead + AsyncWrite + Unpin,
     terms: Terms,
     scratch: &Scratch,
     passed: &Passed,
-    outside: Outside<O, S, impl FnMut()>,
+    outside: Outside<O, S, impl FnMut(), H>,
 ) -> Ending {
     let (mut up, mut down) = (Half::counting(&passed.up), Half::counting(&passed.down));
-    let Outside { over, stopping, mut used } = outside;
+    let Outside { over, stopping, mut used, held } = outside;
     let (mut over, mut stopping) = (pin!(over), pin!(stopping));
     let mut watch = Watch::new(terms);
     let ending = poll_fn(|cx| {
@@ -168,6 +170,7 @@ pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>>(
         Poll::Pending
     })
     .await;
+    drop(held);
     if let Some(code) = ending.code() {
         let told = async {
             tokio::join!(
@@ -347,7 +350,7 @@ mod tests {
     /// A tunnel from one end to the other.
     async fn pass(client: tokio::io::DuplexStream, upstream: tokio::io::DuplexStream) -> (Ending, Passed) {
         let terms = Terms { idle: Duration::from_hours(1), max_age: None, look: Duration::from_mins(1) };
-        let outside = Outside { over: pending(), stopping: pending(), used: || {} };
+        let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
         let passed = Passed::default();
         (run(client, upstream, terms, &Scratch::default(), &passed, outside).await, passed)
     }
@@ -405,7 +408,7 @@ mod tests {
         let terms = Terms { idle: AGES, max_age: Some(Duration::from_millis(20)), look: Duration::from_millis(5) };
         let endless = || tokio::io::join(tokio::io::repeat(b'x'), tokio::io::sink());
         let (scratch, passed, used) = (Scratch::default(), Passed::default(), Cell::new(0));
-        let outside = Outside { over: pending(), stopping: pending(), used: || used.set(used.get() + 1) };
+        let outside = Outside { over: pending(), stopping: pending(), used: || used.set(used.get() + 1), held: () };
         let ending = run(endless(), endless(), terms, &scratch, &passed, outside);
         assert_eq!(timeout(AGES, ending).await, Ok(Ending::Age));
         assert!(used.get() > 0 && passed.up() > 0 && passed.down() > 0);

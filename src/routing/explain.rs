@@ -117,6 +117,9 @@ impl fmt::Display for Routed {
         if let Some(rate) = self.rule.limit_per_user {
             writeln!(f, "limit     {rate} of one user, else 429")?;
         }
+        if let Some(most) = self.rule.websocket_per_user {
+            writeln!(f, "limit     {most} WebSockets of one user at once, else 429")?;
+        }
         writeln!(f, "path      {}", self.path)?;
         write!(f, "upstream  {}, which sees {}", self.upstream, self.forwarded_path)?;
         if self.rule.forward_token {

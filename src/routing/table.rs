@@ -49,6 +49,8 @@ pub struct Rule {
     pub websocket_idle: Duration,
     /// How long one may stay open at all; for ever when absent.
     pub websocket_max_age: Option<Duration>,
+    /// How many one user may have open at once; as many as there is room for when absent.
+    pub websocket_per_user: Option<usize>,
     /// How long a connection to its upstream may take; what the upstream says when absent.
     pub connect_timeout: Option<Duration>,
     /// How long its upstream may think; what the upstream says when absent.
@@ -193,6 +195,7 @@ impl Rule {
             websocket: route.websocket,
             websocket_idle: route.websocket_idle,
             websocket_max_age: route.websocket_max_age,
+            websocket_per_user: route.websocket_per_user,
             connect_timeout: route.connect_timeout,
             response_timeout: route.response_timeout,
             methods: route.methods.clone(),

@@ -71,6 +71,9 @@ pub enum Fault {
     /// The server closed a connection that nothing had been sent over.
     #[error("it closed the connection")]
     Closed,
+    /// The head of an answer has more fields than one of HTTP/1 may have.
+    #[error("its answer has too many headers")]
+    TooManyFields,
     /// The head can't be said in HTTP/2; a fault of ours.
     #[error("the request has no host")]
     NoHead,
@@ -109,7 +112,7 @@ impl<B> SendError<B> {
                     || io_kind(error).is_some_and(is_an_end)
             }
             Fault::Http2(error) => error.get_io().map(io::Error::kind).is_some_and(is_an_end),
-            Fault::NoHttp2(_) | Fault::Closed | Fault::NoHead | Fault::Body(_) => false,
+            Fault::NoHttp2(_) | Fault::Closed | Fault::TooManyFields | Fault::NoHead | Fault::Body(_) => false,
         }
     }
 }

@@ -14,7 +14,7 @@ use http::uri::Scheme;
 use http_body::Body;
 use tokio::{
     sync::{Notify, watch},
-    task::yield_now,
+    task::{spawn_local, yield_now},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -99,13 +99,19 @@ impl<B: Payload> Pool<B> {
         let deadline = Instant::now() + patience;
         while let Some(dialing) = self.http2.dialing() {
             let late = |_| ConnectError::Timeout { server: self.server().name.clone() };
-            timeout_at(deadline, dialing.over()).await.map_err(late)??;
+            let over_or_room = async {
+                tokio::select! {
+                    over = dialing.over() => over,
+                    () = self.room.notified() => Ok(()),
+                }
+            };
+            timeout_at(deadline, over_or_room).await.map_err(late)??;
             if let Some(lease) = self.at_hand(reuse).await {
                 return Ok(lease);
             }
         }
         let place = Place::take(&self.group, self.at, &self.room).ok_or_else(|| self.overloaded())?;
-        self.connect(place, deadline).await
+        self.connect(place, reuse, deadline).await
     }
 
     /// The same, waiting for another request to be done with its connection where there may be no more of them.
@@ -126,7 +132,7 @@ impl<B: Payload> Pool<B> {
         drop(waits);
         match waited {
             Ok(lease) => Ok(lease),
-            Err(place) => self.connect(place, Instant::now() + patience).await,
+            Err(place) => self.connect(place, reuse, Instant::now() + patience).await,
         }
     }
 
@@ -188,18 +194,46 @@ impl<B: Payload> Pool<B> {
         }
     }
 
-    async fn connect(self: &Rc<Self>, place: Place, deadline: Instant) -> Result<Lease<B>, ConnectError> {
+    async fn connect(self: &Rc<Self>, place: Place, reuse: Reuse, deadline: Instant) -> Result<Lease<B>, ConnectError> {
         if self.is_http2() {
-            let dial = self.http2.dial();
-            dial.ends(self.open(place, deadline).await)?;
-            // It has room for others too who wait.
-            self.room.notify_waiters();
-            return self.stream(Reuse::Allowed).ok_or_else(|| self.unfit(Fault::Closed));
+            return self.connect_or_find_room(place, reuse, deadline).await;
         }
         let era = self.era.get();
         let Dialed { stream, to } = self.dial(deadline).await?;
         let link = Link::new(Socket::new(stream, place)).await.map_err(|why| self.unfit(why.into()))?;
         Ok(Lease::own(Kept { link, to, era }, self, false))
+    }
+
+    /// Room for a request on another connection of HTTP/2, or on one there was, where another request has made some in the
+    /// meantime.
+    async fn connect_or_find_room(
+        self: &Rc<Self>,
+        place: Place,
+        reuse: Reuse,
+        deadline: Instant,
+    ) -> Result<Lease<B>, ConnectError> {
+        let pool = Rc::clone(self);
+        let mut dialing = Box::pin(async move {
+            let dial = pool.http2.dial();
+            dial.ends(pool.open(place, deadline).await)?;
+            // It has room for others too who wait.
+            pool.room.notify_waiters();
+            Ok(())
+        });
+        loop {
+            tokio::select! {
+                biased;
+                over = &mut dialing => {
+                    return over.and_then(|()| self.stream(Reuse::Allowed).ok_or_else(|| self.unfit(Fault::Closed)));
+                }
+                () = self.room.notified() => {
+                    let Some(lease) = self.stream(reuse) else { continue };
+                    // Others wait for this connection, or soon will.
+                    spawn_local(dialing);
+                    return Ok(lease);
+                }
+            }
+        }
     }
 
     async fn open(&self, place: Place, deadline: Instant) -> Result<Connection, ConnectError> {
@@ -295,81 +329,4 @@ impl<B: Body + 'static> Drop for Waits<'_, B> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-
-    use bytes::Bytes;
-    use http::Request;
-    use http_body_util::Full;
-    use tokio::{
-        io::AsyncWriteExt,
-        net::{TcpListener, TcpStream},
-        runtime::{self, LocalOptions},
-        task::spawn_local,
-    };
-
-    use super::*;
-    use crate::{
-        config::sections::{self, Endpoint},
-        model::{ManualClock, Timestamp},
-    };
-
-    /// For a connection; nothing here waits for one.
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    /// More than a kernel takes for a peer that reads nothing. It is sent in one piece, so hyper has all of it at once.
-    const TOO_MUCH: usize = 32 << 20;
-
-    /// Does it on one thread, as a worker would.
-    fn on_a_worker(story: impl Future<Output = ()>) {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
-        runtime.block_on(story);
-    }
-
-    /// A pool with one connection, on which the server has answered a request without reading its body; and the server's end.
-    async fn after_an_early_answer() -> (Rc<Pool<Full<Bytes>>>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
-        let section = sections::Upstream::new("app", vec![server]);
-        let group =
-            Arc::new(Group::new(&section, Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)))).unwrap());
-        let pool = Rc::new(Pool::new(&group, 0));
-        let mut lease = pool.lease(Reuse::Allowed, PATIENCE).await.unwrap();
-        let (mut upstream, _) = listener.accept().await.unwrap();
-        upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        let request = Request::post("/").body(Full::new(Bytes::from(vec![b'.'; TOO_MUCH]))).unwrap();
-        let mut answer = pin!(lease.send(request));
-        let answer = std::future::poll_fn(|cx| lease.poll_with(cx, |cx| answer.as_mut().poll(cx))).await;
-        assert!(answer.is_ok_and(|answer| answer.body().is_end_stream()), "it is read whole");
-        assert!(!lease.is_ready());
-        // As whoever forgets to ask would do.
-        lease.give_back();
-        // Its backlog is where a next connection waits.
-        spawn_local(async move { listener.accept().await });
-        (pool, upstream)
-    }
-
-    #[test]
-    fn a_kept_connection_whose_last_request_is_not_written_is_not_used_again() {
-        on_a_worker(async {
-            let (pool, _upstream) = after_an_early_answer().await;
-            assert!(pool.kept_now(Instant::now()).is_none());
-            assert!(!pool.lease(Reuse::Allowed, PATIENCE).await.unwrap().reused());
-        });
-    }
-
-    #[test]
-    fn once_that_request_is_written_the_connection_is_used_again() {
-        on_a_worker(async {
-            let (pool, mut upstream) = after_an_early_answer().await;
-            spawn_local(async move { tokio::io::copy(&mut upstream, &mut tokio::io::sink()).await });
-            let lease = loop {
-                match pool.kept_now(Instant::now()) {
-                    Some(lease) => break lease,
-                    None => yield_now().await,
-                }
-            };
-            assert!(lease.reused());
-        });
-    }
-}
+mod tests;

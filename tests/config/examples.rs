@@ -170,6 +170,7 @@ fn every_key_of_a_route_arrives_at_that_route() {
     assert_eq!(chat.token_header.as_ref().unwrap(), "x-session-token");
     assert_eq!((chat.websocket_idle, chat.websocket_max_age), (secs(60), Some(secs(12 * 3600))));
     assert!(chat.websocket && chat.token_subprotocol && chat.token_query.is_none());
+    assert_eq!((chat.websocket_per_user, routes[0].websocket_per_user), (Some(4), None));
     let assets = &routes[2];
     assert_eq!((assets.path.as_str(), assets.upstream.as_str(), assets.auth), ("/assets/", "assets", AuthRule::None));
     assert_eq!(assets.methods.as_deref().unwrap(), [http::Method::GET, http::Method::HEAD]);

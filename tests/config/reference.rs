@@ -10,7 +10,7 @@ use wxgate::config::{known_keys, sections::Assertion};
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 38] = [
+const WITHOUT_DEFAULT: [&str; 39] = [
     "admin.token",
     "apps.idle",
     "apps.lifetime",
@@ -29,6 +29,7 @@ const WITHOUT_DEFAULT: [&str; 38] = [
     "routes.token_header",
     "routes.token_query",
     "routes.websocket_max_age",
+    "routes.websocket_per_user",
     "server.listeners.listen",
     "server.tls.cert",
     "server.tls.certificates.cert",

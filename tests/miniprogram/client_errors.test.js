@@ -33,6 +33,7 @@ before(async () => {
 timeout = "1s"
 ${backend.toml('slow', 'response_timeout = "100ms"')}
 ${backend.toml('full', 'max_connections = 1\nmax_pending = 1\nconnect_timeout = "1s"')}
+${backend.toml('chat')}
 [[upstreams]]
 name = "gone"
 servers = ["http://127.0.0.1:${nobody}"]
@@ -45,6 +46,11 @@ upstream = "full"
 [[routes]]
 path = "/gone"
 upstream = "gone"
+[[routes]]
+path = "/one"
+upstream = "chat"
+websocket = true
+websocket_per_user = 1
 [[routes]]
 path = "/photos"
 upstream = "app"
@@ -153,6 +159,16 @@ test('what the gateway says of a body that does not come', async () => {
   fs.writeFileSync(filePath, Buffer.alloc(1_000_000));
   phone.device.stallUploads();
   await reach('request_timeout', 408, phone.uploadFile({ url: '/photos', filePath, name: 'photo' }));
+});
+
+test('what the gateway says of one WebSocket too many', async () => {
+  const phone = newPhone();
+  const chat = phone.connectSocket({ url: '/one' });
+  await chat.opened;
+  // Where a WebSocket is refused a phone is not told why, so the opening is a request like any other here.
+  const header = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+  await reach('too_many_websockets', 429, phone.request({ url: '/one', header }));
+  chat.close();
 });
 
 test('what the gateway says of a backend', async () => {

@@ -13,6 +13,9 @@ use crate::{
     model::AppId,
 };
 
+/// More than one user could want; whoever writes more has meant something else.
+const MOST_SOCKETS: usize = 10_000;
+
 const RULES: [(&str, AuthRule); 3] =
     [("required", AuthRule::Required), ("optional", AuthRule::Optional), ("none", AuthRule::None)];
 
@@ -56,6 +59,9 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
     if let (true, AuthRule::None, Some(line)) = (forward_phone, auth, fields.line_of("forward_phone")) {
         fields.error(line, "forward_phone", "tells of nobody where auth = \"none\"; take one of the two out");
     }
+    if let (Some(line), AuthRule::None) = (fields.line_of("websocket_per_user"), auth) {
+        fields.error(line, "websocket_per_user", "counts nobody where auth = \"none\"; take one of the two out");
+    }
     let upstream =
         fields.required("upstream", "\"app\"").map(|At { line, value }| At { line, value: value.to_owned() });
     let default = Route::new(path.unwrap_or_default(), upstream.as_ref().map(|u| u.value.clone()).unwrap_or_default());
@@ -77,6 +83,7 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         websocket: fields.boolean("websocket", default.websocket),
         websocket_idle: fields.duration("websocket_idle", default.websocket_idle),
         websocket_max_age: fields.duration_if_given("websocket_max_age"),
+        websocket_per_user: fields.whole_if_given("websocket_per_user", 1..=MOST_SOCKETS),
         connect_timeout: fields.duration_if_given("connect_timeout"),
         response_timeout: fields.duration_if_given("response_timeout"),
         ..default
@@ -178,6 +185,7 @@ fn doubts(fields: &mut Fields<'_, '_>, route: &Route) {
     let terms = [
         ("websocket_idle", route.websocket_idle != default.websocket_idle),
         ("websocket_max_age", route.websocket_max_age.is_some()),
+        ("websocket_per_user", route.websocket_per_user.is_some()),
     ];
     for (key, given) in terms {
         if let Some(line) = fields.line_of(key).filter(|_| given && !route.websocket) {

@@ -49,6 +49,8 @@ pub struct Route {
     pub websocket_idle: Duration,
     /// How long one may stay open at all; for ever when left out.
     pub websocket_max_age: Option<Duration>,
+    /// How many one user of one app may have open at once; as many as there is room for when left out.
+    pub websocket_per_user: Option<usize>,
     /// Instead of the upstream's `connect_timeout`.
     pub connect_timeout: Option<Duration>,
     /// Instead of the upstream's `response_timeout`.
@@ -78,6 +80,7 @@ impl Route {
             websocket: false,
             websocket_idle: Duration::from_mins(10),
             websocket_max_age: None,
+            websocket_per_user: None,
             connect_timeout: None,
             response_timeout: None,
         }

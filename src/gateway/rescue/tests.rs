@@ -138,6 +138,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (Failure::WrongMethod("POST"), 405, "method_not_allowed", "allow POST"),
         (limited(Whose::Address), 429, "rate_limited", "retry 3"),
         (limited(Whose::User), 429, "rate_limited", "retry 3"),
+        (limited(Whose::WebSockets), 429, "too_many_websockets", "retry 3"),
         (Failure::Denied(Denial::TokenMissing), 401, "token_missing", BEARER),
         (Failure::Denied(Denial::TokenInvalid), 401, "token_invalid", BEARER),
         (Failure::Denied(Denial::AppNotAllowed), 403, "app_not_allowed", ""),

@@ -12,6 +12,7 @@ mod broken;
 mod exchange;
 mod opening;
 mod preface;
+mod remnant;
 mod request;
 mod streams;
 mod wire;
@@ -132,7 +133,7 @@ async fn serve<S: Service>(
 /// How the protocol is set up. Pings stay off: a client that is gone takes nothing, and that is noticed.
 fn builder(options: &Options, streams: Rc<Streams>) -> http2::Builder<Spawner> {
     let figures = &options.http2;
-    let mut http = http2::Builder::new(Spawner(streams));
+    let mut http = http2::Builder::new(Spawner { streams, patience: options.write_timeout });
     http.max_concurrent_streams(figures.max_streams);
     http.initial_stream_window_size(figures.stream_window);
     http.initial_connection_window_size(figures.connection_window);

@@ -6,7 +6,10 @@ use http::{
     HeaderMap, HeaderValue, Request, header,
     uri::{Authority, PathAndQuery},
 };
-use hyper::body::{Body, Incoming};
+use hyper::{
+    body::{Body, Incoming},
+    ext::Protocol,
+};
 
 use super::super::screen::HeadLimits;
 use crate::web::Refusal;
@@ -34,6 +37,7 @@ fn pseudo_fields<B>(request: &Request<B>) -> usize {
         (":scheme", uri.scheme_str()),
         (":authority", uri.authority().map(Authority::as_str)),
         (":path", uri.path_and_query().map(PathAndQuery::as_str)),
+        (":protocol", request.extensions().get::<Protocol>().map(Protocol::as_str)),
     ];
     fields.into_iter().filter_map(|(name, value)| Some(name.len() + value?.len() + FIELD)).sum()
 }
@@ -115,7 +119,11 @@ mod tests {
         some.insert("b", HeaderValue::from_static("4567"));
         assert_eq!(admit_fields(&mut some, true, &limits), Err(Refusal::HeadTooLarge));
         let request = Request::get("https://a.example/x").body(()).unwrap();
-        assert_eq!(pseudo_fields(&request), 7 + 3 + 7 + 5 + 10 + 9 + 5 + 2 + 4 * FIELD);
+        let without = 7 + 3 + 7 + 5 + 10 + 9 + 5 + 2 + 4 * FIELD;
+        assert_eq!(pseudo_fields(&request), without);
+        let protocol = Protocol::from_static("websocket");
+        let opening = Request::get("https://a.example/x").extension(protocol).body(()).unwrap();
+        assert_eq!(pseudo_fields(&opening), without + 9 + 9 + FIELD);
     }
 
     #[test]

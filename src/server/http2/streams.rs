@@ -14,7 +14,12 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::{task::spawn_local, time::Instant};
 
-use super::{super::Options, broken::Broken, exchange::Exchange};
+use super::{
+    super::Options,
+    broken::Broken,
+    exchange::Exchange,
+    remnant::{Over, Writing},
+};
 
 /// How long a client that was told to go may take for it, with nothing under way and nothing written.
 const PARTING: Duration = Duration::from_secs(5);
@@ -56,6 +61,8 @@ pub(super) struct Streams {
     cancelled: Cell<u64>,
     /// Streams that are HTTP no more.
     tunnels: Cell<usize>,
+    /// The one that has been promised and has no task that writes for it yet.
+    promised: RefCell<Option<Rc<Over>>>,
 }
 
 impl Streams {
@@ -71,6 +78,7 @@ impl Streams {
             answered: Cell::new(0),
             cancelled: Cell::new(0),
             tunnels: Cell::new(0),
+            promised: RefCell::default(),
         }
     }
 
@@ -82,10 +90,13 @@ impl Streams {
         exchange
     }
 
-    /// A stream has become something else than HTTP. The connection is in use for as long as the guard lives.
+    /// A stream is to become something else than HTTP. The connection is in use for as long as the guard lives. The next
+    /// task that hyper wants to have is the one that writes for it, unless the stream is gone.
     pub(super) fn tunnel(self: &Rc<Self>) -> Tunnel {
         self.tunnels.set(self.tunnels.get() + 1);
-        Tunnel(Rc::clone(self))
+        let over = Rc::<Over>::default();
+        self.promised.replace(Some(Rc::clone(&over)));
+        Tunnel { streams: Rc::clone(self), over }
     }
 
     /// The socket took bytes, or did not.
@@ -197,17 +208,22 @@ impl Streams {
 
 /// Gives every stream a task on this thread.
 #[derive(Clone, Debug)]
-pub(super) struct Spawner(pub(super) Rc<Streams>);
+pub(super) struct Spawner {
+    pub(super) streams: Rc<Streams>,
+    /// How long a client may take nothing.
+    pub(super) patience: Duration,
+}
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Spawner {
     fn execute(&self, answering: F) {
-        let Some(exchange) = self.0.next.borrow_mut().take() else {
-            // What hyper asks for besides writes what goes through a tunnel. It ends with the tunnel or with the connection.
-            spawn_local(answering);
+        let Some(exchange) = self.streams.next.borrow_mut().take() else {
+            // What hyper asks for besides writes what goes through a tunnel. It ends soon after that, or with the connection.
+            let over = self.streams.promised.take().unwrap_or_default();
+            spawn_local(Writing::new(answering, over, self.patience));
             return;
         };
-        self.0.enter(&exchange);
-        let live = Live { streams: Rc::clone(&self.0), exchange };
+        self.streams.enter(&exchange);
+        let live = Live { streams: Rc::clone(&self.streams), exchange };
         spawn_local(Answering { answering, live });
     }
 }
@@ -223,12 +239,16 @@ pin_project! {
 
 /// A stream as long as it is a tunnel.
 #[derive(Debug)]
-pub(super) struct Tunnel(Rc<Streams>);
+pub(super) struct Tunnel {
+    streams: Rc<Streams>,
+    over: Rc<Over>,
+}
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        self.0.tunnels.set(self.0.tunnels.get() - 1);
-        self.0.since.set(Instant::now());
+        self.streams.tunnels.set(self.streams.tunnels.get() - 1);
+        self.streams.since.set(Instant::now());
+        self.over.end();
     }
 }
 

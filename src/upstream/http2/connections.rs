@@ -109,7 +109,27 @@ impl Dial<'_> {
 
 impl Drop for Dial<'_> {
     fn drop(&mut self) {
-        *self.connections.dialing.borrow_mut() = None;
+        // Another may have been begun beside it.
+        let mut dialing = self.connections.dialing.borrow_mut();
+        if dialing.as_ref().is_some_and(|dialing| Rc::ptr_eq(dialing, &self.dialing)) {
+            *dialing = None;
+        }
+        drop(dialing);
         self.dialing.over.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_dials_beside_another_is_still_waited_for_when_that_one_is_done() {
+        let connections = Connections::default();
+        let (first, second) = (connections.dial(), connections.dial());
+        drop(first);
+        assert!(connections.dialing().is_some());
+        drop(second);
+        assert!(connections.dialing().is_none());
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::spawn_local;
 
 use super::{
     super::{Fault, Payload, link::Task},
-    Connection, Slot, head,
+    Connection, MOST_FIELDS, Slot, head,
     pump::Pump,
 };
 
@@ -216,6 +216,10 @@ impl Future for Asked {
                     *has_heard = true;
                 }
                 let (head, has_heard) = (ready!(Pin::new(answer).poll(cx)), *has_heard);
+                if head.as_ref().is_ok_and(|head| head.headers().len() > MOST_FIELDS) {
+                    let fault = Fault::TooManyFields;
+                    return Poll::Ready(Err(Unanswered { fault, has_heard: true, is_unwritten: false }));
+                }
                 let unanswered = |error| Unanswered { fault: Fault::Http2(error), has_heard, is_unwritten: false };
                 Poll::Ready(head.map_err(unanswered))
             }

@@ -57,6 +57,10 @@ const LEFT_STREAMS: usize = 1000;
 /// The head of an answer. That of HTTP/1 may have as much.
 const HEAD: u32 = 400 * 1024;
 
+/// How many fields it may have, as hyper has it for HTTP/1. One that the table of the compression knows costs a server a
+/// byte, and a client a whole line.
+const MOST_FIELDS: usize = 100;
+
 /// What may lie here of a request's body that the server has room for and the socket has not taken.
 const SEND_BUFFER: usize = 128 * 1024;
 

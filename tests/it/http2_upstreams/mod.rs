@@ -17,7 +17,9 @@ use wxgate::config::{
 
 use crate::support::{
     TestGateway, endpoint,
+    http2::HEADERS,
     http2_backend::{Answer, Backend},
+    http2_server::Http2Server,
     until,
 };
 
@@ -94,6 +96,24 @@ fn answers_of_every_kind_come_whole() {
         assert_eq!(client.get("/public/").status, status);
     }
     assert_eq!((backend.connections(), gw.retries()), (1, 0));
+}
+
+/// Each costs the server a byte, and the client of HTTP/1 a whole line.
+#[test]
+fn an_answer_with_more_headers_than_one_of_http1_may_have_is_no_answer() {
+    for (fields, status) in [(100, 200), (101, 502)] {
+        let server = Http2Server::start(&[], move |talk, frame| match frame.kind {
+            HEADERS => talk.head(frame.stream, &vec![("x-own", "1"); fields], true),
+            _ => Ok(()),
+        });
+        let gw = gateway(&[server.addr()], |_| {});
+        let reply = gw.client().get("/public/");
+        assert_eq!((reply.status, server.count(HEADERS)), (status, 1), "{fields}");
+        if status == 502 {
+            assert_eq!(reply.code(), "upstream_unreachable");
+            assert!(gw.log.line("upstream_unreachable").contains("its answer has too many headers"));
+        }
+    }
 }
 
 #[test]

@@ -39,6 +39,30 @@ fn under_load_not_one_request_fails_over_tls_either() {
     story.replaced_under_load(3, "/public/", "-");
 }
 
+/// Nobody listens on some of the sockets that there were.
+#[test]
+fn under_load_not_one_request_fails_where_the_new_process_has_fewer_workers() {
+    let name = "restart_fewer_workers";
+    let mut story = Story::served_by(name, "\"127.0.0.1:0\"", "", |config| {
+        Binary::serve(name, &config.replace("workers = 2", "workers = 4"), &[])
+    });
+    let file = folder(name).join("gateway.toml");
+    swap(&file, &fs::read_to_string(&file).unwrap().replace("workers = 4", "workers = 1"));
+    story.replaced_under_load(2, "/public/", "-");
+}
+
+#[test]
+fn who_is_told_twice_in_a_row_makes_way_once() {
+    let mut story = Story::begin("restart_twice", "");
+    story.gw.signal(Signal::USR2);
+    story.gw.signal(Signal::USR2);
+    story.gw.await_successor();
+    let successors = |story: &Story| story.gw.messages.text().matches("a new process takes over").count();
+    assert_eq!((story.get("/public/", "-"), successors(&story)), (200, 1));
+    story.gw.replace();
+    assert_eq!((story.get("/public/", "-"), successors(&story)), (200, 2));
+}
+
 #[test]
 fn what_is_under_way_ends_with_the_old_process() {
     let mut story = Story::begin("restart_long", "");

@@ -1,6 +1,7 @@
 //! Tunnels: who may open a web socket, what passes and when, and what ends it.
 
 mod counts;
+mod limits;
 mod over_http2;
 mod sessions;
 mod subprotocols;

@@ -22,7 +22,7 @@ use wxgate::config::{
 use super::{HI, OPENED, close, line, send_back, sockets};
 use crate::support::{
     TestGateway, User,
-    http2::{DATA, END_STREAM, GET, GOAWAY, Http2, Outcome, RESET},
+    http2::{DATA, END_STREAM, GET, GOAWAY, Http2, Outcome, PING, RESET},
     until,
     upstream::{Then, answer},
 };
@@ -278,6 +278,31 @@ fn a_client_that_takes_its_stream_back_or_goes_is_noticed() {
     until("the backend's side to close", || (gw.upstream.open() == 0).then_some(()));
 }
 
+#[test]
+fn those_of_one_user_are_counted_whatever_connection_and_version_they_come_over() {
+    let gw = start(|config| config.routes[0].websocket_per_user = Some(2));
+    let mut alice = gw.login("oAlice");
+    let bearer = format!("Bearer {}", alice.token);
+    let mut client = dial(&gw);
+    let stream = open(&mut client, &alice);
+    assert_eq!(alice.client.send(super::opening("/chat", &alice.token)).interim().status, 101);
+    let fields = asking("/chat", &[("authorization", &bearer)]);
+    assert_eq!(client.ask(&fields).verdict(), "too_many_websockets");
+    assert_eq!(dial(&gw).ask(&fields).verdict(), "too_many_websockets");
+    says_hi(&mut client, stream);
+    client.frame(RESET, 0, stream, &8_u32.to_be_bytes());
+    until("a place", || {
+        let stream = client.open(&fields, false);
+        client.agrees(stream).then_some(())
+    });
+    assert_eq!(client.ask(&fields).verdict(), "too_many_websockets");
+    drop(alice);
+    until("the other's", || {
+        let stream = client.open(&fields, false);
+        client.agrees(stream).then_some(())
+    });
+}
+
 /// A client that keeps its window shut holds back its own WebSocket and nobody else's.
 #[test]
 fn who_reads_slowly_holds_back_nobody_else() {
@@ -288,6 +313,23 @@ fn who_reads_slowly_holds_back_nobody_else() {
     client.frame(DATA, 0, slow, &[7; 10_000]);
     client.frame(DATA, 0, other, b"\x81\x82\0\0\0\0ho");
     assert_eq!(client.data(other, 8), (b"\x81\x82\0\0\0\0ho".to_vec(), false));
+}
+
+/// What was said last waits for a window that is never opened, and nobody is there any more who could give up.
+#[test]
+fn what_a_client_does_not_take_of_a_websocket_that_has_ended_is_not_kept_for_it() {
+    let short = Duration::from_millis(300);
+    let gw = start(|config| {
+        (config.server.write_timeout, config.routes[0].websocket_idle) = (short, short);
+    });
+    let alice = gw.login("oAlice");
+    let mut client = Http2::with_settings(gw.client(), &[(4, 0)]);
+    let stream = open_wide(&mut client, &alice);
+    client.frame(DATA, 0, stream, HI);
+    assert_eq!(client.until(RESET).stream, stream);
+    // The connection goes on.
+    client.frame(PING, 0, 0, &[7; 8]);
+    assert_eq!(client.until(PING).payload, [7; 8]);
 }
 
 /// Without a frame that goes through: the window has room for one only.
