@@ -98,9 +98,23 @@ impl Report {
         page.counters("logins", "Logins, by what came of them", "outcome", &counted.logins)?;
         page.counter("logins_replayed", "Logins answered from a login just before", &c.logins_replayed)?;
         page.counter("logins_limited", "Logins refused by our own limits", &c.logins_limited)?;
-        let calls = c.wechat.each().map(|(outcome, calls)| (outcome, calls.get()));
-        page.counters("wechat_calls", "Login codes sent to WeChat, by what came of them", "outcome", &calls)?;
-        page.histogram("wechat_call_duration", "How long WeChat took to answer", &c.wechat.took.read())
+        self.wechat(page)
+    }
+
+    fn wechat(&self, page: &mut Page<'_>) -> fmt::Result {
+        let calls = self.counters.wechat.each();
+        let mut family =
+            page.family("wechat_calls", "Calls of WeChat, by what came of them", None, MetricType::Counter)?;
+        for (call, calls) in calls {
+            for (outcome, n) in calls.each() {
+                count(&mut family, &[("call", call), ("outcome", outcome)], n.get())?;
+            }
+        }
+        let help = "How long WeChat took to answer";
+        let mut family = page.family("wechat_call_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        calls
+            .into_iter()
+            .try_for_each(|(call, calls)| encode(family.encode_family(&[("call", call)])?, &calls.took.read()))
     }
 
     fn sessions(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -102,10 +102,12 @@ impl LoginFailure {
                 wechat::Error::UserBlocked(_) => LoginFailure::UserBlocked,
                 wechat::Error::RateLimited(_) => LoginFailure::RateLimited,
                 wechat::Error::Busy(_) => LoginFailure::Busy,
-                wechat::Error::BrokenAnswer(_) | wechat::Error::Unreachable(_) => LoginFailure::Unreachable,
+                wechat::Error::BrokenAnswer(_) | wechat::Error::Unreachable(_) | wechat::Error::TokenRefused(_) => {
+                    LoginFailure::Unreachable
+                }
                 wechat::Error::Timeout => LoginFailure::Timeout,
                 wechat::Error::Misconfigured { mend, .. } => LoginFailure::Misconfigured(mend),
-                wechat::Error::UnknownApp => LoginFailure::Internal,
+                wechat::Error::UnknownApp | wechat::Error::Interrupted => LoginFailure::Internal,
             },
             login::Error::Session(_) => LoginFailure::Store,
             login::Error::Interrupted => LoginFailure::Internal,
@@ -135,7 +137,9 @@ mod tests {
             (wechat::Error::Unreachable(trouble), LoginFailure::Unreachable),
             (wechat::Error::Timeout, LoginFailure::Timeout),
             (wechat::Error::Misconfigured { refusal: no(), mend: "it" }, LoginFailure::Misconfigured("it")),
+            (wechat::Error::TokenRefused(no()), LoginFailure::Unreachable),
             (wechat::Error::UnknownApp, LoginFailure::Internal),
+            (wechat::Error::Interrupted, LoginFailure::Internal),
         ] {
             assert_eq!(LoginFailure::of(&login::Error::WeChat(error.clone())), why, "{error:?}");
         }

@@ -20,6 +20,6 @@ pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use identity::{Identity, UserKey};
 pub use ids::{AppId, InvalidId, OpenId, UnionId};
 pub use seal_key::{InvalidSealKey, SealKey};
-pub use secret::{AppSecret, LoginCode, Secret, SessionKey};
+pub use secret::{AccessToken, AppSecret, LoginCode, Secret, SessionKey};
 pub use session::{Session, Terms, TokenDigest, UserTag};
 pub use signing_key::{InvalidSigningKey, PublicKey, SigningFailed, SigningKey};

@@ -79,6 +79,10 @@ named_secret! {
     /// The code from `wx.login`. Whoever has it can log in as its user for five minutes.
     LoginCode
 }
+named_secret! {
+    /// What an app shows to WeChat's server API. Whoever has it can act for the app for two hours.
+    AccessToken
+}
 
 #[cfg(test)]
 mod tests {
@@ -88,6 +92,7 @@ mod tests {
     fn secrets_do_not_print() {
         assert_eq!(format!("{:?}", AppSecret::new("hunter2")), "AppSecret(…)");
         assert_eq!(format!("{:#?}", Secret::new("hunter2")), "Secret(…)");
+        assert_eq!(format!("{:?}", AccessToken::new("hunter2")), "AccessToken(…)");
     }
 
     #[test]

@@ -67,12 +67,30 @@ impl StoreCalls {
     }
 }
 
-/// Login codes sent to WeChat, each try counted once: that is what WeChat's quotas count.
+/// What WeChat is asked for.
+#[derive(Debug, Default)]
+pub struct WeChatApi {
+    /// Who a login code stands for.
+    pub login: WeChatCalls,
+    /// An access token.
+    pub access_token: WeChatCalls,
+    /// A phone number.
+    pub phone_number: WeChatCalls,
+}
+
+impl WeChatApi {
+    /// Each by name.
+    pub fn each(&self) -> [(&'static str, &WeChatCalls); 3] {
+        [("login", &self.login), ("access_token", &self.access_token), ("phone_number", &self.phone_number)]
+    }
+}
+
+/// Calls of one kind, each try counted once: that is what WeChat's quotas count.
 #[derive(Debug, Default)]
 pub struct WeChatCalls {
     /// How long they took, whatever came of them.
     pub took: Histogram,
-    /// A session was given.
+    /// WeChat gave what was asked for.
     pub ok: Counter,
     /// The code was not valid.
     pub code_invalid: Counter,
@@ -80,10 +98,12 @@ pub struct WeChatCalls {
     pub code_used: Counter,
     /// The user is blocked.
     pub user_blocked: Counter,
-    /// Too many logins of this user.
+    /// Too many calls.
     pub rate_limited: Counter,
     /// WeChat was busy.
     pub busy: Counter,
+    /// The access token was refused.
+    pub token_refused: Counter,
     /// WeChat refused our set-up.
     pub misconfigured: Counter,
     /// The answer could not be used.
@@ -96,7 +116,7 @@ pub struct WeChatCalls {
 
 impl WeChatCalls {
     /// Each outcome by name.
-    pub fn each(&self) -> [(&'static str, &Counter); 10] {
+    pub fn each(&self) -> [(&'static str, &Counter); 11] {
         [
             ("ok", &self.ok),
             ("code_invalid", &self.code_invalid),
@@ -104,6 +124,7 @@ impl WeChatCalls {
             ("user_blocked", &self.user_blocked),
             ("rate_limited", &self.rate_limited),
             ("busy", &self.busy),
+            ("token_refused", &self.token_refused),
             ("misconfigured", &self.misconfigured),
             ("broken_answer", &self.broken_answer),
             ("unreachable", &self.unreachable),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    calls::{StoreCalls, WeChatCalls},
+    calls::{StoreCalls, WeChatApi},
     http2::Http2Broken,
     proxy_headers::ProxyHeaders,
     reloads::ConfigState,
@@ -94,8 +94,8 @@ pub struct Counters {
     pub lookups_failed: Counter,
     /// Logins answered from the memory of a login that went before.
     pub logins_replayed: Counter,
-    /// Login codes sent to WeChat.
-    pub wechat: WeChatCalls,
+    /// What WeChat was asked.
+    pub wechat: WeChatApi,
     /// What the store was asked.
     pub store: StoreCalls,
     /// Logins refused by our own limits.

@@ -13,7 +13,7 @@ mod tls;
 mod traffic;
 mod tunnels;
 
-pub use calls::{Operation, StoreCalls, WeChatCalls};
+pub use calls::{Operation, StoreCalls, WeChatApi, WeChatCalls};
 pub use counters::{Counter, Counters, SpreadCounter};
 pub use histogram::{Histogram, Reading};
 pub use http2::{HTTP2_BROKEN, Http2Broken};

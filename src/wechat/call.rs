@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{CodeSession, Error};
+use super::Error;
 use crate::telemetry::{Counter, WeChatCalls};
 
 /// A request under way. Where it is dropped without an end, nobody waits for it any more: its time is over.
@@ -17,7 +17,7 @@ impl<'a> Call<'a> {
         Self { calls, outcome: &calls.timeout, began: Instant::now() }
     }
 
-    pub(super) fn end(mut self, answer: &Result<CodeSession, Error>) {
+    pub(super) fn end<T>(mut self, answer: &Result<T, Error>) {
         let calls = self.calls;
         self.outcome = match answer {
             Ok(_) => &calls.ok,
@@ -26,10 +26,11 @@ impl<'a> Call<'a> {
             Err(Error::UserBlocked(_)) => &calls.user_blocked,
             Err(Error::RateLimited(_)) => &calls.rate_limited,
             Err(Error::Busy(_)) => &calls.busy,
+            Err(Error::TokenRefused(_)) => &calls.token_refused,
             Err(Error::Misconfigured { .. } | Error::UnknownApp) => &calls.misconfigured,
             Err(Error::BrokenAnswer(_)) => &calls.broken_answer,
             Err(Error::Unreachable(_)) => &calls.unreachable,
-            Err(Error::Timeout) => &calls.timeout,
+            Err(Error::Timeout | Error::Interrupted) => &calls.timeout,
         };
     }
 }
@@ -55,13 +56,14 @@ mod tests {
             (Error::UserBlocked(no()), "user_blocked"),
             (Error::RateLimited(no()), "rate_limited"),
             (Error::Busy(no()), "busy"),
+            (Error::TokenRefused(no()), "token_refused"),
             (Error::Misconfigured { refusal: no(), mend: "it" }, "misconfigured"),
             (Error::BrokenAnswer(Flaw::UnknownErrcode(no())), "broken_answer"),
             (Error::Unreachable(Trouble { stage: Stage::Connect, kind: None }), "unreachable"),
             (Error::Timeout, "timeout"),
         ] {
             let calls = WeChatCalls::default();
-            Call::begin(&calls).end(&Err(error));
+            Call::begin(&calls).end::<()>(&Err(error));
             let counted: Vec<_> = calls.each().into_iter().filter(|(_, n)| n.get() > 0).map(|(name, _)| name).collect();
             assert_eq!((counted, calls.took.read().count()), (vec![word], 1));
         }

@@ -3,16 +3,22 @@
 
 use std::{collections::HashMap, error::Error as StdError, fmt, io, iter, sync::Arc, time::Duration};
 
+use http::{HeaderValue, header};
+use url::Url;
+use zeroize::Zeroizing;
+
 use super::{
-    Asking, CodeSession, WeChat,
+    Asking, CodeSession, Granting, TokenSource, WeChat,
     call::Call,
-    code2session::{self, Endpoint},
+    code2session,
+    endpoint::Endpoint,
     error::{Error, Flaw, Stage, Trouble},
+    stable_token::{self, Granted},
 };
 use crate::{
     config::sections,
     model::{AppId, LoginCode},
-    telemetry::Counters,
+    telemetry::{Counters, WeChatCalls},
 };
 
 /// Longest answer that is read. A login's is about 150 bytes.
@@ -74,38 +80,48 @@ impl Client {
     }
 
     async fn exchange(&self, app: &AppId, code: &LoginCode) -> Result<CodeSession, Error> {
-        let endpoint = self.endpoints.get(app).ok_or(Error::UnknownApp)?;
-        let first = self.ask(endpoint, code).await;
-        match first {
-            Err(Error::Busy(_)) => match self.ask(endpoint, code).await {
-                // WeChat may have spent the code and then said "busy", so this "used" says nothing about the client:
-                // it gets the answer that makes it call wx.login again.
-                Err(Error::CodeUsed(refusal)) => Err(Error::CodeInvalid(refusal)),
-                second => second,
-            },
-            Err(error) if error.nothing_was_sent() => self.ask(endpoint, code).await,
-            answer => answer,
-        }
+        let endpoint = self.endpoint(app)?;
+        let ask = || async {
+            let (status, body) = self.get(code2session::url(endpoint, code)).await?;
+            code2session::read(status, &body)
+        };
+        at_most_twice(&self.counters.wechat.login, ask).await
     }
 
-    async fn ask(&self, endpoint: &Endpoint, code: &LoginCode) -> Result<CodeSession, Error> {
-        let call = Call::begin(&self.counters.wechat);
-        let answer = self.get(endpoint, code).await;
-        call.end(&answer);
-        answer
+    async fn grant(&self, app: &AppId) -> Result<Granted, Error> {
+        let endpoint = self.endpoint(app)?;
+        let ask = || async {
+            let (status, body) = self.post(stable_token::url(endpoint), stable_token::body(endpoint)).await?;
+            stable_token::read(status, &body)
+        };
+        at_most_twice(&self.counters.wechat.access_token, ask).await
     }
 
-    async fn get(&self, endpoint: &Endpoint, code: &LoginCode) -> Result<CodeSession, Error> {
-        let request = self.http.get(endpoint.url(code));
-        let answer = request.send().await.map_err(|error| unreachable(&error, Stage::Request))?;
-        let status = answer.status().as_u16();
-        code2session::read(status, &read_bounded(answer).await?)
+    fn endpoint(&self, app: &AppId) -> Result<&Endpoint, Error> {
+        self.endpoints.get(app).ok_or(Error::UnknownApp)
+    }
+
+    async fn get(&self, url: Url) -> Result<(u16, Vec<u8>), Error> {
+        send(self.http.get(url)).await
+    }
+
+    /// Posts JSON.
+    async fn post(&self, url: Url, json: Zeroizing<Vec<u8>>) -> Result<(u16, Vec<u8>), Error> {
+        let json_type = HeaderValue::from_static("application/json");
+        send(self.http.post(url).header(header::CONTENT_TYPE, json_type).body(json.to_vec())).await
     }
 }
 
 impl WeChat for Client {
     fn code_to_session<'a>(&'a self, app: &'a AppId, code: &'a LoginCode) -> Asking<'a> {
         let whole = tokio::time::timeout(self.timeout, self.exchange(app, code));
+        Box::pin(async { whole.await.unwrap_or(Err(Error::Timeout)) })
+    }
+}
+
+impl TokenSource for Client {
+    fn stable_token<'a>(&'a self, app: &'a AppId) -> Granting<'a> {
+        let whole = tokio::time::timeout(self.timeout, self.grant(app));
         Box::pin(async { whole.await.unwrap_or(Err(Error::Timeout)) })
     }
 }
@@ -123,7 +139,7 @@ fn transport(timeout: Duration, apps: &[sections::App]) -> reqwest::ClientBuilde
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        // reqwest would send again what an HTTP/2 server says it did not process; here only `exchange` decides that.
+        // reqwest would send again what an HTTP/2 server says it did not process; here only `at_most_twice` decides that.
         // What hyper still does by itself is to move a request it never began to write to another connection.
         .retry(reqwest::retry::never())
         // One connection per login under way: over HTTP/2 one dead connection would take all of them with it.
@@ -139,6 +155,36 @@ fn transport(timeout: Duration, apps: &[sections::App]) -> reqwest::ClientBuilde
         // Against a plain stand-in it shall start on machines that have no CA certificates.
         builder.tls_certs_only([])
     }
+}
+
+/// Asks, and once more where WeChat was busy or can't have heard. Each try is counted.
+async fn at_most_twice<T, F>(calls: &WeChatCalls, ask: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let counted = || async {
+        let call = Call::begin(calls);
+        let answer = ask().await;
+        call.end(&answer);
+        answer
+    };
+    match counted().await {
+        Err(Error::Busy(_)) => match counted().await {
+            // WeChat may have spent the code and then said "busy", so this "used" says nothing about the client:
+            // it gets the answer that makes it ask for a new code.
+            Err(Error::CodeUsed(refusal)) => Err(Error::CodeInvalid(refusal)),
+            second => second,
+        },
+        Err(error) if error.nothing_was_sent() => counted().await,
+        answer => answer,
+    }
+}
+
+/// One request. Neither it nor an error of it may be told to anybody: there are secrets in its URL and its body.
+async fn send(request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), Error> {
+    let answer = request.send().await.map_err(|error| unreachable(&error, Stage::Request))?;
+    let status = answer.status().as_u16();
+    Ok((status, read_bounded(answer).await?))
 }
 
 /// Reads the body up to [`MAX_ANSWER`], whatever its declared length says.
@@ -363,7 +409,7 @@ mod tests {
         assert_eq!(session.openid.as_str(), "oGZUI0egBJY1zhBYw2KhdUfwVJJE");
         assert_eq!(session.session_key.expose(), "tiihtNczf5v6AKRyjwEUhQ==");
         assert_eq!(session.unionid, None);
-        assert_eq!(counters.wechat.total(), 1);
+        assert_eq!(counters.wechat.login.total(), 1);
 
         let requests = server.requests();
         let mut lines = requests[0].trim_end().split("\r\n");
@@ -414,7 +460,7 @@ mod tests {
         let client = client(&server.url());
         login_with(&client).await.unwrap();
         assert_eq!(server.requests().len(), 2);
-        assert_eq!(client.counters.wechat.total(), 2);
+        assert_eq!(client.counters.wechat.login.total(), 2);
     }
 
     #[tokio::test]
@@ -643,7 +689,7 @@ mod tests {
         let client = https_client(silent.local_addr().unwrap(), Duration::from_secs(2));
         let error = login_with(&client).await.unwrap_err();
         assert_eq!(error, broke(Stage::Connect, ErrorKind::TimedOut));
-        assert_eq!(client.counters.wechat.total(), 2);
+        assert_eq!(client.counters.wechat.login.total(), 2);
     }
 
     #[tokio::test]

@@ -8,74 +8,40 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    CodeSession, errcode,
-    error::{Error, Flaw, Refusal, rid_of},
+    CodeSession,
+    answer::{self, optional, required},
+    endpoint::Endpoint,
+    errcode,
+    error::{Error, Flaw},
 };
-use crate::{
-    config::sections::App,
-    model::{AppId, AppSecret, InvalidId, LoginCode, OpenId, SessionKey, UnionId},
-};
-
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+use crate::model::{InvalidId, LoginCode, OpenId, SessionKey, UnionId};
 
 /// Longest session_key that is taken. WeChat's have 24 bytes.
 const MAX_SESSION_KEY: usize = 256;
 
-/// Where one app's codes are exchanged.
-pub(super) struct Endpoint {
-    url: Url,
-    app: AppId,
-    secret: AppSecret,
+/// The URL that spends `code`. It holds the AppSecret: it goes to the socket and nowhere else.
+pub(super) fn url(endpoint: &Endpoint, code: &LoginCode) -> Url {
+    let mut url = endpoint.at("sns/jscode2session");
+    url.query_pairs_mut()
+        .append_pair("appid", endpoint.app.as_str())
+        .append_pair("secret", endpoint.secret.expose())
+        .append_pair("js_code", code.expose())
+        .append_pair("grant_type", "authorization_code");
+    url
 }
 
-impl Endpoint {
-    /// Appends the call's path to the app's `api_base`, which may have a path of its own. `None` when nothing can be
-    /// appended to it (`data:…`).
-    pub(super) fn of(app: &App) -> Option<Self> {
-        let mut url = app.api_base.clone();
-        url.set_query(None);
-        url.set_fragment(None);
-        url.path_segments_mut().ok()?.pop_if_empty().extend(["sns", "jscode2session"]);
-        Some(Self { url, app: app.app_id.clone(), secret: app.secret.clone() })
-    }
-
-    /// The URL that spends `code`. It holds the AppSecret: it goes to the socket and nowhere else.
-    pub(super) fn url(&self, code: &LoginCode) -> Url {
-        let mut url = self.url.clone();
-        url.query_pairs_mut()
-            .append_pair("appid", self.app.as_str())
-            .append_pair("secret", self.secret.expose())
-            .append_pair("js_code", code.expose())
-            .append_pair("grant_type", "authorization_code");
-        url
-    }
-}
-
-/// Reads an answer's body. WeChat says failures with HTTP 200 as well, so the body alone decides.
-///
-/// Success is a non-empty openid and a non-empty session_key without an errcode other than 0. `errcode` may be absent,
-/// null, a number or a number in quotes; empty strings count as absent; fields we don't know are passed over. The
-/// content type is no matter: WeChat labels its JSON as text.
+/// Reads an answer's body. Success is a non-empty openid and a non-empty session_key without an errcode other than 0.
 pub fn decode(body: &[u8]) -> Result<CodeSession, Error> {
-    let answer = Answer::parse(body)?;
-    let errcode = answer.errcode()?;
-    if errcode != 0 {
-        return Err(errcode::sort(Refusal { errcode, rid: answer.rid() }));
-    }
+    let answer: Answer = answer::decode(body, errcode::sort)?;
     answer.into_session().map_err(Error::BrokenAnswer)
 }
 
-/// Reads an answer as a whole: another status than 200 is believed only where the body has an errcode to say.
+/// Reads an answer as a whole.
 pub(super) fn read(status: u16, body: &[u8]) -> Result<CodeSession, Error> {
-    match decode(body) {
-        answer if status == 200 => answer,
-        Err(error) if error.refusal().is_some() => Err(error),
-        Ok(_) | Err(_) => Err(Error::BrokenAnswer(Flaw::Status(status))),
-    }
+    answer::under(status, decode(body))
 }
 
-/// The fields we read, still of any type. The derived reader refuses a field that comes twice, which is wanted: two
-/// openids in one answer would leave it to chance who logs in.
+/// The fields we read, still of any type.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -84,37 +50,9 @@ struct Answer {
     unionid: Value,
     #[serde(default)]
     session_key: Value,
-    #[serde(default)]
-    errcode: Value,
-    #[serde(default)]
-    errmsg: Value,
 }
 
 impl Answer {
-    /// The parser's own error is dropped, because it may quote the text it failed on.
-    fn parse(body: &[u8]) -> Result<Self, Error> {
-        let body = body.strip_prefix(BOM).unwrap_or(body);
-        // The derived reader would take an array's elements for the fields in order.
-        let looks_like_object = body.trim_ascii_start().starts_with(b"{");
-        let answer = looks_like_object.then(|| serde_json::from_slice(body).ok()).flatten();
-        answer.ok_or(Error::BrokenAnswer(Flaw::NotJson))
-    }
-
-    fn errcode(&self) -> Result<i64, Error> {
-        let code = match &self.errcode {
-            Value::Null => Some(0),
-            Value::Number(number) => number.as_i64(),
-            Value::String(text) if text.is_empty() => Some(0),
-            Value::String(text) => text.trim().parse().ok(),
-            Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        };
-        code.ok_or(Error::BrokenAnswer(Flaw::WrongType("errcode")))
-    }
-
-    fn rid(&self) -> Option<String> {
-        self.errmsg.as_str().and_then(rid_of)
-    }
-
     fn into_session(self) -> Result<CodeSession, Flaw> {
         let openid = required("openid", self.openid)?;
         let session_key = required("session_key", self.session_key)?;
@@ -130,19 +68,6 @@ impl Answer {
     }
 }
 
-fn optional(field: &'static str, value: Value) -> Result<Option<String>, Flaw> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Err(Flaw::WrongType(field)),
-    }
-}
-
-fn required(field: &'static str, value: Value) -> Result<String, Flaw> {
-    optional(field, value)?.ok_or(Flaw::Missing(field))
-}
-
 fn bad_id(field: &'static str) -> impl Fn(InvalidId) -> Flaw {
     move |why| Flaw::BadId { field, why }
 }
@@ -151,7 +76,11 @@ fn bad_id(field: &'static str) -> impl Fn(InvalidId) -> Flaw {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::error::Refusal, *};
+    use crate::{
+        config::sections::App,
+        model::{AppId, AppSecret},
+    };
 
     fn endpoint(api_base: &str) -> Endpoint {
         Endpoint::of(&App {
@@ -163,7 +92,7 @@ mod tests {
     }
 
     fn query_of(code: &str) -> String {
-        endpoint("https://wechat.test").url(&LoginCode::new(code)).query().unwrap().to_owned()
+        url(&endpoint("https://wechat.test"), &LoginCode::new(code)).query().unwrap().to_owned()
     }
 
     fn broken(body: &str) -> Flaw {
@@ -178,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_call_is_written_as_wechat_wants_it() {
-        let url = endpoint("https://wechat.test").url(&LoginCode::new("051v0m000ObAyK19vV"));
+        let url = url(&endpoint("https://wechat.test"), &LoginCode::new("051v0m000ObAyK19vV"));
         assert_eq!(
             url.as_str(),
             "https://wechat.test/sns/jscode2session?appid=wx4f4bc4dec97d474b&secret=s%26cr%3Dt\
@@ -189,7 +118,7 @@ mod tests {
     #[test]
     fn an_api_base_keeps_its_path() {
         for base in ["https://host/openserver", "https://host/openserver/", "https://host/openserver?x=1#y"] {
-            assert_eq!(endpoint(base).url(&LoginCode::new("c")).path(), "/openserver/sns/jscode2session", "{base}");
+            assert_eq!(url(&endpoint(base), &LoginCode::new("c")).path(), "/openserver/sns/jscode2session", "{base}");
         }
     }
 

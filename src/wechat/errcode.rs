@@ -45,8 +45,13 @@ pub const ACCOUNT_RESTRICTED: i64 = 50002;
 /// The app has not authorised the third-party platform that asks.
 pub const COMPONENT_UNAUTHORIZED: i64 = 61003;
 
-/// Which failure a non-zero errcode is. Codes of other calls, such as 42001 for an expired access token, have no
-/// business here and count as unknown.
+/// The access token is malformed, or another app's.
+pub const TOKEN_INVALID: i64 = 40014;
+/// The access token has expired.
+pub const TOKEN_EXPIRED: i64 = 42001;
+
+/// Which failure a non-zero errcode of a login is. Codes of other calls, such as 42001 for an expired access token, have
+/// no business here and count as unknown.
 pub(super) fn sort(refusal: Refusal) -> Error {
     match refusal.errcode {
         // A missing code is the client's fault too: whatever it sent, WeChat did not see a code in it.
@@ -59,6 +64,23 @@ pub(super) fn sort(refusal: Refusal) -> Error {
             Some(mend) => Error::Misconfigured { refusal, mend },
             None => Error::BrokenAnswer(Flaw::UnknownErrcode(refusal)),
         },
+    }
+}
+
+/// The same where an access token is asked for. It is not one user who asks here, so the app's daily quota comes back by
+/// itself before anybody could raise it, and until then it is a limit like the other.
+pub(super) fn sort_grant(refusal: Refusal) -> Error {
+    match refusal.errcode {
+        DAY_QUOTA => Error::RateLimited(refusal),
+        _ => sort(refusal),
+    }
+}
+
+/// The same for calls that an access token is sent with. What a secret is to a login, the token is to them.
+pub(super) fn sort_call(refusal: Refusal) -> Error {
+    match refusal.errcode {
+        CREDENTIAL_INVALID | TOKEN_INVALID | TOKEN_EXPIRED => Error::TokenRefused(refusal),
+        _ => sort_grant(refusal),
     }
 }
 
@@ -76,7 +98,7 @@ fn mend(code: i64) -> Option<&'static str> {
         GRANT_TYPE_INVALID => "check this app's `api_base` in [[apps]]: it does not know the login call",
         DAY_QUOTA => "the app's daily quota of calls is used up: raise or reset it in the app's console",
         API_UNAUTHORIZED | USE_UNAUTHORIZED => {
-            "check this app's `app_id` in [[apps]]: this kind of account can't log users in"
+            "check this app's `app_id` in [[apps]]: this kind of account can't do what was asked for"
         }
         ACCOUNT_RESTRICTED => "WeChat has restricted the app: see the notices in its console",
         COMPONENT_UNAUTHORIZED => "check this app's `api_base` in [[apps]]: the app has not authorised that platform",
@@ -107,6 +129,27 @@ mod tests {
         }
         for code in [40014, 42001, 87008, 87009, 61010, 1, i64::MIN, i64::MAX] {
             assert_eq!(sorted(code), Error::BrokenAnswer(Flaw::UnknownErrcode(refusal(code))));
+        }
+    }
+
+    #[test]
+    fn the_codes_of_a_refused_token_are_these_three() {
+        for errcode in [40001, 40014, 42001] {
+            let refusal = Refusal { errcode, rid: None };
+            assert_eq!(sort_call(refusal.clone()), Error::TokenRefused(refusal));
+        }
+        assert!(matches!(sort_grant(Refusal { errcode: 40001, rid: None }), Error::Misconfigured { .. }));
+    }
+
+    #[test]
+    fn where_no_login_is_asked_for_a_days_quota_is_a_limit_and_all_else_the_same() {
+        let quota = Refusal { errcode: 45009, rid: None };
+        for sort_other in [sort_grant, sort_call] {
+            assert_eq!(sort_other(quota.clone()), Error::RateLimited(quota.clone()));
+            for errcode in [-1, 40013, 40029, 40125, 40163, 40164, 40243, 41002, 41004, 45011, 48001, 99999] {
+                let refusal = Refusal { errcode, rid: None };
+                assert_eq!(sort_other(refusal.clone()), sort(refusal));
+            }
         }
     }
 

@@ -8,25 +8,28 @@ use crate::model::InvalidId;
 /// Longest trace id that is kept. WeChat's are about 26 bytes.
 const MAX_RID: usize = 64;
 
-/// Why a login code did not become a session.
+/// Why WeChat did not give what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The code is wrong, expired, or of another app than the one it was presented for.
-    #[error("the login code is not valid ({0})")]
+    #[error("the code is not valid ({0})")]
     CodeInvalid(Refusal),
     /// The code was spent before.
-    #[error("the login code was used before ({0})")]
+    #[error("the code was used before ({0})")]
     CodeUsed(Refusal),
     /// WeChat takes the user for a risk; asking again does not help.
     #[error("WeChat blocks this user ({0})")]
     UserBlocked(Refusal),
-    /// The user logged in too often within a minute.
-    #[error("WeChat wants fewer logins of this user ({0})")]
+    /// A quota is used up: a user's of this minute or, where no login is asked for, the app's.
+    #[error("WeChat wants fewer calls ({0})")]
     RateLimited(Refusal),
     /// WeChat was too busy, twice.
     #[error("WeChat is busy ({0})")]
     Busy(Refusal),
-    /// No login of this app can work until somebody mends the set-up.
+    /// WeChat does not take the access token, or not any more. Another one may do.
+    #[error("WeChat refuses the access token ({0})")]
+    TokenRefused(Refusal),
+    /// No call for this app can work until somebody mends the set-up.
     #[error("WeChat refuses our set-up ({refusal}): {mend}")]
     Misconfigured {
         /// What WeChat said.
@@ -46,6 +49,9 @@ pub enum Error {
     /// The app has no entry in `[[apps]]`.
     #[error("the app is not configured")]
     UnknownApp,
+    /// Somebody else had asked, and that ended without an outcome: it panicked, or the process is stopping.
+    #[error("the call was cut short")]
+    Interrupted,
 }
 
 impl Error {
@@ -57,9 +63,10 @@ impl Error {
             | Self::UserBlocked(refusal)
             | Self::RateLimited(refusal)
             | Self::Busy(refusal)
+            | Self::TokenRefused(refusal)
             | Self::Misconfigured { refusal, .. }
             | Self::BrokenAnswer(Flaw::UnknownErrcode(refusal)) => Some(refusal),
-            Self::BrokenAnswer(_) | Self::Unreachable(_) | Self::Timeout | Self::UnknownApp => None,
+            Self::BrokenAnswer(_) | Self::Unreachable(_) | Self::Timeout | Self::UnknownApp | Self::Interrupted => None,
         }
     }
 
@@ -108,7 +115,7 @@ pub enum Flaw {
     /// A field that has another type than it always had.
     #[error("`{0}` has a wrong type")]
     WrongType(&'static str),
-    /// A field a login can't do without.
+    /// A field that the caller can't do without.
     #[error("`{0}` is missing or empty")]
     Missing(&'static str),
     /// An identifier that could not stand in a header.
@@ -122,6 +129,9 @@ pub enum Flaw {
     /// A session_key that is too long or not visible ASCII.
     #[error("`session_key` is not a key")]
     BadSessionKey,
+    /// An access token that is too long or not visible ASCII.
+    #[error("`access_token` is not a token")]
+    BadAccessToken,
     /// A number that is not in our table.
     #[error("it has an unknown {0}")]
     UnknownErrcode(Refusal),
@@ -207,7 +217,7 @@ mod tests {
     fn an_error_names_the_errcode_and_the_trace_id() {
         let refusal = Refusal { errcode: 40029, rid: Some("652d-1d".into()) };
         let error = Error::CodeInvalid(refusal);
-        assert_eq!(error.to_string(), "the login code is not valid (errcode 40029, rid 652d-1d)");
+        assert_eq!(error.to_string(), "the code is not valid (errcode 40029, rid 652d-1d)");
         assert_eq!(error.rid(), Some("652d-1d"));
         assert_eq!(Error::Timeout.rid(), None);
     }

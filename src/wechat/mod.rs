@@ -1,23 +1,30 @@
-//! WeChat's server API, as far as a login needs it: a code goes in, an openid and a session_key come out.
+//! WeChat's server API, as far as it is needed here: a login code goes in, an openid and a session_key come out.
 //!
-//! What WeChat tells a client about its user, to be brought here, is read here too: [`UserInfo`].
+//! Whatever else there is to ask of WeChat takes an access token of the app: [`AccessTokens`] lends them. What WeChat
+//! tells a client about its user, to be brought here, is read here too: [`UserInfo`].
 //!
-//! [`WeChat`] is what the rest of the house sees; [`Client`] is the one that really asks. The AppSecret travels in the
-//! query of the call, so nothing in here ever puts a URL, or an error that may hold one, into anything that prints.
+//! [`WeChat`] is what the rest of the house sees; [`Client`] is the one that really asks. The AppSecret and access
+//! tokens travel in queries, so nothing in here ever puts a URL, or an error that may hold one, into anything that prints.
 
+mod access_token;
+mod answer;
 mod call;
 mod client;
 mod code2session;
 mod crypto;
+mod endpoint;
 pub mod errcode;
 mod error;
+mod stable_token;
 mod user_data;
 
 use std::{fmt, future::Future, pin::Pin};
 
+pub use access_token::{AccessTokens, Granting, TokenSource};
 pub use client::{BuildError, Client};
 pub use code2session::decode;
 pub use error::{Error, Flaw, Refusal, Stage, Trouble};
+pub use stable_token::Granted;
 pub use user_data::{Stale, UserInfo};
 
 use crate::model::{AppId, LoginCode, OpenId, SessionKey, UnionId};

@@ -123,6 +123,7 @@ fn a_day_begins_with_zeros() {
 fn logins_are_counted_by_what_came_of_them() {
     let gw = TestGateway::with(|config| config.limits.verify_in_flight = 1);
     let outcome = |name: &'static str| [("outcome", name)];
+    let login_call = |name: &'static str| [("call", "login"), ("outcome", name)];
     gw.login("oAlice");
     for (errcode, word) in
         [(40163, "code_used"), (40029, "code_invalid"), (40226, "user_blocked"), (45011, "rate_limited")]
@@ -130,7 +131,7 @@ fn logins_are_counted_by_what_came_of_them() {
         gw.wechat.next_fault(Fault::Errcode { errcode, errmsg: None });
         gw.verify_code(&gw.code("oBob"));
         until_is(&gw, "wxgate_logins_total", &outcome(word), 1.0);
-        until_is(&gw, "wxgate_wechat_calls_total", &outcome(word), 1.0);
+        until_is(&gw, "wxgate_wechat_calls_total", &login_call(word), 1.0);
     }
     gw.client().post("/v1/verify", "[]");
     gw.client().get("/v1/verify");
@@ -140,8 +141,8 @@ fn logins_are_counted_by_what_came_of_them() {
     until_is(&gw, "wxgate_logins_total", &outcome("bad_request"), 1.0);
     let page = page(&gw);
     assert_eq!(page.value("wxgate_logins_replayed_total", &[]), 1.0);
-    assert_eq!(page.value("wxgate_wechat_calls_total", &outcome("ok")), 2.0);
-    assert_eq!(page.value("wxgate_wechat_call_duration_seconds_count", &[]), 6.0);
+    assert_eq!(page.value("wxgate_wechat_calls_total", &login_call("ok")), 2.0);
+    assert_eq!(page.value("wxgate_wechat_call_duration_seconds_count", &[("call", "login")]), 6.0);
     let sum: f64 = page.families["wxgate_logins"].samples.iter().map(|(.., value)| value).sum();
     assert_eq!(sum, 8.0, "a GET is no login");
 }
@@ -151,7 +152,7 @@ fn a_call_that_runs_out_of_time_is_counted_as_that() {
     let gw = TestGateway::with(|config| config.wechat.timeout = Duration::from_millis(200));
     gw.wechat.next_fault(Fault::Hang);
     assert_eq!(gw.verify_code(&gw.code("oAlice")).code(), "wechat_timeout");
-    until_is(&gw, "wxgate_wechat_calls_total", &[("outcome", "timeout")], 1.0);
+    until_is(&gw, "wxgate_wechat_calls_total", &[("call", "login"), ("outcome", "timeout")], 1.0);
     until_is(&gw, "wxgate_logins_total", &[("outcome", "wechat_timeout")], 1.0);
 }
 

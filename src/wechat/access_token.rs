@@ -1,0 +1,214 @@
+//! The access tokens of all apps: asked for when one is needed, kept, shared, and renewed.
+//!
+//! Nobody asks for one at the start, and no login needs one. However many want one at once, WeChat is asked once, by a
+//! task that belongs to none of them: who hangs up takes nothing away from the others.
+//!
+//! A token that WeChat refuses is renewed once, and the call is made once more with what came of it. Tokens are told
+//! apart by the number of their renewal and not by their text, because WeChat may give the same one again: of all whose
+//! calls failed with number 7, the first renews, and the others take number 8.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{Error, stable_token::Granted};
+use crate::model::{AccessToken, AppId, Clock};
+
+/// A token is not used so shortly before its end. From then on WeChat gives the next one, and knows both.
+const BEFORE_ITS_END: Duration = Duration::from_mins(5);
+
+/// So long before a token is not used any more, the next one is asked for behind the back of those who use it. Where
+/// WeChat still gives the same one, that was for nothing; where it is slow or away, nobody has to wait yet.
+const EARLY: Duration = Duration::from_mins(1);
+
+/// How long it is until that is tried again.
+const BETWEEN_TRIES: Duration = Duration::from_secs(15);
+
+/// No token is kept for longer, whatever WeChat says.
+const LONGEST: Duration = Duration::from_hours(2);
+
+/// A token under way.
+pub type Granting<'a> = Pin<Box<dyn Future<Output = Result<Granted, Error>> + Send + 'a>>;
+
+/// Who gives access tokens.
+pub trait TokenSource: fmt::Debug + Send + Sync {
+    /// Asks for the app's token. It may be the one that was given before.
+    fn stable_token<'a>(&'a self, app: &'a AppId) -> Granting<'a>;
+}
+
+/// The access tokens of all apps.
+pub struct AccessTokens {
+    source: Arc<dyn TokenSource>,
+    shelves: HashMap<AppId, Arc<Shelf>>,
+    timeout: Duration,
+    runtime: Handle,
+    clock: Arc<dyn Clock>,
+}
+
+impl AccessTokens {
+    /// The tokens of these apps, none of which is asked for yet. What asks runs on `runtime`.
+    pub fn new(
+        source: Arc<dyn TokenSource>,
+        apps: impl IntoIterator<Item = AppId>,
+        timeout: Duration,
+        runtime: Handle,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let shelves = apps.into_iter().map(|app| (app, Arc::default())).collect();
+        Self { source, shelves, timeout, runtime, clock }
+    }
+
+    /// Makes a call with a token of `app`. Where the call ends in [`Error::TokenRefused`], the token is renewed and the
+    /// call is made once more; whatever comes of that stands.
+    ///
+    /// All of it together takes no longer than the timeout.
+    pub async fn with<T, F>(&self, app: &AppId, call: impl Fn(AccessToken) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        tokio::time::timeout(self.timeout, self.renewing_once(app, call)).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    async fn renewing_once<T, F>(&self, app: &AppId, call: impl Fn(AccessToken) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let lent = self.lend(app, None).await?;
+        match call(lent.token).await {
+            Err(Error::TokenRefused(_)) => call(self.lend(app, Some(lent.number)).await?.token).await,
+            answer => answer,
+        }
+    }
+
+    /// A token that is not the one which WeChat refused.
+    async fn lend(&self, app: &AppId, refused: Option<u64>) -> Result<Lent, Error> {
+        let mut renewal = match self.look(app, refused)? {
+            Found::Token(lent) => return Ok(lent),
+            Found::Renewal(renewal) => renewal,
+        };
+        let outcome = renewal.wait_for(Option::is_some).await.map_err(|_| Error::Interrupted)?;
+        outcome.clone().unwrap_or(Err(Error::Interrupted))
+    }
+
+    /// What there is, or who brings it. Nothing is waited for under the lock: to begin a renewal is to spawn it.
+    fn look(&self, app: &AppId, refused: Option<u64>) -> Result<Found, Error> {
+        let shelf = self.shelves.get(app).ok_or(Error::UnknownApp)?;
+        let now = self.clock.steady();
+        let mut state = shelf.state();
+        if let Some(kept) = state.kept.as_ref().filter(|kept| kept.is_good(now, refused)) {
+            let (lent, is_late) = (kept.lent.clone(), now >= kept.renew_from);
+            if is_late && state.renewal().is_none() {
+                self.renew(app, shelf, &mut state);
+            }
+            return Ok(Found::Token(lent));
+        }
+        Ok(Found::Renewal(state.renewal().unwrap_or_else(|| self.renew(app, shelf, &mut state))))
+    }
+
+    fn renew(&self, app: &AppId, shelf: &Arc<Shelf>, state: &mut State) -> Renewal {
+        let (tell, renewal) = watch::channel(None);
+        let (source, clock) = (Arc::clone(&self.source), Arc::clone(&self.clock));
+        let (app, shelf) = (app.clone(), Arc::clone(shelf));
+        self.runtime.spawn(async move {
+            let asked = clock.steady();
+            let granted = source.stable_token(&app).await;
+            if let Err(error) = &granted {
+                tracing::warn!(%app, %error, "no access token");
+            }
+            tell.send_replace(Some(shelf.state().land(granted, asked, clock.steady())));
+        });
+        state.under_way = Some(renewal.clone());
+        renewal
+    }
+}
+
+impl fmt::Debug for AccessTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessTokens").field("apps", &self.shelves.len()).finish_non_exhaustive()
+    }
+}
+
+/// One app's token.
+#[derive(Default)]
+struct Shelf(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// How many renewals have brought something.
+    renewals: u64,
+    kept: Option<Kept>,
+    under_way: Option<Renewal>,
+}
+
+struct Kept {
+    lent: Lent,
+    /// Both are moments of [`Clock::steady`].
+    good_until: Duration,
+    renew_from: Duration,
+}
+
+/// A token and the number of the renewal that brought it.
+#[derive(Clone)]
+struct Lent {
+    token: AccessToken,
+    number: u64,
+}
+
+type Renewal = watch::Receiver<Option<Result<Lent, Error>>>;
+
+enum Found {
+    Token(Lent),
+    Renewal(Renewal),
+}
+
+impl Shelf {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The renewal that is under way. One that has died without an outcome is none.
+    fn renewal(&self) -> Option<Renewal> {
+        self.under_way.clone().filter(|renewal| renewal.has_changed().is_ok())
+    }
+
+    fn land(&mut self, granted: Result<Granted, Error>, asked: Duration, now: Duration) -> Result<Lent, Error> {
+        self.under_way = None;
+        let before = self.kept.take();
+        match granted {
+            Ok(granted) => {
+                self.renewals += 1;
+                let lent = Lent { token: granted.token, number: self.renewals };
+                let good_until = asked + granted.expires_in.min(LONGEST).saturating_sub(BEFORE_ITS_END);
+                let renew_from = match before {
+                    Some(before) if before.lent.token == lent.token => now + BETWEEN_TRIES,
+                    _ => Duration::ZERO,
+                };
+                let renew_from = renew_from.max(good_until.saturating_sub(EARLY));
+                self.kept = Some(Kept { lent: lent.clone(), good_until, renew_from });
+                Ok(lent)
+            }
+            Err(error) => {
+                self.kept = before.map(|kept| Kept { renew_from: now + BETWEEN_TRIES, ..kept });
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn is_good(&self, now: Duration, refused: Option<u64>) -> bool {
+        now < self.good_until && refused.is_none_or(|number| number < self.lent.number)
+    }
+}
+
+#[cfg(test)]
+mod tests;
