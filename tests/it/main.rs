@@ -30,6 +30,7 @@ mod listeners;
 mod login;
 mod near_cache;
 mod paths;
+mod pitfalls;
 mod profile;
 mod proxy_protocol;
 mod redis;
