@@ -30,6 +30,8 @@ pub mod routing;
 pub mod admin;
 pub mod assertion;
 pub mod limit;
+pub mod once;
+pub mod phone;
 pub mod profile;
 pub mod server;
 pub mod session;

@@ -21,24 +21,26 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("server", "model config web"),
     ("wechat", "model config telemetry"),
     ("store", "model config"),
+    ("once", "model"),
     ("session", "model config telemetry store"),
     ("profile", "model wechat store"),
     ("upstream", "model config telemetry web"),
     ("assertion", "model config"),
-    ("login", "model wechat telemetry"),
+    ("phone", "model wechat profile once"),
+    ("login", "model wechat telemetry once"),
     ("auth", "model routing session"),
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
     ("proxy", "model config upstream assertion web auth"),
     ("admin", "model config session profile upstream telemetry web"),
     // Not `wechat`: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
-    ("api", "model auth login session profile wechat limit web telemetry"),
+    ("api", "model auth login session profile phone wechat limit web telemetry"),
     // `session`, to hand the sessions to `authenticate` and to name what can go wrong there.
     ("gateway", "model routing limit session profile auth api proxy telemetry web"),
     (
         "app",
-        "model web config telemetry routing limit server wechat store session profile upstream login assertion proxy admin \
-         api gateway",
+        "model web config telemetry routing limit server wechat store session profile upstream phone login assertion proxy \
+         admin api gateway",
     ),
     // `routing`, to print what `wxgate explain` finds; `server`, for the signals and file limits of the process; `model`,
     // for the type that keeps the admin token from being printed.

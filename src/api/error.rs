@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{login, model::AppId, profile, session, web::BodyError, wechat};
+use crate::{login, model::AppId, phone, profile, session, web::BodyError, wechat};
 
 /// Why an endpoint of ours can't give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,23 @@ pub enum Error {
     ProfileLimited {
         /// When another change makes sense.
         retry_after: Duration,
+    },
+    /// Too many codes wait for WeChat.
+    #[error("a limit of ours on phone codes was reached")]
+    PhoneLimited {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// A phone code gave no number, or the number could not be kept or removed.
+    #[error("there is no phone number")]
+    Phone {
+        /// What the answer depends on.
+        why: PhoneFailure,
+        /// Of which app the user is.
+        app: AppId,
+        /// The whole story.
+        #[source]
+        source: phone::Error,
     },
     /// The profile could not be told or changed.
     #[error("the profile could not be told or changed")]
@@ -78,7 +95,25 @@ pub enum LoginFailure {
     Internal,
 }
 
+/// Why a phone code gave no number, as far as the answer depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhoneFailure {
+    /// The code is wrong, expired, spent or another app's.
+    CodeInvalid,
+    /// It is a login's.
+    WrongKind,
+    /// WeChat has told the number, but it could not be kept; or it could not be removed.
+    Store,
+    /// What else can go wrong between WeChat and us, as with a login.
+    WeChat(LoginFailure),
+}
+
 impl Error {
+    /// A phone code of a user of `app` that gave no number.
+    pub(super) fn phone(app: &AppId, source: phone::Error) -> Self {
+        Error::Phone { why: PhoneFailure::of(&source), app: app.clone(), source }
+    }
+
     /// A login to `app` that failed.
     pub(super) fn login(app: &AppId, source: login::Error) -> Self {
         Error::Login { why: LoginFailure::of(&source), app: app.clone(), source }
@@ -93,24 +128,43 @@ impl Error {
     }
 }
 
+impl PhoneFailure {
+    fn of(error: &phone::Error) -> Self {
+        match error {
+            phone::Error::WeChat(error) => match LoginFailure::of_wechat(error) {
+                LoginFailure::CodeInvalid | LoginFailure::CodeUsed => PhoneFailure::CodeInvalid,
+                why => PhoneFailure::WeChat(why),
+            },
+            phone::Error::WrongKind(_) => PhoneFailure::WrongKind,
+            phone::Error::Old => PhoneFailure::CodeInvalid,
+            phone::Error::Keep(_) => PhoneFailure::Store,
+            phone::Error::Interrupted => PhoneFailure::WeChat(LoginFailure::Internal),
+        }
+    }
+}
+
 impl LoginFailure {
     fn of(error: &login::Error) -> Self {
         match error {
-            login::Error::WeChat(error) => match error {
-                wechat::Error::CodeInvalid(_) => LoginFailure::CodeInvalid,
-                wechat::Error::CodeUsed(_) => LoginFailure::CodeUsed,
-                wechat::Error::UserBlocked(_) => LoginFailure::UserBlocked,
-                wechat::Error::RateLimited(_) => LoginFailure::RateLimited,
-                wechat::Error::Busy(_) => LoginFailure::Busy,
-                wechat::Error::BrokenAnswer(_) | wechat::Error::Unreachable(_) | wechat::Error::TokenRefused(_) => {
-                    LoginFailure::Unreachable
-                }
-                wechat::Error::Timeout => LoginFailure::Timeout,
-                wechat::Error::Misconfigured { mend, .. } => LoginFailure::Misconfigured(mend),
-                wechat::Error::UnknownApp | wechat::Error::Interrupted => LoginFailure::Internal,
-            },
+            login::Error::WeChat(error) => Self::of_wechat(error),
             login::Error::Session(_) => LoginFailure::Store,
             login::Error::Interrupted => LoginFailure::Internal,
+        }
+    }
+
+    fn of_wechat(error: &wechat::Error) -> Self {
+        match error {
+            wechat::Error::CodeInvalid(_) => LoginFailure::CodeInvalid,
+            wechat::Error::CodeUsed(_) => LoginFailure::CodeUsed,
+            wechat::Error::UserBlocked(_) => LoginFailure::UserBlocked,
+            wechat::Error::RateLimited(_) => LoginFailure::RateLimited,
+            wechat::Error::Busy(_) => LoginFailure::Busy,
+            wechat::Error::BrokenAnswer(_) | wechat::Error::Unreachable(_) | wechat::Error::TokenRefused(_) => {
+                LoginFailure::Unreachable
+            }
+            wechat::Error::Timeout => LoginFailure::Timeout,
+            wechat::Error::Misconfigured { mend, .. } => LoginFailure::Misconfigured(mend),
+            wechat::Error::UnknownApp | wechat::Error::Interrupted => LoginFailure::Internal,
         }
     }
 }
@@ -147,6 +201,25 @@ mod tests {
         let store = login::Error::Session(Arc::new(away));
         assert_eq!(LoginFailure::of(&store), LoginFailure::Store);
         assert_eq!(LoginFailure::of(&login::Error::Interrupted), LoginFailure::Internal);
+    }
+
+    #[test]
+    fn every_way_a_phone_code_fails_has_its_answer() {
+        let no = || Refusal { errcode: 1, rid: None };
+        let kept = Arc::new(profile::Error::Crowded);
+        let wechat = |error| phone::Error::WeChat(error);
+        for (error, why) in [
+            (wechat(wechat::Error::CodeInvalid(no())), PhoneFailure::CodeInvalid),
+            (wechat(wechat::Error::CodeUsed(no())), PhoneFailure::CodeInvalid),
+            (wechat(wechat::Error::Busy(no())), PhoneFailure::WeChat(LoginFailure::Busy)),
+            (wechat(wechat::Error::TokenRefused(no())), PhoneFailure::WeChat(LoginFailure::Unreachable)),
+            (phone::Error::WrongKind(wechat::Error::CodeInvalid(no())), PhoneFailure::WrongKind),
+            (phone::Error::Old, PhoneFailure::CodeInvalid),
+            (phone::Error::Keep(kept), PhoneFailure::Store),
+            (phone::Error::Interrupted, PhoneFailure::WeChat(LoginFailure::Internal)),
+        ] {
+            assert_eq!(PhoneFailure::of(&error), why, "{error:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | `/session` | GET, HEAD | how the caller's session stands |
 //! | `/logout` | POST | ends this session, or all of the user's |
 //! | `/profile` | GET, HEAD, PUT, DELETE | what the caller has told of himself |
+//! | `/phone` | POST, DELETE | the phone button's code becomes the caller's phone number |
 //! | `/authorize` | GET, POST, HEAD | whether a request may pass that another proxy holds |
 //!
 //! And `/.well-known/jwks.json`, GET and HEAD, where identity is signed: the public keys.
@@ -15,6 +16,7 @@ mod error;
 mod input;
 mod jwks;
 mod logout;
+mod phone;
 mod profile;
 mod session;
 mod verify;
@@ -29,13 +31,14 @@ use crate::{
     limit::EndpointLimits,
     login::Login,
     model::{AppId, Clock},
+    phone::Phones,
     profile::Profiles,
     session::Sessions,
     telemetry::Counters,
     web::{RequestBody, endpoints},
 };
 
-pub use error::{Error, LoginFailure};
+pub use error::{Error, LoginFailure, PhoneFailure};
 
 /// What is answered here, and by which method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub enum Endpoint {
     Logout,
     /// `GET /v1/profile`, HEAD, PUT and DELETE
     Profile,
+    /// `POST /v1/phone` and DELETE
+    Phone,
     /// `GET /v1/authorize`, POST and HEAD
     Authorize,
     /// `GET /.well-known/jwks.json`, and HEAD
@@ -55,11 +60,12 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [(&'static str, Endpoint); 5] = [
+    const ALL: [(&'static str, Endpoint); 6] = [
         (endpoints::VERIFY, Endpoint::Verify),
         (endpoints::SESSION, Endpoint::Session),
         (endpoints::LOGOUT, Endpoint::Logout),
         (endpoints::PROFILE, Endpoint::Profile),
+        (endpoints::PHONE, Endpoint::Phone),
         (endpoints::AUTHORIZE, Endpoint::Authorize),
     ];
 
@@ -67,13 +73,14 @@ impl Endpoint {
     pub fn needs_session(self) -> bool {
         match self {
             Endpoint::Verify | Endpoint::Authorize | Endpoint::Jwks => false,
-            Endpoint::Session | Endpoint::Logout | Endpoint::Profile => true,
+            Endpoint::Session | Endpoint::Logout | Endpoint::Profile | Endpoint::Phone => true,
         }
     }
 
     /// What all of them are called in the log.
-    pub fn labels() -> [&'static str; 6] {
-        [Self::Verify, Self::Session, Self::Logout, Self::Profile, Self::Authorize, Self::Jwks].map(Self::label)
+    pub fn labels() -> [&'static str; 7] {
+        [Self::Verify, Self::Session, Self::Logout, Self::Profile, Self::Phone, Self::Authorize, Self::Jwks]
+            .map(Self::label)
     }
 
     /// What it is called in the log.
@@ -83,6 +90,7 @@ impl Endpoint {
             Endpoint::Session => "session",
             Endpoint::Logout => "logout",
             Endpoint::Profile => "profile",
+            Endpoint::Phone => "phone",
             Endpoint::Authorize => "authorize",
             Endpoint::Jwks => "jwks",
         }
@@ -106,6 +114,7 @@ pub struct Api {
     login: Arc<Login>,
     sessions: Arc<Sessions>,
     profiles: Arc<Profiles>,
+    phones: Arc<Phones>,
     limits: EndpointLimits,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
@@ -121,6 +130,8 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// The profiles.
     pub profiles: Arc<Profiles>,
+    /// Makes phone numbers of phone codes.
+    pub phones: Arc<Phones>,
     /// How often they may be asked.
     pub limits: EndpointLimits,
 }
@@ -134,8 +145,9 @@ impl Api {
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        let Services { login, sessions, profiles, limits } = services;
-        Self { prefix: prefix.to_owned(), apps, login, sessions, profiles, limits, clock, counters, jwks: None }
+        let Services { login, sessions, profiles, phones, limits } = services;
+        let prefix = prefix.to_owned();
+        Self { prefix, apps, login, sessions, profiles, phones, limits, clock, counters, jwks: None }
     }
 
     /// The same with these public keys to publish.
@@ -172,6 +184,7 @@ impl Api {
             Endpoint::Session => session::answer(self, caller.access),
             Endpoint::Logout => logout::answer(self, request.into_body(), caller.access).await,
             Endpoint::Profile => profile::answer(self, request, caller.access).await,
+            Endpoint::Phone => phone::answer(self, request, caller.access).await,
             Endpoint::Authorize => Ok(authorize::answer()),
             Endpoint::Jwks => Ok(jwks::answer(self)),
         }

@@ -9,10 +9,11 @@ use crate::{
     api::{Api, Services},
     assertion::{Assertions, Signer},
     config::{Config, sections::LogFormat},
-    gateway::{self, AccessLog, Gateway, Snapshot},
+    gateway::{self, AccessLog, Callers, Gateway, Snapshot},
     limit::{EndpointLimits, RouteLimits},
     login::Login,
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
+    phone::Phones,
     profile::Profiles,
     proxy::Proxy,
     routing::Table,
@@ -21,7 +22,7 @@ use crate::{
     telemetry::{Counters, LineBuffer, Traffic, UserTagger},
     upstream::Upstreams,
     web::TrustedProxies,
-    wechat,
+    wechat::{self, ServerApi},
 };
 
 /// What all workers share.
@@ -33,6 +34,7 @@ pub(super) struct Parts {
     pub(super) sessions: Arc<Sessions>,
     pub(super) login: Arc<Login>,
     pub(super) profiles: Arc<Profiles>,
+    pub(super) phones: Arc<Phones>,
     pub(super) limits: EndpointLimits,
     pub(super) counters: Arc<Counters>,
     pub(super) traffic: Arc<Traffic>,
@@ -111,8 +113,17 @@ impl Parts {
             Arc::clone(&counters),
         ));
         let issuer = Arc::new(Issuer { sessions: Arc::clone(&sessions), clock: Arc::clone(&clock) });
+        let client = Arc::new(client);
+        let server_api = Arc::new(ServerApi::new(Arc::clone(&client), control.clone(), Arc::clone(&clock)));
+        let phones = Arc::new(Phones::new(
+            server_api,
+            Arc::clone(&profiles),
+            config.wechat.replay_window,
+            control.clone(),
+            Arc::clone(&clock),
+        ));
         let login = Arc::new(Login::new(
-            Arc::new(client),
+            client,
             issuer,
             config.wechat.replay_window,
             control.clone(),
@@ -130,6 +141,7 @@ impl Parts {
             sessions,
             login,
             profiles,
+            phones,
             limits,
             counters,
             traffic,
@@ -153,6 +165,7 @@ impl Parts {
             login: Arc::clone(&self.login),
             sessions: Arc::clone(&self.sessions),
             profiles: Arc::clone(&self.profiles),
+            phones: Arc::clone(&self.phones),
             limits: self.limits.clone(),
         };
         let api =
@@ -169,7 +182,7 @@ impl Parts {
         let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
         let gateway = Gateway::new(
             Arc::clone(&self.snapshot),
-            Arc::clone(&self.sessions),
+            Callers { sessions: Arc::clone(&self.sessions), profiles: Arc::clone(&self.profiles) },
             api,
             proxy,
             log,

@@ -11,11 +11,12 @@ use crate::{
     config::{Change, Config},
     gateway::Snapshot,
     login::Login,
+    phone::Phones,
     routing::Table,
     telemetry::LogLevelSwitch,
     upstream::Watch,
     web::TrustedProxies,
-    wechat,
+    wechat::{self, ServerApi},
 };
 
 /// Puts another configuration in the place of the one that a gateway runs with.
@@ -60,7 +61,7 @@ impl Reloader {
         if change.is_empty() {
             return Ok(change);
         }
-        let next = Arc::new(running.changed_to(change.config.clone())?);
+        let next = Arc::new(running.changed_to(change.config.clone(), &self.0.control)?);
         *upkeep = std::mem::take(&mut *upkeep).of(&next, &self.0.control);
         self.0.certificates.hold(next.config.server.tls.as_ref());
         if let Some(log_level) = &self.0.log_level {
@@ -102,7 +103,8 @@ impl Upkeep {
 
 impl Parts {
     /// The parts of another configuration, which share with these what is the same.
-    fn changed_to(&self, config: Config) -> Result<Self, Error> {
+    fn changed_to(&self, config: Config, control: &runtime::Handle) -> Result<Self, Error> {
+        let (login, phones) = self.askers_of(&config, control)?;
         let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
         let table = Table::new(&config.routes, &names).map_err(Error::Routes)?;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
@@ -113,8 +115,9 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             snapshot: Arc::new(Snapshot { table, limits, proxies }),
             sessions: Arc::clone(&self.sessions),
-            login: self.login_of(&config)?,
+            login,
             profiles: Arc::clone(&self.profiles),
+            phones,
             limits: self.limits.changed_to(&config.limits, &self.clock),
             counters: Arc::clone(&self.counters),
             traffic: Arc::new(self.traffic.rerouted(&routes)),
@@ -127,11 +130,14 @@ impl Parts {
         })
     }
 
-    fn login_of(&self, config: &Config) -> Result<Arc<Login>, Error> {
+    /// Those who ask WeChat.
+    fn askers_of(&self, config: &Config, control: &runtime::Handle) -> Result<(Arc<Login>, Arc<Phones>), Error> {
         if config.apps == self.config.apps && config.wechat == self.config.wechat {
-            return Ok(Arc::clone(&self.login));
+            return Ok((Arc::clone(&self.login), Arc::clone(&self.phones)));
         }
         let client = wechat::Client::new(&config.wechat, &config.apps, Arc::clone(&self.counters));
-        Ok(Arc::new(self.login.through(Arc::new(client.map_err(Error::WeChat)?))))
+        let client = Arc::new(client.map_err(Error::WeChat)?);
+        let server_api = ServerApi::new(Arc::clone(&client), control.clone(), Arc::clone(&self.clock));
+        Ok((Arc::new(self.login.through(client)), Arc::new(self.phones.through(Arc::new(server_api)))))
     }
 }

@@ -137,7 +137,7 @@ impl Change {
         compare!(self, "api", Api of running.api, api; live prefix; restart; apart);
         compare!(self, "wechat", WeChat of running.wechat, wechat; live timeout; restart replay_window; apart);
         compare!(self, "identity", IdentityHeaders of running.identity, identity;
-            live openid app_id unionid; restart; apart);
+            live openid app_id unionid phone; restart; apart);
         if running.assertion != assertion {
             self.applied("identity.assertion".to_owned(), How::Changed);
         }
@@ -170,7 +170,7 @@ impl Change {
         self.each("routes", &running.routes, &routes, requests_of, |change, name, old, new| {
             compare!(change, name, Route of old, new;
                 live host path methods auth upstream strip_prefix apps limit_per_ip limit_per_user token_header token_query
-                    token_subprotocol forward_token websocket
+                    token_subprotocol forward_token forward_phone websocket
                 websocket_idle websocket_max_age
                     allow_encoded_slash allow_semicolon connect_timeout response_timeout;
                 restart; apart);

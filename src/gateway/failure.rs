@@ -4,11 +4,11 @@
 use std::error::Error as StdError;
 
 use crate::{
-    api::{self, LoginFailure},
+    api::{self, LoginFailure, PhoneFailure},
     auth,
     limit::RouteLimited,
     model::AppId,
-    proxy, routing, session,
+    profile, proxy, routing, session,
     web::Refusal,
 };
 
@@ -42,6 +42,8 @@ pub enum Failure {
     Denied(auth::Denial),
     /// It could not be found out whether the caller may pass.
     Sessions(session::Error),
+    /// It could not be found out which phone number the upstream is to be told.
+    Phone(profile::Error),
     /// An endpoint of ours failed.
     Api(api::Error),
     /// Forwarding failed.
@@ -52,15 +54,18 @@ impl Failure {
     /// What an operator has to mend before this can work, if that is the trouble.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Failure::Api(api::Error::Login { why: LoginFailure::Misconfigured(mend), .. }) => Some(mend),
+            Failure::Api(
+                api::Error::Login { why: LoginFailure::Misconfigured(mend), .. }
+                | api::Error::Phone { why: PhoneFailure::WeChat(LoginFailure::Misconfigured(mend)), .. },
+            ) => Some(mend),
             _ => None,
         }
     }
 
-    /// The app whose login failed, if that is the trouble.
+    /// The app whose login, or whose phone number, failed, if that is the trouble.
     pub fn app(&self) -> Option<&AppId> {
         match self {
-            Failure::Api(api::Error::Login { app, .. }) => Some(app),
+            Failure::Api(api::Error::Login { app, .. } | api::Error::Phone { app, .. }) => Some(app),
             _ => None,
         }
     }
@@ -74,6 +79,7 @@ impl Failure {
             Failure::Credentials(error) => error,
             Failure::Limited(error) => error,
             Failure::Sessions(error) => error,
+            Failure::Phone(error) => error,
             Failure::Api(error) => error,
             Failure::Proxy(error) => error,
             Failure::Refused(_)

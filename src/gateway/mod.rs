@@ -37,7 +37,8 @@ use crate::{
     api::{Api, Caller},
     auth::{self, Access, Credentials, Decision},
     limit::RouteLimited,
-    model::{AppId, Clock},
+    model::{AppId, Clock, PhoneNumber},
+    profile::Profiles,
     proxy::{self, Forward, Peer, Proxy, tunnel::Scratch},
     routing::{AuthRule, Rule},
     session::Sessions,
@@ -58,7 +59,7 @@ use self::{
     answer::{explain, finish, open},
     handling::{Handling, Head},
     request_id::RequestIds,
-    stages::{Begun, Call, Late, Place, Sent, Way},
+    stages::{Begun, Call, Late, Place, Sent, Told, Way},
 };
 
 /// The gateway of one worker.
@@ -66,12 +67,22 @@ use self::{
 pub struct Gateway {
     snapshot: Arc<Snapshot>,
     sessions: Arc<Sessions>,
+    profiles: Arc<Profiles>,
     api: Api,
     proxy: Proxy,
     log: Rc<AccessLog>,
     clock: Arc<dyn Clock>,
     ids: Rc<RequestIds>,
     scratch: Scratch,
+}
+
+/// Who is known: by a session, and as what beside that.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// The profiles.
+    pub profiles: Arc<Profiles>,
 }
 
 /// What is kept per client connection.
@@ -95,7 +106,7 @@ impl Gateway {
     /// A gateway of these parts. `seed` makes the request ids of this worker unlike those of any other.
     pub fn new(
         snapshot: Arc<Snapshot>,
-        sessions: Arc<Sessions>,
+        callers: Callers,
         api: Api,
         proxy: Proxy,
         log: Rc<AccessLog>,
@@ -103,7 +114,8 @@ impl Gateway {
         seed: [u8; 32],
     ) -> Self {
         let (ids, scratch) = (Rc::new(RequestIds::new(seed)), Scratch::default());
-        Self { snapshot, sessions, api, proxy, log, clock, ids, scratch }
+        let Callers { sessions, profiles } = callers;
+        Self { snapshot, sessions, profiles, api, proxy, log, clock, ids, scratch }
     }
 
     /// The same in the place of another on this worker, whose request ids go on.
@@ -209,7 +221,8 @@ impl Gateway {
         let Place::Route(way) = place else { return Ok(Late::begun(request, place, credentials)) };
         // Before the session is looked up, so that who guesses tokens is slowed down, and costs no store a question.
         self.within_limits(self.snapshot.limits.enter_from(way.rule.id, entry.client), way.rule)?;
-        if way.offer.is_some() {
+        // A phone number may have to be asked for.
+        if way.offer.is_some() || way.rule.forward_phone {
             return Ok(Late::begun(request, Place::Route(way), credentials));
         }
         // Who calls is asked before a byte of the body is read: a stranger's upload costs us nothing.
@@ -217,7 +230,7 @@ impl Gateway {
             auth::authenticate_at_once(way.rule.auth, way.rule.apps.as_deref(), &credentials, &self.sessions);
         let Some(decision) = decision else { return Ok(Late::begun(request, Place::Route(way), credentials)) };
         let access = self.admit_to(way.rule, decision, entry)?;
-        self.forward(request, way, &access, conn, timer, entry).map(Begun::Sent)
+        self.forward(request, way, Told { access: &access, phone: None }, conn, timer, entry).map(Begun::Sent)
     }
 
     /// The rest of the pipeline, where somebody has to be waited for.
@@ -236,7 +249,9 @@ impl Gateway {
                 let (rule, apps) = (way.rule, way.rule.apps.as_deref());
                 let decision = self.authenticate(rule.auth, apps, &credentials).await?;
                 let access = self.admit_to(rule, decision, entry)?;
-                let sent = self.forward(request, way, &access, conn, timer, entry)?;
+                let phone = self.phone_for(rule, &access).await?;
+                let told = Told { access: &access, phone: phone.as_ref() };
+                let sent = self.forward(request, way, told, conn, timer, entry)?;
                 let head = sent.head.await;
                 entry.upstream = Some(sent.asked_at.elapsed());
                 let head = head.map_err(Failure::Proxy)?;
@@ -257,13 +272,14 @@ impl Gateway {
         &'a self,
         request: Request<RequestBody>,
         way: Way<'_>,
-        access: &Access,
+        told: Told<'_>,
         conn: &Conn,
         timer: &RequestTimer,
         entry: &Entry,
     ) -> Result<Sent<impl Future<Output = Head> + use<'a>>, Failure> {
         let how = Forward {
-            access,
+            access: told.access,
+            phone: told.phone,
             upstream: way.rule.upstream,
             target: way.target,
             host: way.host,
@@ -298,10 +314,21 @@ impl Gateway {
         let caller = Caller { access: &access, ip: entry.client };
         let mut response = self.api.answer(call.endpoint, request, caller).await.map_err(Failure::Api)?;
         if let Some(rule) = call.asked {
-            self.proxy.introduce(response.headers_mut(), &access, rule.upstream).map_err(Failure::Proxy)?;
+            let phone = self.phone_for(rule, &access).await?;
+            let headers = response.headers_mut();
+            self.proxy.introduce(headers, &access, phone.as_ref(), rule.upstream).map_err(Failure::Proxy)?;
         }
         response.headers_mut().insert(X_REQUEST_ID, entry.id.clone());
         Ok(response.map(Content::Whole))
+    }
+
+    /// The caller's phone number, where the upstream of this route is to be told it. Nobody who has one is told of as one
+    /// who has none: where it can't be found out, the request does not go on.
+    async fn phone_for(&self, rule: &Rule, access: &Access) -> Result<Option<PhoneNumber>, Failure> {
+        match access.identity().filter(|_| rule.forward_phone) {
+            Some(identity) => self.profiles.phone_of(&identity.user).await.map_err(Failure::Phone),
+            None => Ok(None),
+        }
     }
 
     async fn authenticate(

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    api::{self, LoginFailure},
+    api::{self, LoginFailure, PhoneFailure},
     auth::{BadCredentials, Denial},
     profile, proxy,
     web::{BodyError, Problem, Refusal, headers::X_REQUEST_ID},
@@ -135,6 +135,7 @@ pub fn rescue(failure: &Failure) -> Rescue {
         Failure::Limited(limited) => too_many("Too many requests. Try again a little later.", limited.retry_after),
         Failure::Denied(why) => denied(*why),
         Failure::Sessions(_) => store_unavailable(),
+        Failure::Phone(error) => failed_profile(error),
         Failure::Api(error) => endpoint(error),
         Failure::Proxy(error) => forwarding(error),
     }
@@ -224,6 +225,10 @@ fn endpoint(error: &api::Error) -> Rescue {
         api::Error::ProfileLimited { retry_after } => {
             too_many("Too many changes of this profile. Try again a little later.", *retry_after)
         }
+        api::Error::PhoneLimited { retry_after } => {
+            too_many("Too many phone codes wait for WeChat. Try again a little later.", *retry_after)
+        }
+        api::Error::Phone { why, .. } => failed_phone(*why),
         api::Error::Login { why, .. } => failed_login(*why),
         api::Error::Profile(error) => failed_profile(error),
         api::Error::Session(_) => store_unavailable(),
@@ -259,6 +264,36 @@ fn failed_login(why: LoginFailure) -> Rescue {
     }
 }
 
+/// Nothing of this is a 401: the session is fine, and a client that is told otherwise throws it away.
+fn failed_phone(why: PhoneFailure) -> Rescue {
+    match why {
+        PhoneFailure::CodeInvalid => Rescue::new(
+            StatusCode::BAD_REQUEST,
+            "phone_code_invalid",
+            "WeChat does not take this phone code, or not any more. Let the user tap the phone button again.",
+        ),
+        PhoneFailure::WrongKind => Rescue::new(
+            StatusCode::BAD_REQUEST,
+            "wrong_code_kind",
+            "This looks like the code of wx.login. Send the code of the phone button, e.detail.code.",
+        ),
+        PhoneFailure::Store => profiles_unavailable(),
+        PhoneFailure::WeChat(LoginFailure::RateLimited) => {
+            too_many("WeChat tells no more phone numbers at the moment. Try again later.", NEXT_MINUTE)
+        }
+        PhoneFailure::WeChat(why) => failed_login(why),
+    }
+}
+
+fn profiles_unavailable() -> Rescue {
+    Rescue::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "store_unavailable",
+        "Profiles can't be looked up or kept at the moment.",
+    )
+    .retry_after(SOON)
+}
+
 fn failed_profile(error: &profile::Error) -> Rescue {
     match error {
         profile::Error::Invalid(expected) => Rescue::new(StatusCode::BAD_REQUEST, "bad_request", expected),
@@ -271,12 +306,7 @@ fn failed_profile(error: &profile::Error) -> Rescue {
         profile::Error::Changed => {
             Rescue::new(StatusCode::PRECONDITION_FAILED, "profile_changed", "The profile has changed meanwhile.")
         }
-        profile::Error::Crowded | profile::Error::Store(_) => Rescue::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "store_unavailable",
-            "Profiles can't be looked up or kept at the moment.",
-        )
-        .retry_after(SOON),
+        profile::Error::Crowded | profile::Error::Store(_) => profiles_unavailable(),
     }
 }
 

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use crate::{
     api::Endpoint,
-    auth::Credentials,
-    model::AppId,
+    auth::{Access, Credentials},
+    model::{AppId, PhoneNumber},
     proxy::Offer,
     routing::{AuthRule, Rule},
     web::RequestBody,
@@ -72,6 +72,12 @@ pub(super) struct Way<'a> {
     pub(super) keep_urls: bool,
     /// What the client offers, where it asks for a WebSocket and the rule lets it.
     pub(super) offer: Option<Offer>,
+}
+
+/// What an upstream is told of the caller.
+pub(super) struct Told<'a> {
+    pub(super) access: &'a Access,
+    pub(super) phone: Option<&'a PhoneNumber>,
 }
 
 /// A request on its way to an upstream.

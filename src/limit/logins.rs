@@ -93,6 +93,11 @@ impl VerifyLimits {
         taken.map(|()| permit).map_err(|retry_after| Limited { retry_after })
     }
 
+    /// Lets somebody wait for WeChat with another code than a login's, or says when to come back.
+    pub fn wait(&self) -> Result<Permit, Limited> {
+        self.take_place().ok_or(Limited { retry_after: WHEN_FULL })
+    }
+
     fn take_place(&self) -> Option<Permit> {
         let next = |taken: usize| (taken < self.max_in_flight).then_some(taken + 1);
         self.in_flight.fetch_update(Ordering::Acquire, Ordering::Relaxed, next).ok()?;

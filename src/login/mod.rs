@@ -1,34 +1,22 @@
 //! Flow 2: a login code becomes a session. No HTTP in here.
 //!
 //! A login may arrive twice: WeChat's own client resends a request that it believes lost, and users tap twice. A code
-//! works once, so the second arrival must not go to WeChat. Exchanges of the same (app, code) that are under way are
-//! one; for a short window afterwards the same pair gets the same answer, whatever it was.
-//!
-//! What is remembered for that holds neither the code nor the token in clear: see [`replay`].
+//! works once, so the second arrival must not go to WeChat: see [`once`](crate::once).
 
 mod error;
-mod replay;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::runtime::Handle;
 
 pub use error::Error;
 
-use self::replay::{Flight, FlightKey, Recorder};
 use crate::{
     model::{AppId, Clock, Identity, LoginCode, Secret, SessionKey, UserKey},
+    once::{Once, Told},
     telemetry::Counters,
     wechat::WeChat,
 };
-
-/// How many logins are remembered. When there are more, the oldest are forgotten: such a code, sent again, is answered
-/// by WeChat, as used. It should stay above `limits.verify_in_flight`.
-const REMEMBERED: u64 = 10_000;
-
-/// An upper bound on how long one login takes, for the time after which memory is given back.
-const LONGEST_LOGIN: Duration = Duration::from_mins(1);
 
 /// Who makes a session of a proven identity. The sessions' side of this seam is connected where all is wired.
 pub trait SessionIssuer: fmt::Debug + Send + Sync {
@@ -52,10 +40,9 @@ pub struct Issued {
 /// Turns login codes into sessions.
 pub struct Login {
     exchange: Arc<Exchange>,
-    flights: Cache<FlightKey, Arc<Flight>>,
+    /// A token, and how long it is good if it is not used.
+    once: Once<AppId, Duration, Error>,
     window: Duration,
-    runtime: Handle,
-    clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
 }
 
@@ -63,8 +50,7 @@ impl Login {
     /// Logins through `wechat` into `sessions`.
     ///
     /// Each exchange runs on `runtime`, not on its caller's: neither a client that hangs up nor a worker that stops
-    /// can break off an exchange whose code is spent, and who asks again within `window` gets what came of it. A
-    /// window of zero remembers nothing, but still makes one of what is under way.
+    /// can break off an exchange whose code is spent, and who asks again within `window` gets what came of it.
     pub fn new(
         wechat: Arc<dyn WeChat>,
         sessions: Arc<dyn SessionIssuer>,
@@ -73,52 +59,32 @@ impl Login {
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        let flights = Cache::builder()
-            .max_capacity(REMEMBERED)
-            // Whoever came last stays. The default policy would turn newcomers away when it is full.
-            .eviction_policy(EvictionPolicy::lru())
-            // Only gives memory back. The window is judged by `clock`, which moka does not know.
-            .time_to_live(window.saturating_add(LONGEST_LOGIN))
-            .build();
-        Self { exchange: Arc::new(Exchange { wechat, sessions }), flights, window, runtime, clock, counters }
+        let once = Once::new(window, runtime, clock);
+        Self { exchange: Arc::new(Exchange { wechat, sessions }), once, window, counters }
     }
 
     /// The same with another WeChat. What has come of logins is still known, and what is under way goes on.
     #[must_use]
     pub fn through(&self, wechat: Arc<dyn WeChat>) -> Self {
         let exchange = Arc::new(Exchange { wechat, sessions: Arc::clone(&self.exchange.sessions) });
-        Self {
-            exchange,
-            flights: self.flights.clone(),
-            window: self.window,
-            runtime: self.runtime.clone(),
-            clock: Arc::clone(&self.clock),
-            counters: Arc::clone(&self.counters),
-        }
+        Self { exchange, once: self.once.clone(), window: self.window, counters: Arc::clone(&self.counters) }
     }
 
     /// Spends `code` and begins a session, or gives the answer that the same code got just now.
     pub async fn exchange(&self, app: &AppId, code: &LoginCode) -> Result<Issued, Error> {
-        let now = self.clock.now();
-        // Starting a flight only spawns, so that this never blocks the worker and can't be dropped half done.
-        let entry = self.flights.entry(FlightKey::of(app, code)).or_insert_with_if(
-            || Arc::new(self.start(app.clone(), code.clone())),
-            |flight| !flight.answers_at(now, self.window),
-        );
-        if !entry.is_fresh() {
+        let question = || {
+            let (exchange, app, code) = (Arc::clone(&self.exchange), app.clone(), code.clone());
+            async move {
+                let Issued { token, expires_in } = exchange.run(&app, &code).await?;
+                Ok(Told { text: token, beside: expires_in })
+            }
+        };
+        let asked = self.once.ask(app, code.expose(), question);
+        if asked.already {
             self.counters.logins_replayed.inc();
         }
-        entry.into_value().answer(app, code).await
-    }
-
-    fn start(&self, app: AppId, code: LoginCode) -> Flight {
-        let (recorder, flight) = Recorder::pair();
-        let (exchange, clock) = (Arc::clone(&self.exchange), Arc::clone(&self.clock));
-        self.runtime.spawn(async move {
-            let outcome = exchange.run(&app, &code).await;
-            recorder.record(clock.now(), outcome, &app, &code);
-        });
-        flight
+        let Told { text, beside } = asked.told().await.map_err(|_| Error::Interrupted)??;
+        Ok(Issued { token: text, expires_in: beside })
     }
 }
 
@@ -464,24 +430,6 @@ mod tests {
             assert_eq!(cause, fmt::Error.to_string());
         }
         assert_eq!(story.wechat.asked().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn the_memory_is_bounded_and_keeps_the_newest() {
-        let story = Story::with_window(WINDOW);
-        story.wechat.may_answer.add_permits(20_000);
-        // Twice over, so that those who are already there look popular.
-        for number in (0..REMEMBERED).chain(0..REMEMBERED) {
-            story.login("wx1", &number.to_string()).await.unwrap();
-        }
-        story.login.flights.run_pending_tasks();
-        story.login("wx1", "newest").await.unwrap();
-        story.login.flights.run_pending_tasks();
-        assert_eq!(story.login.flights.entry_count(), REMEMBERED);
-
-        let asked = story.wechat.asked().len();
-        story.login("wx1", "newest").await.unwrap();
-        assert_eq!(story.wechat.asked().len(), asked);
     }
 
     #[tokio::test]

@@ -80,6 +80,10 @@ named_secret! {
     LoginCode
 }
 named_secret! {
+    /// The code from the phone button. Whoever has it can have its user's phone number for five minutes.
+    PhoneCode
+}
+named_secret! {
     /// What an app shows to WeChat's server API. Whoever has it can act for the app for two hours.
     AccessToken
 }

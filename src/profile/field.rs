@@ -29,6 +29,12 @@ pub enum Field {
     Province,
     /// The same.
     Country,
+    /// The phone number; one from abroad with its country. This and the next two come and go together.
+    PhoneNumber,
+    /// The same without its country.
+    PurePhoneNumber,
+    /// The country's code.
+    CountryCode,
 }
 
 /// What a field holds. It does not print.
@@ -63,6 +69,9 @@ impl Field {
             Self::City => "city",
             Self::Province => "province",
             Self::Country => "country",
+            Self::PhoneNumber => "phoneNumber",
+            Self::PurePhoneNumber => "purePhoneNumber",
+            Self::CountryCode => "countryCode",
         }
     }
 
@@ -80,6 +89,7 @@ impl Field {
                 "province must be a string of at most 64 characters, without control characters, or null."
             }
             Self::Country => "country must be a string of at most 64 characters, without control characters, or null.",
+            Self::PhoneNumber | Self::PurePhoneNumber | Self::CountryCode => "A phone number comes from WeChat alone.",
         }
     }
 
@@ -91,7 +101,7 @@ impl Field {
             Self::City | Self::Province | Self::Country => is_shown_as_it_is(text, LONGEST_PLACE),
             Self::Language => is_language(text),
             Self::AvatarUrl => is_address(text),
-            Self::Gender => false,
+            Self::Gender | Self::PhoneNumber | Self::PurePhoneNumber | Self::CountryCode => false,
         };
         fits.then(|| Value::Text(text.to_owned()))
     }

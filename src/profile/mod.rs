@@ -13,7 +13,9 @@
 
 mod error;
 mod field;
+mod near;
 mod patch;
+mod phone;
 mod placeholder;
 mod record;
 #[cfg(test)]
@@ -26,9 +28,10 @@ pub use error::Error;
 pub use field::{Field, Value};
 pub use told::Told;
 
+use self::near::NearPhones;
 pub use self::patch::Patch;
 use crate::{
-    model::{Clock, Timestamp, UserKey},
+    model::{Clock, PhoneNumber, Timestamp, UserKey},
     store::{ProfileRecord, Store},
 };
 
@@ -45,6 +48,8 @@ pub enum Source {
     Decrypted,
     /// WeChat has signed it for this user's session.
     Signed,
+    /// WeChat has told it to us, and the client had no hand in it.
+    WeChat,
 }
 
 /// One value, how it came and when.
@@ -108,12 +113,13 @@ impl Expected {
 pub struct Profiles {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    phones: NearPhones,
 }
 
 impl Profiles {
     /// The profiles that rest in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, phones: NearPhones::new(Arc::clone(&clock)), clock }
     }
 
     /// What is known of a user, which may be nothing.
@@ -124,9 +130,21 @@ impl Profiles {
         }
     }
 
+    /// The user's phone number, if it is known, as it was at most a minute ago; what was changed here counts at once.
+    pub async fn phone_of(&self, user: &UserKey) -> Result<Option<PhoneNumber>, Error> {
+        if let Some(known) = self.phones.of(user) {
+            return Ok(known);
+        }
+        let asked = self.phones.asks();
+        let phone = self.of(user).await?.phone();
+        self.phones.learn(user, phone.clone(), asked);
+        Ok(phone)
+    }
+
     /// Makes a change and says what has come of it. When this answers, the store has it. Sending it twice
     /// does no harm: what says nothing new leaves the version as it is.
     pub async fn change(&self, user: &UserKey, patch: &Patch, expected: Expected) -> Result<Profile, Error> {
+        let _forgotten = self.phones.forgets(user);
         for _ in 0..TRIES {
             let before = self.of(user).await?;
             if !expected.is(before.version) {
@@ -155,6 +173,7 @@ impl Profiles {
 
     /// Removes all that is known of a user. True where there was something.
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
+        let _forgotten = self.phones.forgets(user);
         self.store.forget_profile(user).await.map_err(Error::Store)
     }
 }

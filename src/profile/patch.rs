@@ -15,7 +15,7 @@ use crate::{model::Timestamp, wechat::UserInfo};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patch {
     /// A field without a value goes.
-    wishes: BTreeMap<Field, (Option<Value>, Source)>,
+    pub(super) wishes: BTreeMap<Field, (Option<Value>, Source)>,
 }
 
 impl Patch {

@@ -6,7 +6,7 @@ use crate::{
     assertion::{self, Assertions},
     auth::{Access, carriers},
     config::sections::{self, IdentityHeaders},
-    model::{AppId, Session},
+    model::{AppId, PhoneNumber, Session},
     web::headers::{X_FORWARDED_URI, X_ORIGINAL_URI, X_ORIGINAL_URL, X_REWRITE_URL, X_WX_SOURCE},
 };
 
@@ -34,7 +34,7 @@ impl Headers {
     pub(super) fn owns(&self, name: &HeaderName) -> bool {
         let name = name.as_str().as_bytes();
         begins_like(name, b"x-wx-")
-            || [&self.names.openid, &self.names.app_id, &self.names.unionid]
+            || [&self.names.openid, &self.names.app_id, &self.names.unionid, &self.names.phone]
                 .into_iter()
                 .chain(self.assertions.as_ref().map(Assertions::header))
                 .any(|ours| name.len() == ours.as_str().len() && begins_like(name, ours.as_str().as_bytes()))
@@ -46,9 +46,15 @@ impl Headers {
         &self,
         headers: &mut HeaderMap,
         access: &Access,
+        phone: Option<&PhoneNumber>,
         upstream: usize,
     ) -> Result<(), assertion::Error> {
-        access.session().map_or(Ok(()), |session| self.tell_of(headers, session, upstream))
+        let Some(session) = access.session() else { return Ok(()) };
+        if let Some(mut number) = phone.and_then(|phone| HeaderValue::from_str(phone.whole()).ok()) {
+            number.set_sensitive(true);
+            headers.insert(self.names.phone.clone(), number);
+        }
+        self.tell_of(headers, session, upstream)
     }
 
     /// Forgets what is too old to be told.
@@ -83,14 +89,15 @@ impl Headers {
         &self,
         headers: &mut HeaderMap,
         access: &Access,
+        phone: Option<&PhoneNumber>,
         upstream: usize,
     ) -> Result<(), assertion::Error> {
         let signed = self.assertions.as_ref().map(Assertions::header);
-        let names = [&self.names.openid, &self.names.app_id, &self.names.unionid, &X_WX_SOURCE];
+        let names = [&self.names.openid, &self.names.app_id, &self.names.unionid, &self.names.phone, &X_WX_SOURCE];
         for name in names.into_iter().chain(signed) {
             headers.insert(name.clone(), HeaderValue::from_static(""));
         }
-        self.tell(headers, access, upstream)
+        self.tell(headers, access, phone, upstream)
     }
 
     /// A session may be of an app that is no longer configured.

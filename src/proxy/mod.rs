@@ -41,6 +41,7 @@ use crate::{
     assertion::Assertions,
     auth::Access,
     config::sections::{self, UnderscoreHeaders},
+    model::PhoneNumber,
     upstream::{self, Upstream, Upstreams},
     web::{HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
@@ -70,6 +71,8 @@ const VIA_HTTP2: HeaderValue = HeaderValue::from_static("2.0 wxgate");
 pub struct Forward<'a> {
     /// The proof that it may be forwarded, and for whom.
     pub access: &'a Access,
+    /// The caller's phone number, where the upstream is to know it.
+    pub phone: Option<&'a PhoneNumber>,
     /// The upstream's place in the configuration.
     pub upstream: usize,
     /// The canonical path, after `strip_prefix`, with the query as received.
@@ -162,8 +165,14 @@ impl Proxy {
     }
 
     /// Tells another proxy, in the answer to its question, who calls the `upstream` that the request would go to.
-    pub fn introduce(&self, headers: &mut HeaderMap, access: &Access, upstream: usize) -> Result<(), Error> {
-        self.identity.tell_in_full(headers, access, upstream).map_err(Error::Identity)
+    pub fn introduce(
+        &self,
+        headers: &mut HeaderMap,
+        access: &Access,
+        phone: Option<&PhoneNumber>,
+        upstream: usize,
+    ) -> Result<(), Error> {
+        self.identity.tell_in_full(headers, access, phone, upstream).map_err(Error::Identity)
     }
 
     /// Lets go of connections that have been idle for too long, and of what else is too old.
@@ -192,7 +201,7 @@ impl Proxy {
         }
         parts.headers.append(header::VIA, if parts.version == Version::HTTP_2 { VIA_HTTP2 } else { VIA });
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
-        self.identity.tell(&mut parts.headers, how.access, how.upstream).map_err(Error::Identity)?;
+        self.identity.tell(&mut parts.headers, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
         if body.size_hint().exact().is_none() {
             // Said here, because hyper would take the body of a GET without a length for no body.
             parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

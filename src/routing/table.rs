@@ -37,6 +37,8 @@ pub struct Rule {
     pub carriers: Carriers,
     /// Whether the upstream sees the session token.
     pub forward_token: bool,
+    /// Whether the upstream is told the caller's phone number.
+    pub forward_phone: bool,
     /// Whether `%2f` in a path is let through.
     pub allow_encoded_slash: bool,
     /// Whether `;` in a path is let through.
@@ -185,6 +187,7 @@ impl Rule {
             strip_prefix: (route.strip_prefix && !prefix.is_empty()).then(|| prefix.to_owned()),
             carriers: Carriers::of(route),
             forward_token: route.forward_token,
+            forward_phone: route.forward_phone,
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
             websocket: route.websocket,

@@ -3,8 +3,10 @@
 //! | endpoint | does |
 //! |---|---|
 //! | `POST /_sim/codes` `{"appId", "openid", "unionid"?, "code"?}` | what `wx.login` does: 200 `{"code"}` |
+//! | `POST /_sim/phone_codes` `{"appId", "purePhoneNumber", "countryCode"?, "code"?}` | what a tap on the phone button does: 200 `{"code"}` |
+//! | `DELETE /_sim/tokens` `{"appId"}` | ends the app's access tokens |
 //! | `POST /_sim/user_data` `{"appId", "openid", "userInfo"?}` | what `wx.getUserInfo` gives: 200 `{"rawData", "signature", "encryptedData", "iv"}`; 404 before a login |
-//! | `POST /_sim/faults` `{"fault", …, "times"?, "burnsCode"?}` | spoils the next calls; see [`Fault`](super::Fault) |
+//! | `POST /_sim/faults` `{"fault", …, "times"?, "burnsCode"?, "on"?}` | spoils the next calls; see [`Fault`](super::Fault) |
 //! | `DELETE /_sim/faults` | calls the faults off that are still to come |
 //! | `POST /_sim/release` | lets calls go on that hang |
 //! | `POST /_sim/users` `{"openid", "blocked"}` | blocks a user or lets them in again |
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
+    phone_codes::Number,
     reply::Reply,
     scenario::Order,
     stand_in::{StandIn, Tally},
@@ -33,6 +36,21 @@ struct NewCode {
     openid: String,
     unionid: Option<String>,
     code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewPhoneCode {
+    app_id: String,
+    pure_phone_number: String,
+    country_code: Option<String>,
+    code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WhoseTokens {
+    app_id: String,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +80,11 @@ pub(super) fn handle(stand_in: &StandIn, what: &str, request: &Request<Bytes>) -
     let body = request.body();
     match (request.method(), what) {
         (&Method::POST, "codes") => return make_code(stand_in, body),
+        (&Method::POST, "phone_codes") => return make_phone_code(stand_in, body),
+        (&Method::DELETE, "tokens") => match serde_json::from_slice::<WhoseTokens>(body) {
+            Ok(whose) => stand_in.wechat.replace_tokens(&whose.app_id),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+        },
         (&Method::POST, "user_data") => return tell_of_a_user(stand_in, body),
         (&Method::GET, "calls") => return count_calls(stand_in),
         (&Method::POST, "faults") => match Order::parse(body) {
@@ -78,7 +101,7 @@ pub(super) fn handle(stand_in: &StandIn, what: &str, request: &Request<Bytes>) -
         _ => {
             return refuse(
                 StatusCode::NOT_FOUND,
-                &"no such control; there are codes, user_data, faults, users, release, reset, calls",
+                &"no such control; there are codes, phone_codes, tokens, user_data, faults, users, release, reset, calls",
             );
         }
     }
@@ -95,6 +118,20 @@ fn make_code(stand_in: &StandIn, body: &[u8]) -> Reply {
         Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
     };
     stand_in.wechat.learn(&code, User { app: new.app_id, openid: new.openid, unionid: new.unionid });
+    Reply::json(StatusCode::OK, &json!({ "code": code }))
+}
+
+fn make_phone_code(stand_in: &StandIn, body: &[u8]) -> Reply {
+    let new: NewPhoneCode = match serde_json::from_slice(body) {
+        Ok(new) => new,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+    };
+    let code = match new.code.map_or_else(|| stand_in.wechat.new_phone_code(), Ok) {
+        Ok(code) => code,
+        Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    };
+    let country = new.country_code.unwrap_or_else(|| "86".to_owned());
+    stand_in.wechat.learn_phone(&code, &new.app_id, Number { pure: new.pure_phone_number, country });
     Reply::json(StatusCode::OK, &json!({ "code": code }))
 }
 

@@ -5,27 +5,30 @@
 //! of [`Simulator`], or over HTTP under `/_sim/`.
 
 mod control;
+mod phone_codes;
 mod reply;
 mod scenario;
 mod serving;
 mod stand_in;
+mod tokens;
 mod upstream;
 mod user_data;
 mod wechat;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use self::{
+    phone_codes::Number,
+    serving::{Serving, serve},
+    stand_in::StandIn,
+    wechat::{User, WeChat},
+};
 pub use self::{
     scenario::{Fault, InvalidOrder, Order},
     serving::StartError,
     upstream::Echo,
     user_data::UserData,
     wechat::Apps,
-};
-use self::{
-    serving::{Serving, serve},
-    stand_in::StandIn,
-    wechat::{User, WeChat},
 };
 use crate::model::{AppSecret, Clock, Entropy, EntropyError, SystemClock, SystemEntropy};
 
@@ -132,6 +135,23 @@ impl Simulator {
         Ok(code)
     }
 
+    /// From now on `code` stands for this number in `app_id`, once, until it expires: what a tap on the phone button gives.
+    pub fn knows_phone(&self, code: &str, app_id: &str, country: &str, pure: &str) {
+        self.stand_in.wechat.learn_phone(code, app_id, Number { pure: pure.to_owned(), country: country.to_owned() });
+    }
+
+    /// The same with a code made here, of the shape WeChat's have.
+    pub fn make_phone_code(&self, app_id: &str, country: &str, pure: &str) -> Result<String, EntropyError> {
+        let code = self.stand_in.wechat.new_phone_code()?;
+        self.knows_phone(&code, app_id, country, pure);
+        Ok(code)
+    }
+
+    /// Ends all access tokens of an app, as it happens when somebody else asks for one by force.
+    pub fn replace_tokens(&self, app_id: &str) {
+        self.stand_in.wechat.replace_tokens(app_id);
+    }
+
     /// Blocks a user as high risk, in every app, or lets them in again.
     pub fn block(&self, openid: &str, blocked: bool) {
         self.stand_in.wechat.block(openid, blocked);
@@ -155,6 +175,11 @@ impl Simulator {
     /// How often an exchange of `code` was asked for. The first 100,000 different codes are counted.
     pub fn calls(&self, code: &str) -> u64 {
         self.stand_in.calls().codes.get(code).copied().unwrap_or(0)
+    }
+
+    /// How often the call at this path was made.
+    pub fn calls_of(&self, path: &str) -> u64 {
+        self.stand_in.calls().endpoints.get(path).copied().unwrap_or(0)
     }
 
     /// How often WeChat was called at all. A call that was cut unread is none.

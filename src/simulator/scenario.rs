@@ -97,6 +97,7 @@ pub struct Order {
     fault: Fault,
     times: u32,
     burns_code: bool,
+    on: Option<String>,
 }
 
 /// An order that can't be taken.
@@ -114,6 +115,9 @@ pub enum InvalidOrder {
     /// `times` is not a whole number from 1.
     #[error("`times` must be a whole number from 1 to 4294967295")]
     Times,
+    /// `on` is not a path.
+    #[error("`on` must be the path of a call")]
+    On,
     /// `burnsCode` is neither true nor false.
     #[error("`burnsCode` must be true or false")]
     BurnsCode,
@@ -140,11 +144,23 @@ impl Order {
         self
     }
 
-    /// Reads `{"fault": "<name>", …, "times"?: 1, "burnsCode"?: true}`.
+    /// For calls of this path only. Without it, whichever call comes next meets the fault.
+    #[must_use]
+    pub fn on(mut self, path: &str) -> Self {
+        self.on = Some(path.to_owned());
+        self
+    }
+
+    fn meets(&self, path: &str) -> bool {
+        self.on.as_ref().is_none_or(|on| on == path)
+    }
+
+    /// Reads `{"fault": "<name>", …, "times"?: 1, "burnsCode"?: true, "on"?: "<path>"}`.
     pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidOrder> {
         let mut fields: Answer = serde_json::from_slice(body)?;
         let times = fields.remove("times");
         let burns = fields.remove("burnsCode");
+        let on = fields.remove("on");
         let surplus = fields.keys().find(|name| *name != "fault").cloned();
         let fault = Fault::deserialize(Value::Object(fields))?.checked()?;
         // serde refuses unknown fields only where a fault has fields at all.
@@ -159,6 +175,10 @@ impl Order {
         if let Some(burns) = burns {
             order.burns_code = burns.as_bool().ok_or(InvalidOrder::BurnsCode)?;
         }
+        if let Some(on) = on {
+            let on = on.as_str().filter(|on| on.starts_with('/'));
+            order = order.on(on.ok_or(InvalidOrder::On)?);
+        }
         Ok(order)
     }
 }
@@ -166,7 +186,7 @@ impl Order {
 impl From<Fault> for Order {
     fn from(fault: Fault) -> Self {
         let burns_code = fault.usually_burns_code();
-        Self { fault, times: 1, burns_code }
+        Self { fault, times: 1, burns_code, on: None }
     }
 }
 
@@ -182,21 +202,27 @@ impl Script {
         }
     }
 
-    /// What the call that is here now runs into, and whether its code is burnt.
-    pub(super) fn next(&self) -> Option<(Fault, bool)> {
+    /// What the call of `path` that is here now runs into, and whether its code is burnt.
+    pub(super) fn next(&self, path: &str) -> Option<(Fault, bool)> {
         let mut orders = self.orders();
-        let order = orders.front_mut()?;
+        let place = orders.iter().position(|order| order.meets(path))?;
+        let order = orders.get_mut(place)?;
         order.times -= 1;
         let turn = (order.fault.clone(), order.burns_code);
         if order.times == 0 {
-            orders.pop_front();
+            orders.remove(place);
         }
         Some(turn)
     }
 
-    /// Whether the next call is to be cut before it is read.
-    pub(super) fn cuts_unread(&self) -> bool {
-        self.orders().front().is_some_and(|order| order.fault == Fault::CutUnread)
+    /// Whether the next call may have to be cut before it is read.
+    pub(super) fn may_cut_unread(&self) -> bool {
+        self.orders().iter().any(|order| order.fault == Fault::CutUnread)
+    }
+
+    /// Whether the next call of `path` is to be cut before it is read.
+    pub(super) fn cuts_unread(&self, path: &str) -> bool {
+        self.orders().iter().find(|order| order.meets(path)).is_some_and(|order| order.fault == Fault::CutUnread)
     }
 
     /// Calls everything off.
@@ -288,6 +314,12 @@ impl Fault {
     }
 }
 
+/// An answer as the calls give it that take an access token, labelled as what it is.
+pub(super) fn labelled(answer: &Answer) -> Reply {
+    let body = serde_json::to_vec(answer).unwrap_or_default();
+    Reply::Answer(response(StatusCode::OK, "application/json; encoding=utf-8", body))
+}
+
 /// An answer as `jscode2session` gives it: status 200 for failures too, and the label `text/plain` on JSON.
 pub(super) fn plain(answer: &Answer) -> Reply {
     Reply::Answer(plain_response(answer))
@@ -315,7 +347,7 @@ fn redirect(location: &str) -> Reply {
 
 /// Adds to a success; a refusal stays as it is.
 fn on_success(answer: Answer, fields: Value) -> Answer {
-    if answer.contains_key("openid") { with(answer, fields) } else { answer }
+    if answer.get("errcode").is_none_or(|errcode| *errcode == 0) { with(answer, fields) } else { answer }
 }
 
 fn with(mut answer: Answer, fields: Value) -> Answer {
@@ -390,11 +422,24 @@ mod tests {
         let script = Script::default();
         script.append(Order::from(Fault::Cut).times(2));
         script.append(Fault::NotJson.into());
-        let turns: Vec<_> = std::iter::from_fn(|| script.next()).map(|(fault, _)| fault).collect();
+        let turns: Vec<_> = std::iter::from_fn(|| script.next("/any")).map(|(fault, _)| fault).collect();
         assert_eq!(turns, [Fault::Cut, Fault::Cut, Fault::NotJson]);
         script.append(Fault::Hang.into());
         script.clear();
-        assert_eq!(script.next(), None);
+        assert_eq!(script.next("/any"), None);
+    }
+
+    #[test]
+    fn an_order_for_one_call_lets_the_others_pass() {
+        let script = Script::default();
+        script.append(Order::from(Fault::Cut).on("/b"));
+        script.append(Fault::CutUnread.into());
+        assert!(script.may_cut_unread() && script.cuts_unread("/a") && !script.cuts_unread("/b"));
+        assert_eq!(script.next("/a"), Some((Fault::CutUnread, false)));
+        assert_eq!((script.next("/a"), script.next("/b")), (None, Some((Fault::Cut, true))));
+        let order = Order::parse(br#"{"fault":"hang","on":"/b"}"#).unwrap();
+        assert!(order == Order::from(Fault::Hang).on("/b"));
+        assert!(matches!(Order::parse(br#"{"fault":"hang","on":"b"}"#), Err(InvalidOrder::On)));
     }
 
     #[test]

@@ -10,19 +10,22 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use super::{
     control,
     reply::Reply,
-    scenario::{Fault, Script, plain},
+    scenario::{Fault, Script, labelled, plain},
     serving::Service,
-    wechat::{Call, WeChat},
+    tokens::TokenCall,
+    wechat::{Answer, Call, WeChat},
 };
 
-/// The one call of WeChat's that is imitated so far.
+/// The calls of WeChat's that are imitated.
 const CODE2SESSION: &str = "/sns/jscode2session";
+const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
+const PHONE_NUMBER: &str = "/wxa/business/getuserphonenumber";
 
 /// How many different codes the count names; later ones count towards the endpoint only.
 const NAMED_CODES: usize = 100_000;
@@ -65,15 +68,29 @@ impl StandIn {
         if let Some(control) = request.uri().path().strip_prefix("/_sim/") {
             return control::handle(self, control, &request);
         }
-        if request.uri().path() != CODE2SESSION {
-            self.tally().count("other", None);
-            return plain(&self.wechat.refusal(40066, None));
+        let (query, is_post) = (request.uri().query().unwrap_or_default(), request.method() == Method::POST);
+        match request.uri().path() {
+            CODE2SESSION if request.method() != Method::GET => self.refused(CODE2SESSION, 43001),
+            CODE2SESSION => {
+                let call = Call::parse(query);
+                let truth = |burns_code: bool| self.wechat.exchange(&call, burns_code);
+                self.call(CODE2SESSION, Some(call.code()), truth, plain).await
+            }
+            path @ (STABLE_TOKEN | PHONE_NUMBER) if !is_post => self.refused(path, 43002),
+            STABLE_TOKEN => match serde_json::from_slice::<TokenCall>(request.body()) {
+                Ok(call) => self.call(STABLE_TOKEN, None, |_| self.wechat.give_token(&call), labelled).await,
+                Err(_) => self.refused(STABLE_TOKEN, 47001),
+            },
+            PHONE_NUMBER => match serde_json::from_slice::<PhoneCall>(request.body()) {
+                Ok(PhoneCall { code }) => {
+                    let token = token_in(query);
+                    let truth = |burns_code: bool| self.wechat.phone_number(&token, &code, burns_code);
+                    self.call(PHONE_NUMBER, Some(&code), truth, labelled).await
+                }
+                Err(_) => self.refused(PHONE_NUMBER, 47001),
+            },
+            _ => self.refused("other", 40066),
         }
-        if request.method() != Method::GET {
-            self.tally().count(CODE2SESSION, None);
-            return plain(&self.wechat.refusal(43001, None));
-        }
-        self.exchange(&Call::parse(request.uri().query().unwrap_or_default())).await
     }
 
     /// The calls so far.
@@ -99,13 +116,24 @@ impl StandIn {
         self.release();
     }
 
-    async fn exchange(&self, call: &Call) -> Reply {
-        self.tally().count(CODE2SESSION, Some(call.code()));
-        let Some((fault, burns_code)) = self.script.next() else {
-            return plain(&self.wechat.exchange(call, true));
+    fn refused(&self, endpoint: &str, errcode: i64) -> Reply {
+        self.tally().count(endpoint, None);
+        plain(&self.wechat.refusal(errcode, None))
+    }
+
+    async fn call(
+        &self,
+        path: &str,
+        code: Option<&str>,
+        truth: impl Fn(bool) -> Answer,
+        write: fn(&Answer) -> Reply,
+    ) -> Reply {
+        self.tally().count(path, code);
+        let Some((fault, burns_code)) = self.script.next(path) else {
+            return write(&truth(true));
         };
         // First the work, then the trouble: whoever gives up waiting has spent the code all the same.
-        let answer = self.wechat.exchange(call, burns_code);
+        let answer = truth(burns_code);
         match fault {
             Fault::Latency { millis } => self.wait(Some(Duration::from_millis(millis))).await,
             Fault::Hang => self.wait(None).await,
@@ -140,13 +168,27 @@ impl Service for StandIn {
     }
 
     fn cuts_next(&self) -> bool {
-        self.script.cuts_unread()
+        self.script.may_cut_unread()
     }
 
     fn cut_unread(&self, first_bytes: &[u8]) -> bool {
-        let is_control = first_bytes.split(|byte| *byte == b' ').nth(1).is_some_and(|path| path.starts_with(b"/_sim/"));
-        !is_control && self.cuts_next() && self.script.next().is_some()
+        let target = first_bytes.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        let path = target.split(|byte| *byte == b'?').next().and_then(|path| std::str::from_utf8(path).ok());
+        let path = path.unwrap_or_default();
+        !path.starts_with("/_sim/") && self.script.cuts_unread(path) && self.script.next(path).is_some()
     }
+}
+
+/// The body of the call for a phone number.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PhoneCall {
+    code: String,
+}
+
+fn token_in(query: &str) -> String {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "access_token").map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 impl Tally {
@@ -181,12 +223,15 @@ impl Drop for Waiting<'_> {
 mod tests {
     use std::{future::Future, sync::Arc};
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{
         model::{SystemClock, SystemEntropy},
-        simulator::wechat::{Apps, User},
+        simulator::{
+            phone_codes::Number,
+            wechat::{Apps, User},
+        },
     };
 
     const APP: &str = "wx4f4bc4dec97d474b";
@@ -234,6 +279,33 @@ mod tests {
         let stand_in = stand_in();
         assert_eq!(stand_in.send(Request::get("/sns/nothing")).await["errcode"], 40066);
         assert_eq!(stand_in.send(Request::post(CODE2SESSION)).await["errcode"], 43001);
+    }
+
+    async fn post(stand_in: &StandIn, target: &str, body: Value) -> Value {
+        let request = Request::post(target).body(Bytes::from(body.to_string())).unwrap();
+        serde_json::from_slice(stand_in.handle(request).await.whole().unwrap().body()).unwrap()
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_phone_code_and_an_access_token_give_a_number_and_a_login_code_gives_none() {
+        let stand_in = stand_in();
+        stand_in.knows("login code", "oAlice");
+        stand_in.wechat.learn_phone("c", APP, Number { pure: "13800000000".into(), country: "86".into() });
+        let call = json!({ "grant_type": "client_credential", "appid": APP, "secret": "s" });
+        let given = post(&stand_in, STABLE_TOKEN, call.clone()).await;
+        assert_eq!(given, post(&stand_in, STABLE_TOKEN, call).await, "asking again changes nothing");
+        let target = |token: &Value| format!("{PHONE_NUMBER}?access_token={}", token.as_str().unwrap());
+        let good = target(&given["access_token"]);
+        let told = post(&stand_in, &good, json!({ "code": "login code" })).await;
+        assert_eq!(told["errcode"], 40029);
+        assert_eq!(post(&stand_in, &target(&json!("dead")), json!({ "code": "c" })).await["errcode"], 40001);
+        let told = post(&stand_in, &good, json!({ "code": "c" })).await;
+        assert_eq!(told["phone_info"]["phoneNumber"], "13800000000", "a refused token has spent nothing");
+        assert_eq!(post(&stand_in, &good, json!({ "code": "c" })).await["errcode"], 40029);
+        stand_in.wechat.replace_tokens(APP);
+        assert_eq!(post(&stand_in, &good, json!({ "code": "c" })).await["errcode"], 40001);
+        assert_eq!(post(&stand_in, &good, json!(["c"])).await["errcode"], 47001);
+        assert_eq!(stand_in.send(Request::get(PHONE_NUMBER)).await["errcode"], 43002);
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -305,6 +377,9 @@ mod tests {
         assert!(!stand_in.cut_unread(b"GET /_sim/calls "));
         assert!(stand_in.cut_unread(b"GET /sns/jscode2"));
         assert!(!stand_in.cut_unread(b"GET /sns/jscode2"), "the order is used up");
+        stand_in.script.append(crate::simulator::Order::from(Fault::CutUnread).on(STABLE_TOKEN));
+        assert!(!stand_in.cut_unread(b"GET /sns/jscode2session?appid=x HTTP/1.1"));
+        assert!(stand_in.cut_unread(b"POST /cgi-bin/stable_token HTTP/1.1"));
     }
 
     #[test]

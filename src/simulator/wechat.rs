@@ -1,5 +1,5 @@
-//! What WeChat knows and decides when a login code is exchanged: apps, users, codes and the quota; and which key each user has
-//! from that. No HTTP in here.
+//! What WeChat knows and decides when a code is exchanged: apps, users, codes and the quota; which key each user has from that;
+//! and whose access tokens are good. No HTTP in here.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +13,11 @@ use base64::{
 };
 use serde_json::{Map, Value, json};
 
-use super::user_data::{self, UserData, Whose};
+use super::{
+    phone_codes::{Number, PhoneCodes},
+    tokens::{TokenCall, Tokens},
+    user_data::{self, UserData, Whose},
+};
 use crate::model::{AppSecret, Clock, Entropy, EntropyError, Timestamp};
 
 /// Whose codes can be exchanged.
@@ -57,6 +61,8 @@ pub(super) struct WeChat {
 
 struct State {
     codes: HashMap<String, Code>,
+    phone_codes: PhoneCodes,
+    tokens: Tokens,
     blocked: HashSet<String>,
     minute: Minute,
     /// The key of each user's newest login, by app and openid.
@@ -132,6 +138,27 @@ impl WeChat {
         Ok(URL_SAFE_NO_PAD.encode(bytes))
     }
 
+    /// What a tap on the phone button does.
+    pub(super) fn learn_phone(&self, code: &str, app: &str, number: Number) {
+        self.state().phone_codes.learn(code, app, number, self.clock.now(), self.code_lifetime);
+    }
+
+    /// A code of the shape those of the phone button have: 64 hexadecimal digits.
+    pub(super) fn new_phone_code(&self) -> Result<String, EntropyError> {
+        let mut bytes = [0; 32];
+        self.entropy.fill(&mut bytes)?;
+        Ok(bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|n| char::from_digit(n.into(), 16))
+            .collect())
+    }
+
+    /// Ends all access tokens of an app, as it happens when somebody asks for one by force.
+    pub(super) fn replace_tokens(&self, app: &str) {
+        self.state().tokens.replace(app);
+    }
+
     /// Blocks the user as high risk, or lets them in again.
     pub(super) fn block(&self, openid: &str, blocked: bool) {
         let mut state = self.state();
@@ -155,6 +182,36 @@ impl WeChat {
         }
     }
 
+    /// Answers who asks for an access token.
+    pub(super) fn give_token(&self, call: &TokenCall) -> Answer {
+        match self.token_of(call) {
+            Ok((token, expires_in)) => object(json!({ "access_token": token, "expires_in": expires_in })),
+            Err(errcode) => self.refusal(errcode, None),
+        }
+    }
+
+    /// Answers who asks for a phone number.
+    pub(super) fn phone_number(&self, token: &str, code: &str, burns_code: bool) -> Answer {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let State { tokens, phone_codes, .. } = &mut *state;
+        let spent =
+            tokens.app_of(token, now).and_then(|app| phone_codes.spend(code, app, now, self.code_lifetime, burns_code));
+        match spent {
+            Ok(info) => object(json!({ "errcode": 0, "errmsg": "ok", "phone_info": info })),
+            Err(errcode) => self.refusal(errcode, None),
+        }
+    }
+
+    fn token_of(&self, call: &TokenCall) -> Result<(String, u64), i64> {
+        call.complete()?;
+        self.apps.accept(&call.appid, &call.secret)?;
+        let mut bytes = [0; 102];
+        self.entropy.fill(&mut bytes).map_err(|_| -1_i64)?;
+        let fresh = format!("98_{}", URL_SAFE_NO_PAD.encode(bytes));
+        Ok(self.state().tokens.give(&call.appid, self.clock.now(), call.force_refresh, fresh))
+    }
+
     /// The body of a failure, with WeChat's usual words where `errmsg` brings none.
     pub(super) fn refusal(&self, errcode: i64, errmsg: Option<&str>) -> Answer {
         let text = errmsg.unwrap_or_else(|| usual_errmsg(errcode));
@@ -164,7 +221,7 @@ impl WeChat {
     /// Finds out whose code this is, or the errcode that says why not.
     fn look_up(&self, call: &Call, burns_code: bool) -> Result<User, i64> {
         call.complete()?;
-        let trusted = self.apps.accept(call);
+        let trusted = self.apps.accept(&call.app, &call.secret);
         let now = self.clock.now();
         let mut state = self.state();
         let State { codes, blocked, minute, .. } = &mut *state;
@@ -239,10 +296,10 @@ impl Call {
 }
 
 impl Apps {
-    fn accept(&self, call: &Call) -> Result<(), i64> {
+    fn accept(&self, app: &str, asked: &str) -> Result<(), i64> {
         let Self::Known(apps) = self else { return Ok(()) };
-        let secret = apps.get(&call.app).ok_or(40013)?;
-        if secret.expose() == call.secret { Ok(()) } else { Err(40125) }
+        let secret = apps.get(app).ok_or(40013)?;
+        if secret.expose() == asked { Ok(()) } else { Err(40125) }
     }
 }
 
@@ -250,6 +307,8 @@ impl State {
     fn new() -> Self {
         Self {
             codes: HashMap::new(),
+            phone_codes: PhoneCodes::default(),
+            tokens: Tokens::default(),
             blocked: HashSet::new(),
             minute: Minute::default(),
             keys: HashMap::new(),
@@ -296,6 +355,10 @@ fn object(value: Value) -> Answer {
 fn usual_errmsg(errcode: i64) -> &'static str {
     match errcode {
         -1 => "system error",
+        40001 => {
+            "invalid credential, access_token is invalid or not latest, could get access_token by getStableAccessToken, \
+             more details at https://mmbizurl.cn/s/JtxxFh33r"
+        }
         40002 => "invalid grant_type",
         40013 => "invalid appid",
         40029 => "invalid code",
@@ -305,11 +368,16 @@ fn usual_errmsg(errcode: i64) -> &'static str {
         40164 => "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
         40226 => "code blocked",
         40243 => "appsecret is frozen",
+        41001 => "access_token missing",
         41002 => "appid missing",
         41004 => "appsecret missing",
         41008 => "missing code",
+        42001 => "access_token expired",
         43001 => "require GET method",
+        43002 => "require POST method",
+        45009 => "reach max api daily quota limit",
         45011 => "api minute-quota reach limit  mustslower  retry next minute",
+        47001 => "data format error",
         _ => "error",
     }
 }

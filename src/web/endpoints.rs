@@ -8,6 +8,8 @@ pub const SESSION: &str = "/session";
 pub const LOGOUT: &str = "/logout";
 /// What the caller has told of himself.
 pub const PROFILE: &str = "/profile";
+/// The caller's phone number.
+pub const PHONE: &str = "/phone";
 /// Whether a request may pass that another proxy holds.
 pub const AUTHORIZE: &str = "/authorize";
 
@@ -21,6 +23,7 @@ const ALL: &[(&str, &str)] = &[
     (SESSION, "GET, HEAD"),
     (LOGOUT, "POST"),
     (PROFILE, "GET, HEAD, PUT, DELETE"),
+    (PHONE, "POST, DELETE"),
     (AUTHORIZE, "GET, POST, HEAD"),
 ];
 

@@ -8,16 +8,17 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::{
-    Asking, CodeSession, Granting, TokenSource, WeChat,
+    Asking, CodeSession, Granting, TokenSource, ToldNumber, WeChat,
     call::Call,
     code2session,
     endpoint::Endpoint,
     error::{Error, Flaw, Stage, Trouble},
+    phone_number,
     stable_token::{self, Granted},
 };
 use crate::{
     config::sections,
-    model::{AppId, LoginCode},
+    model::{AccessToken, AppId, LoginCode, PhoneCode},
     telemetry::{Counters, WeChatCalls},
 };
 
@@ -86,6 +87,29 @@ impl Client {
             code2session::read(status, &body)
         };
         at_most_twice(&self.counters.wechat.login, ask).await
+    }
+
+    /// What a phone code is worth to `app`, whose token this is. It is for the caller to give up in time.
+    pub(super) async fn phone_number(
+        &self,
+        app: &AppId,
+        token: &AccessToken,
+        code: &PhoneCode,
+    ) -> Result<ToldNumber, Error> {
+        let endpoint = self.endpoint(app)?;
+        let ask = || async {
+            let (status, body) = self.post(phone_number::url(endpoint, token), phone_number::body(code)).await?;
+            phone_number::read(status, &body, app)
+        };
+        at_most_twice(&self.counters.wechat.phone_number, ask).await
+    }
+
+    pub(super) fn apps(&self) -> impl Iterator<Item = AppId> {
+        self.endpoints.keys().cloned()
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     async fn grant(&self, app: &AppId) -> Result<Granted, Error> {

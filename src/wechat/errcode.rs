@@ -84,6 +84,15 @@ pub(super) fn sort_call(refusal: Refusal) -> Error {
     }
 }
 
+/// The same for the call that spends phone codes. The AppID stands in no parameter there: what is wrong with it is that the
+/// code was given to another app.
+pub(super) fn sort_phone(refusal: Refusal) -> Error {
+    match refusal.errcode {
+        APPID_INVALID => Error::CodeInvalid(refusal),
+        _ => sort_call(refusal),
+    }
+}
+
 /// What the operator has to mend.
 fn mend(code: i64) -> Option<&'static str> {
     Some(match code {

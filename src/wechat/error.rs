@@ -132,6 +132,12 @@ pub enum Flaw {
     /// An access token that is too long or not visible ASCII.
     #[error("`access_token` is not a token")]
     BadAccessToken,
+    /// A phone number that has something else in it than digits.
+    #[error("it has a phone number that is none")]
+    BadPhoneNumber,
+    /// Something that WeChat marked as meant for another app.
+    #[error("its watermark is another app's")]
+    ForeignWatermark,
     /// A number that is not in our table.
     #[error("it has an unknown {0}")]
     UnknownErrcode(Refusal),

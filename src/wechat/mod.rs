@@ -15,6 +15,8 @@ mod crypto;
 mod endpoint;
 pub mod errcode;
 mod error;
+mod phone_number;
+mod server_api;
 mod stable_token;
 mod user_data;
 
@@ -24,10 +26,12 @@ pub use access_token::{AccessTokens, Granting, TokenSource};
 pub use client::{BuildError, Client};
 pub use code2session::decode;
 pub use error::{Error, Flaw, Refusal, Stage, Trouble};
+pub use phone_number::ToldNumber;
+pub use server_api::ServerApi;
 pub use stable_token::Granted;
 pub use user_data::{Stale, UserInfo};
 
-use crate::model::{AppId, LoginCode, OpenId, SessionKey, UnionId};
+use crate::model::{AppId, LoginCode, OpenId, PhoneCode, SessionKey, UnionId};
 
 /// An answer under way.
 pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<CodeSession, Error>> + Send + 'a>>;
@@ -36,6 +40,15 @@ pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<CodeSession, Error>> + 
 pub trait WeChat: fmt::Debug + Send + Sync {
     /// Spends `code`. Whatever comes back, the code is worth nothing afterwards: a failed exchange burns it too.
     fn code_to_session<'a>(&'a self, app: &'a AppId, code: &'a LoginCode) -> Asking<'a>;
+}
+
+/// A phone number under way.
+pub type TellingNumber<'a> = Pin<Box<dyn Future<Output = Result<ToldNumber, Error>> + Send + 'a>>;
+
+/// Who can say which phone number a code of the phone button stands for.
+pub trait PhoneNumbers: fmt::Debug + Send + Sync {
+    /// Spends `code`. What WeChat tells is paid for.
+    fn phone_number<'a>(&'a self, app: &'a AppId, code: &'a PhoneCode) -> TellingNumber<'a>;
 }
 
 /// What a login code was worth.

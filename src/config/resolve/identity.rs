@@ -78,11 +78,15 @@ pub(super) fn identity(mut fields: Fields<'_, '_>) -> (IdentityHeaders, Option<A
         openid: fields.parsed("openid", default.openid, header),
         app_id: fields.parsed("app_id", default.app_id, header),
         unionid: fields.parsed("unionid", default.unionid, header),
+        phone: fields.parsed("phone", default.phone, header),
     };
     let pairs = [
         ("app_id", &names.app_id, "openid", &names.openid),
         ("unionid", &names.unionid, "openid", &names.openid),
         ("unionid", &names.unionid, "app_id", &names.app_id),
+        ("phone", &names.phone, "openid", &names.openid),
+        ("phone", &names.phone, "app_id", &names.app_id),
+        ("phone", &names.phone, "unionid", &names.unionid),
     ];
     for (later, name, earlier, before) in pairs {
         // The fault lies with a key that the file has, not with a default.
@@ -96,7 +100,12 @@ pub(super) fn identity(mut fields: Fields<'_, '_>) -> (IdentityHeaders, Option<A
     let line = section.line_of("header").unwrap_or(section.line);
     let assertion = assertion::assertion(section);
     if let Some(assertion) = &assertion {
-        let all = [(&names.openid, "openid"), (&names.app_id, "app_id"), (&names.unionid, "unionid")];
+        let all = [
+            (&names.openid, "openid"),
+            (&names.app_id, "app_id"),
+            (&names.unionid, "unionid"),
+            (&names.phone, "phone"),
+        ];
         if let Some(fault) = all.into_iter().find_map(|(name, key)| taken_for(&assertion.header, name, key)) {
             fields.error(line, "assertion.header", fault);
         }

@@ -52,6 +52,10 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         let message = "counts nobody where auth = \"none\"; take one of the two out";
         fields.error(limit.line, "limit_per_user", message);
     }
+    let forward_phone = fields.boolean("forward_phone", false);
+    if let (true, AuthRule::None, Some(line)) = (forward_phone, auth, fields.line_of("forward_phone")) {
+        fields.error(line, "forward_phone", "tells of nobody where auth = \"none\"; take one of the two out");
+    }
     let upstream =
         fields.required("upstream", "\"app\"").map(|At { line, value }| At { line, value: value.to_owned() });
     let default = Route::new(path.unwrap_or_default(), upstream.as_ref().map(|u| u.value.clone()).unwrap_or_default());
@@ -67,6 +71,7 @@ fn route(mut fields: Fields<'_, '_>) -> RouteLines {
         token_query: fields.parsed("token_query", None, |text| token_query(text).map(Some)),
         token_subprotocol: fields.boolean("token_subprotocol", default.token_subprotocol),
         forward_token: fields.boolean("forward_token", default.forward_token),
+        forward_phone,
         allow_encoded_slash: fields.boolean("allow_encoded_slash", default.allow_encoded_slash),
         allow_semicolon: fields.boolean("allow_semicolon", default.allow_semicolon),
         websocket: fields.boolean("websocket", default.websocket),

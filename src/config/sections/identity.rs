@@ -11,6 +11,8 @@ pub struct IdentityHeaders {
     pub app_id: HeaderName,
     /// Carries the unionid, where it is known.
     pub unionid: HeaderName,
+    /// Carries the phone number, where a route asks for it and it is known.
+    pub phone: HeaderName,
 }
 
 impl Default for IdentityHeaders {
@@ -19,6 +21,7 @@ impl Default for IdentityHeaders {
             openid: HeaderName::from_static("x-wx-openid"),
             app_id: HeaderName::from_static("x-wx-appid"),
             unionid: HeaderName::from_static("x-wx-unionid"),
+            phone: HeaderName::from_static("x-wx-phone"),
         }
     }
 }

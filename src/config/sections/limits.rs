@@ -23,7 +23,7 @@ impl fmt::Display for Rate {
 pub struct Limits {
     /// Logins from one client address.
     pub verify_per_ip: Rate,
-    /// Logins waiting for WeChat at once.
+    /// Logins and phone codes waiting for WeChat at once.
     pub verify_in_flight: usize,
     /// Changes of one user's profile.
     pub profile_per_user: Rate,

@@ -37,6 +37,8 @@ pub struct Route {
     pub token_subprotocol: bool,
     /// Whether the upstream sees the session token. It is the user's key to everything, so: hardly ever.
     pub forward_token: bool,
+    /// Whether the upstream is told the caller's phone number, where it is known.
+    pub forward_phone: bool,
     /// Whether `%2f` in a path is let through.
     pub allow_encoded_slash: bool,
     /// Whether `;` in a path is let through.
@@ -70,6 +72,7 @@ impl Route {
             token_query: None,
             token_subprotocol: false,
             forward_token: false,
+            forward_phone: false,
             allow_encoded_slash: false,
             allow_semicolon: false,
             websocket: false,
