@@ -24,6 +24,7 @@ use super::{
 
 /// The calls of WeChat's that are imitated.
 const CODE2SESSION: &str = "/sns/jscode2session";
+const TOKEN: &str = "/cgi-bin/token";
 const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 const PHONE_NUMBER: &str = "/wxa/business/getuserphonenumber";
 
@@ -70,11 +71,15 @@ impl StandIn {
         }
         let (query, is_post) = (request.uri().query().unwrap_or_default(), request.method() == Method::POST);
         match request.uri().path() {
-            CODE2SESSION if request.method() != Method::GET => self.refused(CODE2SESSION, 43001),
+            path @ (CODE2SESSION | TOKEN) if request.method() != Method::GET => self.refused(path, 43001),
             CODE2SESSION => {
                 let call = Call::parse(query);
                 let truth = |burns_code: bool| self.wechat.exchange(&call, burns_code);
                 self.call(CODE2SESSION, Some(call.code()), truth, plain).await
+            }
+            TOKEN => {
+                let call = TokenCall::plain(query);
+                self.call(TOKEN, None, |_| self.wechat.give_token(&call), labelled).await
             }
             path @ (STABLE_TOKEN | PHONE_NUMBER) if !is_post => self.refused(path, 43002),
             STABLE_TOKEN => match serde_json::from_slice::<TokenCall>(request.body()) {

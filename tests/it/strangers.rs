@@ -235,7 +235,11 @@ fn no_secret_is_ever_told() {
     let told = told.iter().map(|reply| format!("{:?} {}", reply.headers, reply.text())).collect::<String>();
     let written = gw.log.text();
     assert!(written.lines().count() > 10, "the log was written: {written}");
-    assert!(said.text().contains("a call of WeChat failed because of the set-up"), "the messages were written: {}", said.text());
+    assert!(
+        said.text().contains("a call of WeChat failed because of the set-up"),
+        "the messages were written: {}",
+        said.text()
+    );
     for secret in
         [&token[4..], &token[..12], session_key, SECRET, OTHER_SECRET, "the-admin-token", "secret-code", "SecretAlice"]
     {
