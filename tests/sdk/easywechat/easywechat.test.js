@@ -95,7 +95,8 @@ async function listenIn() {
 }
 
 // The SDK as it comes, with the stand-in for WeChat.
-const utils = (more = {}) => new MiniApp({ app_id: APP_ID, secret: SECRET, http: { baseURL: base }, ...more }).getUtils();
+const sdk = (more = {}) => new MiniApp({ app_id: APP_ID, secret: SECRET, http: { baseURL: base }, ...more });
+const utils = (more) => sdk(more).getUtils();
 
 const codeOf = async (openid, more = {}) => (await postJson(`${base}/_sim/codes`, { appId: APP_ID, openid, ...more })).code;
 
@@ -142,6 +143,19 @@ test('each refusal has its number', async () => {
     await postJson(`${base}/_sim/faults`, { fault: 'errcode', errcode });
     assert.equal(await refusal(await codeOf('oAlice')), errcode);
   }
+});
+
+test('a token of either kind is had, and a phone number with it', async () => {
+  for (const stable of [false, true]) {
+    // The SDK keeps tokens in files of its own accord.
+    const app = sdk({ use_stable_access_token: stable, file_cache: { dirname: fs.mkdtempSync(path.join(dir, 'tokens-')) } });
+    const { code } = await postJson(`${base}/_sim/phone_codes`, { appId: APP_ID, purePhoneNumber: '13800000000' });
+    const told = (await app.getClient().request('POST', '/wxa/business/getuserphonenumber', { json: { code } })).toObject();
+    assert.equal(told.errcode, 0);
+    assert.equal(told.phone_info.purePhoneNumber, '13800000000');
+  }
+  const { endpoints } = await (await fetch(`${base}/_sim/calls`)).json();
+  assert.deepEqual(endpoints, { '/cgi-bin/stable_token': 1, '/cgi-bin/token': 1, '/wxa/business/getuserphonenumber': 2 });
 });
 
 test('what the stand-in encrypts the SDK opens', async () => {
