@@ -4,42 +4,22 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { after, afterEach, before, test } = require('node:test');
+const { test } = require('node:test');
 
-const { failure, openClient } = require('./client_phone');
-const { startStack } = require('./stack');
+const { failure } = require('./client_phone');
+const { openStories } = require('./client_stories');
 const { postJson } = require('./wx');
 
-let stack;
-let phones = [];
-let users = 0;
-
-before(async () => {
-  stack = await startStack();
-});
-
-after(() => stack?.stop());
-
-afterEach(() => {
-  phones.forEach((phone) => phone.switchOff());
-  phones = [];
-});
-
-function newPhone() {
-  users += 1;
-  const phone = openClient({ appId: stack.appId, openid: `oProfile${users}`, baseUrl: stack.baseUrl, wechat: stack.wechat });
-  phones.push(phone);
-  return phone;
-}
+const { world, newPhone } = openStories({ users: 'oProfile' });
 
 // What `wx.getUserInfo` gave when it still told the truth: signed and encrypted with the key of the user's newest login.
 function userInfoOf(phone, userInfo) {
-  return postJson(`${stack.wechat}/_sim/user_data`, { appId: stack.appId, openid: phone.openid, userInfo });
+  return postJson(`${world.stack.wechat}/_sim/user_data`, { appId: world.stack.appId, openid: phone.openid, userInfo });
 }
 
 // A login that wxgate does not hear of. It makes another session_key.
 async function logInElsewhere(phone) {
-  await stack.spend(await stack.makeCode(phone.openid));
+  await world.stack.spend(await world.stack.makeCode(phone.openid));
 }
 
 test('a nickname is sent and read back, and null removes it', async () => {
