@@ -15,6 +15,7 @@ export type GatewayCode =
   | 'misdirected_request'
   | 'no_route'
   | 'overloaded'
+  | 'phone_code_invalid'
   | 'profile_changed'
   | 'proxy_not_trusted'
   | 'rate_limited'

@@ -68,9 +68,11 @@ export type ProfileChange = { [F in keyof Fields]?: Fields[F] | null } & {
   iv?: string;
 };
 
-export interface Profile extends Fields {
+export interface Profile extends Fields, Partial<PhoneNumber> {
   version: number;
-  fields: { [F in keyof Fields]?: { source: 'client' | 'signed' | 'decrypted' | (string & {}); updatedAt: string } };
+  fields: {
+    [F in keyof Fields | keyof PhoneNumber]?: { source: 'client' | 'signed' | 'decrypted' | 'wechat' | (string & {}); updatedAt: string };
+  };
 }
 
 export interface PhoneNumber {

@@ -76,7 +76,10 @@ fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result
         certificates(out, tls, now)?;
     }
     let jwks = if config.assertion.is_some() { ", and /.well-known/jwks.json" } else { "" };
-    writeln!(out, "answers    {prefix}/verify, {prefix}/session, {prefix}/logout and {prefix}/profile itself{jwks}")?;
+    writeln!(
+        out,
+        "answers    {prefix}/verify, {prefix}/session, {prefix}/logout, {prefix}/profile and {prefix}/phone itself{jwks}"
+    )?;
     writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
     if config.admin.hosts.is_empty() {
         return Ok(());
@@ -169,6 +172,9 @@ fn rest(sessions: &Sessions) -> String {
 fn identity(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let names = &config.identity;
     writeln!(out, "upstreams  see {}, {} and {}", names.openid, names.app_id, names.unionid)?;
+    if config.routes.iter().any(|route| route.forward_phone) {
+        writeln!(out, "           and, where their route says so, {}", names.phone)?;
+    }
     let Some(assertion) = &config.assertion else { return Ok(()) };
     let (header, issuer, ttl) = (&assertion.header, &assertion.issuer, time(assertion.ttl));
     writeln!(out, "signs      who calls, in {header} as {issuer}, for {ttl} at most")?;
@@ -239,6 +245,7 @@ fn policy(route: &Route) -> String {
     };
     let exceptions = [
         (route.forward_token, "the upstream sees the token"),
+        (route.forward_phone, "the upstream sees the phone number"),
         (route.allow_encoded_slash, "%2f passes"),
         (route.allow_semicolon, "; passes"),
     ];

@@ -122,6 +122,9 @@ impl fmt::Display for Routed {
         if self.rule.forward_token {
             write!(f, " and the session token")?;
         }
+        if self.rule.forward_phone {
+            write!(f, " and the caller's phone number")?;
+        }
         Ok(())
     }
 }

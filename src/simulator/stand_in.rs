@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(post(&stand_in, &good, json!({ "code": "c" })).await["errcode"], 40029);
         stand_in.wechat.replace_tokens(APP);
         assert_eq!(post(&stand_in, &good, json!({ "code": "c" })).await["errcode"], 40001);
-        assert_eq!(post(&stand_in, &good, json!(["c"])).await["errcode"], 47001);
+        assert_eq!(post(&stand_in, &good, json!("c")).await["errcode"], 47001);
         assert_eq!(stand_in.send(Request::get(PHONE_NUMBER)).await["errcode"], 43002);
     }
 

@@ -136,7 +136,8 @@ fn every_key_arrives_where_it_belongs() {
     let key = |text: &str| SealKey::parse(&Secret::new(text)).unwrap();
     let seal = Seal { key: NewestSealKey::Given(key(SEAL_KEY)), old_keys: vec![key(&SEAL_KEY.replacen('h', "H", 1))] };
     assert_eq!(sessions.seal, Some(seal));
-    assert_eq!([identity.openid, identity.app_id, identity.unionid], ["x-user", "x-app", "x-union"]);
+    let names = [identity.openid, identity.app_id, identity.unionid, identity.phone];
+    assert_eq!(names, ["x-user", "x-app", "x-union", "x-phone"]);
     let assertion = assertion.unwrap();
     let key = |text: &str| SigningKey::parse(&Secret::new(text)).unwrap();
     assert_eq!((assertion.issuer.as_str(), assertion.ttl), ("https://gate.example.com", secs(90)));
@@ -172,7 +173,7 @@ fn every_key_of_a_route_arrives_at_that_route() {
     assert_eq!(routes[3].auth, AuthRule::Optional);
     assert_eq!(routes[4].host, Some(HostPattern::Exact("api.example.com".to_owned())));
     assert_eq!(routes[4].apps.as_deref().unwrap()[0].as_str(), "wx4f4bc4dec97d474b");
-    assert!(routes[4].forward_token && !routes[4].strip_prefix);
+    assert!(routes[4].forward_token && routes[4].forward_phone && !routes[4].strip_prefix);
     let timeouts = (routes[4].connect_timeout, routes[4].response_timeout);
     assert_eq!(timeouts, (Some(Duration::from_millis(500)), Some(secs(120))));
 }

@@ -31,6 +31,7 @@ mod login;
 mod near_cache;
 mod paths;
 mod pitfalls;
+mod phone;
 mod profile;
 mod proxy_protocol;
 mod redis;

@@ -54,6 +54,19 @@ test('a nickname is sent and read back, and null removes it', async () => {
   assert.equal((await phone.updateProfile({ nickName: null })).nickName, undefined);
 });
 
+test('the code of the phone button becomes a number of the profile', async () => {
+  const phone = newPhone();
+  const tap = { appId: stack.appId, purePhoneNumber: '5550100', countryCode: '1' };
+  const { code } = await postJson(`${stack.wechat}/_sim/phone_codes`, tap);
+  const event = { detail: { code, errMsg: 'getPhoneNumber:ok' } };
+  const number = { phoneNumber: '+15550100', purePhoneNumber: '5550100', countryCode: '1' };
+  assert.deepEqual(await phone.getPhoneNumber(event), number);
+  assert.deepEqual(await phone.getPhoneNumber(event), number, 'sent once more');
+  const profile = await phone.getProfile();
+  assert.equal(profile.phoneNumber, '+15550100');
+  assert.equal(profile.fields.phoneNumber.source, 'wechat');
+});
+
 test('a change of another version than there is says so', async () => {
   const phone = newPhone();
   const { version } = await phone.updateProfile({ nickName: 'Band' });

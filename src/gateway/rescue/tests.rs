@@ -15,6 +15,7 @@ use crate::{
     limit::{RouteLimited, Whose},
     login,
     model::AppId,
+    phone,
     routing::{BadOriginal, BadTarget},
     session, store,
     upstream::ConnectError,
@@ -40,7 +41,10 @@ fn name(failure: &Failure) -> String {
         Failure::Limited(limited) => format!("Limited {:?}", limited.whose),
         Failure::Denied(why) => format!("Denied {why:?}"),
         Failure::Sessions(_) => "Sessions".to_owned(),
+        Failure::Phone(_) => "Phone".to_owned(),
         Failure::Api(error) => match error {
+            api::Error::PhoneLimited { .. } => "PhoneLimited".to_owned(),
+            api::Error::Phone { why, .. } => format!("Phone {why:?}"),
             api::Error::BadInput(_) => "BadInput".to_owned(),
             api::Error::Body(error) => format!("Api body {}", body(error)),
             api::Error::UnknownApp => "UnknownApp".to_owned(),
@@ -80,6 +84,10 @@ fn name(failure: &Failure) -> String {
 fn failed(why: LoginFailure) -> Failure {
     let source = login::Error::WeChat(wechat::Error::BrokenAnswer(Flaw::NotJson));
     Failure::Api(api::Error::Login { why, app: AppId::parse("wx1").unwrap(), source })
+}
+
+fn no_phone(why: PhoneFailure) -> Failure {
+    Failure::Api(api::Error::Phone { why, app: AppId::parse("wx1").unwrap(), source: phone::Error::Old })
 }
 
 /// hyper makes its errors itself: this one from a server that hangs up.
@@ -155,6 +163,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (api(api::Error::Encode(encode)), 500, "internal", ""),
     ];
     table.extend(with_a_profile());
+    table.extend(with_a_phone());
     table.extend(on_the_way_to_an_upstream().await);
     table
 }
@@ -167,6 +176,25 @@ fn with_a_profile() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (profile(profile::Error::Changed), 412, "profile_changed", ""),
         (profile(profile::Error::Crowded), 503, "store_unavailable", "retry 1"),
         (profile(profile::Error::Store(away())), 503, "store_unavailable", "retry 1"),
+    ]
+}
+
+fn with_a_phone() -> Vec<(Failure, u16, &'static str, &'static str)> {
+    let limited = Failure::Api(api::Error::PhoneLimited { retry_after: Duration::from_millis(1_001) });
+    let wechat = |why| no_phone(PhoneFailure::WeChat(why));
+    vec![
+        (limited, 429, "rate_limited", "retry 2"),
+        (no_phone(PhoneFailure::CodeInvalid), 400, "phone_code_invalid", ""),
+        (no_phone(PhoneFailure::WrongKind), 400, "wrong_code_kind", ""),
+        (no_phone(PhoneFailure::Store), 503, "store_unavailable", "retry 1"),
+        (wechat(LoginFailure::UserBlocked), 403, "user_blocked", ""),
+        (wechat(LoginFailure::RateLimited), 429, "rate_limited", "retry 60"),
+        (wechat(LoginFailure::Busy), 503, "wechat_busy", "retry 1"),
+        (wechat(LoginFailure::Unreachable), 502, "wechat_unreachable", ""),
+        (wechat(LoginFailure::Timeout), 504, "wechat_timeout", ""),
+        (wechat(LoginFailure::Misconfigured("it")), 502, "app_misconfigured", ""),
+        (wechat(LoginFailure::Internal), 500, "internal", ""),
+        (Failure::Phone(profile::Error::Store(away())), 503, "store_unavailable", "retry 1"),
     ]
 }
 
@@ -219,7 +247,7 @@ async fn every_failure_has_its_answer() {
 #[tokio::test]
 async fn every_word_for_a_failed_login_is_one_to_count_by() {
     for (failure, _, code, _) in table().await {
-        let is_of_a_login = matches!(&failure, Failure::Api(error) if !matches!(error, api::Error::Profile(_)));
+        let is_of_a_login = matches!(&failure, Failure::Api(error) if !matches!(error, api::Error::Profile(_) | api::Error::Phone { .. }));
         assert!(!is_of_a_login || LOGINS.contains(&code), "{code}");
     }
 }
@@ -305,5 +333,7 @@ fn only_a_wrong_set_up_comes_with_advice_and_each_login_with_its_app() {
     assert_eq!((wrong.advice(), wrong.app().map(AppId::as_str)), (Some("check it"), Some("wx1")));
     let busy = failed(LoginFailure::Busy);
     assert_eq!((busy.advice(), busy.app().map(AppId::as_str)), (None, Some("wx1")));
+    let phone = no_phone(PhoneFailure::WeChat(LoginFailure::Misconfigured("check it")));
+    assert_eq!((phone.advice(), phone.app().map(AppId::as_str)), (Some("check it"), Some("wx1")));
     assert_eq!((Failure::NoRoute.advice(), Failure::NoRoute.app()), (None, None));
 }

@@ -50,7 +50,7 @@ impl Front {
             signing(config);
         });
         let app = Recorder::start();
-        let copied = [("X-WX-UNIONID X-WX-SOURCE\n", "X-WX-UNIONID X-WX-SOURCE X-WX-ASSERTION\n")];
+        let copied = [("X-WX-PHONE X-WX-SOURCE\n", "X-WX-PHONE X-WX-SOURCE X-WX-ASSERTION\n")];
         let process = Process::spoilt(kind, [gw.addr(), app.addr()], &copied);
         Self { kind, process, gw, app }
     }
