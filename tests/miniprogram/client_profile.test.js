@@ -39,8 +39,9 @@ async function keyOfTheNextLogin(phone) {
 }
 
 // What a tap on the phone button brings.
-async function tapOf(purePhoneNumber) {
-  const { code } = await postJson(`${world.stack.wechat}/_sim/phone_codes`, { appId: world.stack.appId, purePhoneNumber });
+async function tapOf(purePhoneNumber, countryCode = '86') {
+  const tap = { appId: world.stack.appId, purePhoneNumber, countryCode };
+  const { code } = await postJson(`${world.stack.wechat}/_sim/phone_codes`, tap);
   return { detail: { code, errMsg: 'getPhoneNumber:ok' } };
 }
 
@@ -56,9 +57,7 @@ test('a nickname is sent and read back, and null removes it', async () => {
 
 test('the code of the phone button becomes a number of the profile', async () => {
   const phone = newPhone();
-  const tap = { appId: stack.appId, purePhoneNumber: '5550100', countryCode: '1' };
-  const { code } = await postJson(`${stack.wechat}/_sim/phone_codes`, tap);
-  const event = { detail: { code, errMsg: 'getPhoneNumber:ok' } };
+  const event = await tapOf('5550100', '1');
   const number = { phoneNumber: '+15550100', purePhoneNumber: '5550100', countryCode: '1' };
   assert.deepEqual(await phone.getPhoneNumber(event), number);
   assert.deepEqual(await phone.getPhoneNumber(event), number, 'sent once more');
