@@ -148,7 +148,7 @@ test('each refusal has its number', async () => {
 test('a token of either kind is had, and a phone number with it', async () => {
   for (const stable of [false, true]) {
     // The SDK keeps tokens in files of its own accord.
-    const app = sdk({ use_stable_access_token: stable, file_cache: { dirname: fs.mkdtempSync(path.join(dir, 'tokens-')) } });
+    const app = sdk({ use_stable_access_token: stable, file_cache: { path: fs.mkdtempSync(path.join(dir, 'tokens-')) } });
     const { code } = await postJson(`${base}/_sim/phone_codes`, { appId: APP_ID, purePhoneNumber: '13800000000' });
     const told = (await app.getClient().request('POST', '/wxa/business/getuserphonenumber', { json: { code } })).toObject();
     assert.equal(told.errcode, 0);
