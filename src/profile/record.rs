@@ -1,7 +1,7 @@
 //! A profile as the store keeps it: JSON, since there are few of them and more fields will come.
 //!
-//! What a later version adds gets another `format`, and is then unreadable to this one. That is an error: read as less than
-//! it is, it would be written back as less.
+//! What a later version adds is unreadable to this one: a field that it does not know, or another `format`. That is an
+//! error: read as less than it is, it would be written back as less.
 
 use std::collections::BTreeMap;
 
@@ -74,6 +74,19 @@ mod tests {
                         \"gender\":{\"value\":2,\"source\":\"decrypted\",\"at\":1790000000000}}}";
         assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected);
         assert!(read(&ProfileRecord { version: 7, bytes }).unwrap() == profile());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_phone_number_never_changes() {
+        let number = crate::model::PhoneNumber::parse("+15550100", "5550100", "1").unwrap();
+        let mut profile = Profile { version: 7, ..Profile::default() };
+        super::super::Patch::phone(&number).apply(&mut profile.fields, Timestamp::from_millis(5));
+        let bytes = write(&profile);
+        let expected = "{\"format\":1,\"fields\":{\"phoneNumber\":{\"value\":\"+15550100\",\"source\":\"wechat\",\"at\":5},\
+                        \"purePhoneNumber\":{\"value\":\"5550100\",\"source\":\"wechat\",\"at\":5},\
+                        \"countryCode\":{\"value\":\"1\",\"source\":\"wechat\",\"at\":5}}}";
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected);
+        assert_eq!(read(&ProfileRecord { version: 7, bytes }).unwrap().phone(), Some(number));
     }
 
     #[test]

@@ -385,7 +385,12 @@ fn configured_names_are_in_the_answer_and_no_others() {
     let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).unwrap();
     let gw = TestGateway::with(|config| {
         trusting(config);
-        config.identity = IdentityHeaders { openid: name("Remote-User"), app_id: name("App"), unionid: name("Union") };
+        config.identity = IdentityHeaders {
+            openid: name("Remote-User"),
+            app_id: name("App"),
+            unionid: name("Union"),
+            ..IdentityHeaders::default()
+        };
     });
     let alice = bearer(&gw.login("oAlice").token);
     for (lines, user, app) in [(held("GET", "/maybe/") + &alice, "oAlice", APP), (held("GET", "/maybe/"), "", "")] {

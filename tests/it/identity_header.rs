@@ -31,6 +31,7 @@ pub const FORGERIES: &[&str] = &[
     "X~WX!OPENID: evil",
     "X-WX-APPID: evil\r\nX_WX_APPID: evil",
     "X-WX-UNIONID: evil\r\nX_WX_UNIONID: evil",
+    "X-WX-PHONE: evil\r\nX_WX_PHONE: evil\r\nX.WX.PHONE: evil",
     "X-WX-SOURCE: evil\r\nX_WX_SOURCE: evil",
     "X-WX-FROM-OPENID: evil\r\nX-WX-CLOUDBASE-ACCESS-TOKEN: evil\r\nX_WX_anything: evil\r\nX-WX-: evil",
     "Connection: X-WX-OPENID",
@@ -170,8 +171,12 @@ fn a_session_without_a_unionid_does_not_take_the_clients() {
 fn configured_names_are_guarded_in_every_spelling() {
     let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).unwrap();
     let gw = TestGateway::with(|config| {
-        config.identity =
-            IdentityHeaders { openid: name("remote-USER"), app_id: name("App"), unionid: name("x_Union") };
+        config.identity = IdentityHeaders {
+            openid: name("remote-USER"),
+            app_id: name("App"),
+            unionid: name("x_Union"),
+            ..IdentityHeaders::default()
+        };
     });
     let mut alice = gw.login("oAlice");
     let is_ours = |header: &str| ["remote", "app", "x-wx", "x_un", "x-un"].iter().any(|part| header.starts_with(part));

@@ -16,6 +16,7 @@ const ASSERTION_KEY: &str = include_str!("../keys/ed25519.pem");
 const SESSION_KEY: &str = "c2Vzc2lvbi1rZXktb24tdHJpYWw=";
 const OPENID: &str = "oOpenidOnTrial";
 const UNIONID: &str = "uUnionidOnTrial";
+const PHONE: &str = "13900998877";
 
 fn serve(format: &str, wechat: &Simulator, upstream: &Recorder) -> Binary {
     let config = format!(
@@ -53,6 +54,10 @@ fn serve(format: &str, wechat: &Simulator, upstream: &Recorder) -> Binary {
         token_header = "X-Session-Token"
         token_query = "token"
         token_subprotocol = true
+        [[routes]]
+        path = "/called/"
+        upstream = "app"
+        forward_phone = true
         "#,
         wechat.api_base(),
         upstream.addr()
@@ -106,6 +111,39 @@ fn login(gw: &Binary, wechat: &Simulator, code: &str) -> String {
     let reply = gw.client().post("/v1/verify", &json!({ "jsCode": code }).to_string());
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()["token"].as_str().unwrap().to_owned()
+}
+
+/// A phone number, and phone codes that fail in every way.
+fn phones(gw: &Binary, wechat: &Simulator, upstream: &Recorder, token: &str) {
+    let bearer = format!("Bearer {token}");
+    let auth = ("Authorization", bearer.as_str());
+    let tap = |code: &str| {
+        wechat.knows_phone(code, APP, "86", PHONE);
+        let path = format!("/v1/phone?code={code}&phone={PHONE}");
+        gw.client().request("POST", &path, &[auth], &json!({ "code": code, "phone": PHONE }).to_string()).status
+    };
+    let gossip = format!("invalid {SECRET} {PHONE} {OPENID} https://x/?access_token=98_{SECRET}");
+    let faults = [
+        Fault::Errcode { errcode: 40029, errmsg: Some(gossip.clone()) },
+        Fault::Errcode { errcode: 48001, errmsg: Some(gossip.clone()) },
+        Fault::Errcode { errcode: 99_999, errmsg: Some(gossip.clone()) },
+        Fault::Body { body: gossip.clone() },
+        Fault::Body { body: format!(r#"{{"access_token":["{SECRET}"],"phone_info":{{"phoneNumber":["{PHONE}"]}}}}"#) },
+        Fault::Cut,
+        Fault::HalfAnswer,
+        Fault::Endless,
+    ];
+    for path in ["/cgi-bin/stable_token", "/wxa/business/getuserphonenumber"] {
+        for (at, fault) in faults.iter().enumerate() {
+            wechat.next_fault(Order::from(fault.clone()).on(path));
+            let status = tap(&format!("phone-code-on-trial-{}-{at}", path.len()));
+            assert!(status >= 400, "{path} {fault:?}: {status}");
+        }
+        assert_eq!(tap(&format!("phone-code-on-trial-{}", path.len())), 200);
+    }
+    let called = format!("/called/?phone={PHONE}");
+    assert_eq!(gw.client().request("GET", &called, &[auth, ("X-WX-PHONE", PHONE)], "").status, 200);
+    assert_eq!(upstream.last().header("x-wx-phone"), Some(PHONE));
 }
 
 /// The token wherever a client may put it, rightly and wrongly.
@@ -178,6 +216,7 @@ fn nothing_that_is_secret_is_in_anything_the_binary_says() {
         let ended = login(&gw, &wechat, "login-code-on-trial");
         let mut pages = operators_pages(&gw);
         let token = login(&gw, &wechat, "another-code-on-trial");
+        phones(&gw, &wechat, &upstream, &token);
         requests(&gw, &upstream, &token);
         pages += &operators_pages(&gw);
         let seen = upstream.seen();
@@ -195,6 +234,8 @@ fn nothing_that_is_secret_is_in_anything_the_binary_says() {
             SESSION_KEY,
             OPENID,
             UNIONID,
+            PHONE,
+            "98_",
             "nicknameOnTrial",
             "on-trial",
             assertion,

@@ -242,7 +242,7 @@ fn who_sends_too_many_phone_codes_is_told_when_to_come_back() {
     let (mut alice, mut bob) = (gw.login("oAlice"), gw.login("oBob"));
     alice.put("/v1/profile", &json!({ "nickName": "a" }));
     tell(&gw, &mut alice, NUMBER);
-    let reply = send(&mut alice, &tapped(&gw, NUMBER));
+    let reply = alice.post(PATH, "");
     let error = "Too many changes of this profile. Try again a little later.";
     gw.says_no(&reply, 429, "rate_limited", error, &[("retry-after", "30")]);
     tell(&gw, &mut bob, NUMBER);
