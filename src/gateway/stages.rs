@@ -75,6 +75,7 @@ pub(super) struct Way<'a> {
 }
 
 /// What an upstream is told of the caller.
+#[derive(Clone, Copy)]
 pub(super) struct Told<'a> {
     pub(super) access: &'a Access,
     pub(super) phone: Option<&'a PhoneNumber>,

@@ -133,7 +133,7 @@ impl Profiles {
     /// The user's phone number, if it is known, as it was at most a minute ago; what was changed here counts at once.
     pub async fn phone_of(&self, user: &UserKey) -> Result<Option<PhoneNumber>, Error> {
         if let Some(known) = self.phones.of(user) {
-            return Ok(known);
+            return Ok(known.phone);
         }
         let asked = self.phones.asks();
         let phone = self.of(user).await?.phone();

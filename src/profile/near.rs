@@ -26,9 +26,10 @@ pub(super) struct NearPhones {
     clock: Arc<dyn Clock>,
 }
 
+/// What the store said of a user.
 #[derive(Clone)]
-struct Known {
-    phone: Option<PhoneNumber>,
+pub(super) struct Known {
+    pub(super) phone: Option<PhoneNumber>,
     since: Duration,
 }
 
@@ -47,9 +48,9 @@ impl NearPhones {
     }
 
     /// What is known of a user: a number, or that there is none.
-    pub(super) fn of(&self, user: &UserKey) -> Option<Option<PhoneNumber>> {
+    pub(super) fn of(&self, user: &UserKey) -> Option<Known> {
         let known = self.known.get(user)?;
-        (self.clock.steady().saturating_sub(known.since) < LIFE).then_some(known.phone)
+        (self.clock.steady().saturating_sub(known.since) < LIFE).then_some(known)
     }
 
     pub(super) fn asks(&self) -> Question {
@@ -112,8 +113,8 @@ mod tests {
         let (near, clock) = near();
         near.learn(&user("oAnna"), number(), near.asks());
         near.learn(&user("oBen"), None, near.asks());
-        clock.advance(LIFE - Duration::from_millis(1));
-        let known = |openid: &str| near.of(&user(openid));
+        clock.advance(Duration::from_millis(59_999));
+        let known = |openid: &str| near.of(&user(openid)).map(|known| known.phone);
         assert_eq!((known("oAnna"), known("oBen"), known("oCarol")), (Some(number()), Some(None), None));
         clock.advance(Duration::from_millis(1));
         assert_eq!((known("oAnna"), known("oBen")), (None, None));
@@ -125,9 +126,9 @@ mod tests {
         let asked = near.asks();
         drop(near.forgets(&user("oAnna")));
         near.learn(&user("oAnna"), number(), asked);
-        assert_eq!(near.of(&user("oAnna")), None);
+        assert!(near.of(&user("oAnna")).is_none());
         near.learn(&user("oAnna"), number(), near.asks());
         drop(near.forgets(&user("oAnna")));
-        assert_eq!(near.of(&user("oAnna")), None);
+        assert!(near.of(&user("oAnna")).is_none());
     }
 }

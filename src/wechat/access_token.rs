@@ -99,30 +99,30 @@ impl AccessTokens {
 
     /// What there is, or who brings it. Nothing is waited for under the lock: to begin a renewal is to spawn it.
     fn look(&self, app: &AppId, refused: Option<u64>) -> Result<Found, Error> {
-        let shelf = self.shelves.get(app).ok_or(Error::UnknownApp)?;
+        let place = self.shelves.get(app).ok_or(Error::UnknownApp)?;
         let now = self.clock.steady();
-        let mut state = shelf.state();
+        let mut state = place.state();
         if let Some(kept) = state.kept.as_ref().filter(|kept| kept.is_good(now, refused)) {
             let (lent, is_late) = (kept.lent.clone(), now >= kept.renew_from);
             if is_late && state.renewal().is_none() {
-                self.renew(app, shelf, &mut state);
+                self.renew(app, place, &mut state);
             }
             return Ok(Found::Token(lent));
         }
-        Ok(Found::Renewal(state.renewal().unwrap_or_else(|| self.renew(app, shelf, &mut state))))
+        Ok(Found::Renewal(state.renewal().unwrap_or_else(|| self.renew(app, place, &mut state))))
     }
 
-    fn renew(&self, app: &AppId, shelf: &Arc<Shelf>, state: &mut State) -> Renewal {
+    fn renew(&self, app: &AppId, place: &Arc<Shelf>, state: &mut State) -> Renewal {
         let (tell, renewal) = watch::channel(None);
         let (source, clock) = (Arc::clone(&self.source), Arc::clone(&self.clock));
-        let (app, shelf) = (app.clone(), Arc::clone(shelf));
+        let (app, place) = (app.clone(), Arc::clone(place));
         self.runtime.spawn(async move {
             let asked = clock.steady();
             let granted = source.stable_token(&app).await;
             if let Err(error) = &granted {
                 tracing::warn!(%app, %error, "no access token");
             }
-            tell.send_replace(Some(shelf.state().land(granted, asked, clock.steady())));
+            tell.send_replace(Some(place.state().land(granted, asked, clock.steady())));
         });
         state.under_way = Some(renewal.clone());
         renewal
