@@ -11,6 +11,8 @@ mod page;
 mod commands;
 #[path = "docs/demo.rs"]
 mod demo;
+#[path = "docs/pitfalls.rs"]
+mod pitfalls;
 #[path = "docs/readme.rs"]
 mod readme;
 #[path = "docs/references.rs"]

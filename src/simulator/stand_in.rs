@@ -25,6 +25,7 @@ use super::{
 
 /// The calls of WeChat's that are imitated.
 const CODE2SESSION: &str = "/sns/jscode2session";
+const TOKEN: &str = "/cgi-bin/token";
 const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 const PHONE_NUMBER: &str = "/wxa/business/getuserphonenumber";
 
@@ -75,7 +76,7 @@ impl StandIn {
         let (query, is_post) = (request.uri().query().unwrap_or_default(), request.method() == Method::POST);
         let plain = Voice::WeChat(Dialect::WeChat);
         match request.uri().path() {
-            CODE2SESSION if request.method() != Method::GET => self.refused(CODE2SESSION, 43001, plain),
+            path @ (CODE2SESSION | TOKEN) if request.method() != Method::GET => self.refused(path, 43001, plain),
             CODE2SESSION => {
                 let call = Call::parse(query);
                 let voice = Voice::WeChat(self.wechat.apps.dialect(call.app()));
@@ -84,6 +85,10 @@ impl StandIn {
             DOUYIN if !is_post => self.refused(DOUYIN, 43001, Voice::Douyin),
             DOUYIN => self.exchange(DOUYIN, &Call::parse_json(request.body()), Voice::Douyin).await,
             path @ (STABLE_TOKEN | PHONE_NUMBER) if !is_post => self.refused(path, 43002, plain),
+            TOKEN => {
+                let call = TokenCall::plain(query);
+                self.call(TOKEN, None, |_| self.wechat.give_token(&call), Voice::ServerApi).await
+            }
             STABLE_TOKEN => match serde_json::from_slice::<TokenCall>(request.body()) {
                 Ok(call) => self.call(STABLE_TOKEN, None, |_| self.wechat.give_token(&call), Voice::ServerApi).await,
                 Err(_) => self.refused(STABLE_TOKEN, 47001, plain),

@@ -1,4 +1,6 @@
-//! Access tokens as WeChat's `stable_token` gives them: one for as long as it has five minutes to live, then another beside it.
+//! Access tokens as WeChat gives them. Its `stable_token` gives one for as long as that has five minutes to live, then another
+//! beside it. Its older `token` gives another each time, and leaves five minutes to the one before. The two know nothing of each
+//! other.
 
 use std::collections::HashMap;
 
@@ -20,6 +22,9 @@ pub(super) struct TokenCall {
     pub(super) secret: String,
     pub(super) grant_type: String,
     pub(super) force_refresh: bool,
+    /// Asked of the older call.
+    #[serde(skip)]
+    pub(super) plain: bool,
 }
 
 /// All tokens that were given.
@@ -28,6 +33,8 @@ pub(super) struct Tokens(HashMap<String, Token>);
 
 struct Token {
     app: String,
+    /// From the older call.
+    plain: bool,
     /// In seconds since 1970.
     ends: u64,
     /// It was ended before its time.
@@ -35,6 +42,20 @@ struct Token {
 }
 
 impl TokenCall {
+    /// Reads the query string of the older call.
+    pub(super) fn plain(query: &str) -> Self {
+        let mut call = Self { plain: true, ..Self::default() };
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "appid" => call.appid = value.into_owned(),
+                "secret" => call.secret = value.into_owned(),
+                "grant_type" => call.grant_type = value.into_owned(),
+                _ => {}
+            }
+        }
+        call
+    }
+
     pub(super) fn complete(&self) -> Result<(), i64> {
         let missing = [(&self.appid, 41002), (&self.secret, 41004)];
         if let Some((_, errcode)) = missing.iter().find(|(value, _)| value.is_empty()) {
@@ -49,21 +70,34 @@ impl Tokens {
     pub(super) fn give(&mut self, app: &str, now: Timestamp, force: bool, fresh: String) -> (String, u64) {
         let now = now.as_secs();
         if force {
-            self.replace(app);
+            self.of(app, false).for_each(|token| token.replaced = true);
         }
         // What ended an hour ago is asked for by nobody but a test that waits for just that.
         self.0.retain(|_, token| token.ends + LIFE > now);
-        let good = self.0.iter().find(|(_, token)| token.app == app && !token.replaced && token.ends > now + OVERLAP);
+        let good = self.0.iter().find(|(_, token)| token.app == app && token.is_worth_giving(now));
         if let Some((text, token)) = good {
             return (text.clone(), token.ends - now);
         }
-        self.0.insert(fresh.clone(), Token { app: app.to_owned(), ends: now + LIFE, replaced: false });
+        self.0.insert(fresh.clone(), Token::fresh(app, false, now));
+        (fresh, LIFE)
+    }
+
+    /// `fresh` as the app's token of the older call, and how many seconds it has. The one before has five minutes yet.
+    pub(super) fn renew(&mut self, app: &str, now: Timestamp, fresh: String) -> (String, u64) {
+        let now = now.as_secs();
+        self.0.retain(|_, token| token.ends + LIFE > now);
+        self.of(app, true).for_each(|token| token.ends = token.ends.min(now + OVERLAP));
+        self.0.insert(fresh.clone(), Token::fresh(app, true, now));
         (fresh, LIFE)
     }
 
     /// Ends all tokens of the app, as somebody does who asks for one by force.
     pub(super) fn replace(&mut self, app: &str) {
         self.0.values_mut().filter(|token| token.app == app).for_each(|token| token.replaced = true);
+    }
+
+    fn of(&mut self, app: &str, plain: bool) -> impl Iterator<Item = &mut Token> {
+        self.0.values_mut().filter(move |token| token.app == app && token.plain == plain)
     }
 
     /// Whose token it is, or the errcode that says why it is nobody's.
@@ -77,6 +111,16 @@ impl Tokens {
             Some(token) => Ok(&token.app),
             None => Err(40001),
         }
+    }
+}
+
+impl Token {
+    fn fresh(app: &str, plain: bool, now: u64) -> Self {
+        Self { app: app.to_owned(), plain, ends: now + LIFE, replaced: false }
+    }
+
+    fn is_worth_giving(&self, now: u64) -> bool {
+        !self.plain && !self.replaced && self.ends > now + OVERLAP
     }
 }
 
@@ -106,5 +150,19 @@ mod tests {
         assert_eq!(tokens.give("wx1", at(1), true, "b".into()), ("b".into(), 7200));
         assert_eq!((tokens.app_of("a", at(2)), tokens.app_of("b", at(2))), (Err(40001), Ok("wx1")));
         assert_eq!((tokens.app_of("", at(2)), tokens.app_of("x", at(2))), (Err(41001), Err(40001)));
+    }
+
+    #[test]
+    fn the_older_call_leaves_five_minutes_to_the_token_before() {
+        let mut tokens = Tokens::default();
+        tokens.give("wx1", at(0), false, "stable".into());
+        assert_eq!(tokens.renew("wx1", at(0), "a".into()), ("a".into(), 7200));
+        tokens.renew("wx2", at(1), "other".into());
+        assert_eq!(tokens.renew("wx1", at(1000), "b".into()), ("b".into(), 7200));
+        assert_eq!((tokens.app_of("a", at(1299)), tokens.app_of("b", at(1299))), (Ok("wx1"), Ok("wx1")));
+        assert_eq!((tokens.app_of("a", at(1300)), tokens.app_of("b", at(1300))), (Err(42001), Ok("wx1")));
+        assert_eq!((tokens.app_of("stable", at(1300)), tokens.app_of("other", at(1300))), (Ok("wx1"), Ok("wx2")));
+        tokens.give("wx1", at(1301), true, "forced".into());
+        assert_eq!((tokens.app_of("stable", at(1302)), tokens.app_of("b", at(1302))), (Err(40001), Ok("wx1")));
     }
 }

@@ -214,7 +214,12 @@ impl WeChat {
         let mut bytes = [0; 102];
         self.entropy.fill(&mut bytes).map_err(|_| -1_i64)?;
         let fresh = format!("98_{}", URL_SAFE_NO_PAD.encode(bytes));
-        Ok(self.state().tokens.give(&call.appid, self.clock.now(), call.force_refresh, fresh))
+        let (now, tokens) = (self.clock.now(), &mut self.state().tokens);
+        Ok(if call.plain {
+            tokens.renew(&call.appid, now, fresh)
+        } else {
+            tokens.give(&call.appid, now, call.force_refresh, fresh)
+        })
     }
 
     /// The body of a failure, with WeChat's usual words where `errmsg` brings none.

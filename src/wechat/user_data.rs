@@ -1,8 +1,11 @@
 //! What WeChat tells a client about its user, for the client to bring it here: signed, or encrypted.
 
-use std::time::Duration;
+use std::{fmt, marker::PhantomData, time::Duration};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::crypto;
 use crate::model::{SessionKey, Timestamp, UserKey};
@@ -43,6 +46,7 @@ pub struct UserInfo {
 #[serde(rename_all = "camelCase")]
 struct Marked {
     open_id: Option<String>,
+    #[serde(deserialize_with = "only_a_map")]
     watermark: Watermark,
 }
 
@@ -83,8 +87,27 @@ fn object<'t, T: Deserialize<'t>>(text: &'t str) -> Option<T> {
     if text.trim_ascii_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
-impl std::fmt::Debug for UserInfo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// The same for an object within another.
+fn only_a_map<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct OnlyAMap<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyAMap<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(OnlyAMap(PhantomData))
+}
+
+impl fmt::Debug for UserInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UserInfo(…)")
     }
 }

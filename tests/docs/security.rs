@@ -33,12 +33,15 @@ fn no_row_is_without_a_test_that_exists() {
         let is_unbuilt = row.iter().any(|cell| cell.contains("not built yet"));
         assert!(is_unbuilt || !tests.is_empty(), "nothing holds {row:?}");
         for name in tests {
-            let call = format!("fn {name}(");
-            let is_test =
-                |text: &String| text.split_once(&call).is_some_and(|(before, _)| ends_in_test_attribute(before));
-            assert!(sources.iter().any(is_test), "there is no test {name}");
+            assert!(has_test(&sources, name), "there is no test {name}");
         }
     }
+}
+
+/// Whether a function of this name is there, and is a test.
+pub(crate) fn has_test(sources: &[String], name: &str) -> bool {
+    let call = format!("fn {name}(");
+    sources.iter().any(|text| text.split_once(&call).is_some_and(|(before, _)| ends_in_test_attribute(before)))
 }
 
 /// Whether what comes next is a test by the attributes before it.

@@ -32,6 +32,7 @@ mod login;
 mod near_cache;
 mod paths;
 mod phone;
+mod pitfalls;
 mod profile;
 mod proxy_protocol;
 mod redis;

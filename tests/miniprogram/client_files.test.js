@@ -7,51 +7,22 @@ const assert = require('node:assert/strict');
 const { createHash, randomBytes } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
-const { after, afterEach, before, test } = require('node:test');
+const { test } = require('node:test');
 
-const { failure, openClient } = require('./client_phone');
-const { json, startNodeBackend } = require('./node_backend');
-const { startStack } = require('./stack');
+const { failure } = require('./client_phone');
+const { openStories } = require('./client_stories');
+const { json } = require('./node_backend');
 
-const DEAD = `wxg_${'A'.repeat(44)}`;
 const TEN_MEGABYTES = 10_000_000;
 
-let stack;
-let backend;
-let phones = [];
-let users = 0;
-
-before(async () => {
-  backend = await startNodeBackend();
-  stack = await startStack({ more: `${backend.toml('node')}\n[[routes]]\npath = "/node/"\nupstream = "node"\n` });
+const { world, newPhone, phoneWithDeadToken } = openStories({
+  users: 'oFiles',
+  toml: (backend) => `${backend.toml('node')}\n[[routes]]\npath = "/node/"\nupstream = "node"\n`,
 });
-
-after(async () => {
-  await stack?.stop();
-  await backend?.stop();
-});
-
-afterEach(() => {
-  phones.forEach((phone) => phone.switchOff());
-  phones = [];
-});
-
-function newPhone(more = {}) {
-  users += 1;
-  const phone = openClient({ appId: stack.appId, openid: `oFiles${users}`, baseUrl: stack.baseUrl, wechat: stack.wechat, ...more });
-  phones.push(phone);
-  return phone;
-}
-
-function phoneWithDeadToken() {
-  const phone = newPhone();
-  phone.token = DEAD;
-  return newPhone({ openid: phone.openid, device: phone.device });
-}
 
 function photoOf(bytes) {
   const photo = randomBytes(bytes);
-  const filePath = path.join(stack.dir, `photo-${bytes}.jpg`);
+  const filePath = path.join(world.stack.dir, `photo-${bytes}.jpg`);
   fs.writeFileSync(filePath, photo);
   return { filePath, sha256: createHash('sha256').update(photo).digest('hex') };
 }
@@ -118,14 +89,14 @@ test('a dead token is noticed where an upload has no headers', async () => {
 
 test('an upload that the backend is too busy for is not sent again', async () => {
   const phone = withoutHeaders(newPhone());
-  backend.answers((request, response) => json(response, 503, {}, { 'Retry-After': '1' }));
+  world.backend.answers((request, response) => json(response, 503, {}, { 'Retry-After': '1' }));
   assert.equal((await phone.uploadFile({ url: '/node/photos', filePath: photoOf(1000).filePath, name: 'photo' })).statusCode, 503);
   assert.equal(phone.sentTo('/node/photos'), 1);
 });
 
 test('a file is downloaded, after a login where that is needed', async () => {
   const invoice = randomBytes(300_000);
-  backend.answers((request, response) => response.writeHead(200, { 'content-length': invoice.length }).end(invoice));
+  world.backend.answers((request, response) => response.writeHead(200, { 'content-length': invoice.length }).end(invoice));
   for (const phone of [newPhone(), phoneWithDeadToken()]) {
     const heard = [];
     const task = phone.downloadFile({ url: '/node/invoice' });
@@ -138,7 +109,7 @@ test('a file is downloaded, after a login where that is needed', async () => {
 });
 
 test('a dead token is noticed by its headers where the file of a refusal can not be read', async () => {
-  backend.answers((request, response) => response.end('the invoice'));
+  world.backend.answers((request, response) => response.end('the invoice'));
   const phone = phoneWithDeadToken();
   phone.wx.getFileSystemManager = () => ({
     readFileSync() {
@@ -152,7 +123,7 @@ test('a dead token is noticed by its headers where the file of a refusal can not
 test('a download waits for a busy backend, though its result has no headers', async () => {
   const phone = newPhone();
   let seen = 0;
-  backend.answers((request, response) => {
+  world.backend.answers((request, response) => {
     seen += 1;
     if (seen === 1) json(response, 503, {}, { 'Retry-After': '3' });
     else response.end('the invoice');
@@ -164,7 +135,7 @@ test('a download waits for a busy backend, though its result has no headers', as
 
 test('what the backend says of a file that is not there comes as it is', async () => {
   const phone = newPhone();
-  backend.answers((request, response) => json(response, 404, { error: 'no such invoice' }));
+  world.backend.answers((request, response) => json(response, 404, { error: 'no such invoice' }));
   const { statusCode, tempFilePath } = await phone.downloadFile({ url: '/node/invoice' });
   assert.equal(statusCode, 404);
   assert.match(fs.readFileSync(tempFilePath, 'utf8'), /no such invoice/);
@@ -172,7 +143,7 @@ test('what the backend says of a file that is not there comes as it is', async (
 
 test('transfers have callbacks too', async () => {
   const phone = newPhone();
-  backend.answers((request, response) => response.end('the invoice'));
+  world.backend.answers((request, response) => response.end('the invoice'));
   const { filePath } = photoOf(1000);
   const uploaded = await new Promise((success, fail) => void phone.uploadFile({ url: '/photos', filePath, name: 'photo', success, fail }));
   assert.equal(uploaded.statusCode, 200);

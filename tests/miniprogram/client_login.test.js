@@ -8,47 +8,13 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { after, afterEach, before, test } = require('node:test');
+const { test } = require('node:test');
 
-const { failure, openClient } = require('./client_phone');
-const { freePorts, startStack } = require('./stack');
+const { failure } = require('./client_phone');
+const { DEAD, openStories } = require('./client_stories');
+const { freePorts } = require('./stack');
 
-const DEAD = `wxg_${'A'.repeat(44)}`;
-
-let stack;
-let phones = [];
-let users = 0;
-
-before(async () => {
-  stack = await startStack();
-});
-
-after(() => stack?.stop());
-
-afterEach(async () => {
-  phones.forEach((phone) => phone.switchOff());
-  phones = [];
-  await stack.clearFaults();
-});
-
-// A user nobody has seen before, so that no story hangs on another.
-function newPhone(more = {}) {
-  users += 1;
-  const phone = openClient({ appId: stack.appId, openid: `oLogin${users}`, baseUrl: stack.baseUrl, wechat: stack.wechat, ...more });
-  phones.push(phone);
-  return phone;
-}
-
-// The same phone, its Mini Program started again.
-function restarted(phone) {
-  return newPhone({ openid: phone.openid, device: phone.device });
-}
-
-function phoneWithDeadToken() {
-  const phone = newPhone();
-  phone.token = DEAD;
-  return restarted(phone);
-}
+const { world, newPhone, restarted, phoneWithDeadToken } = openStories({ users: 'oLogin' });
 
 async function openidOf(phone) {
   return (await phone.request({ url: '/orders' })).data.openid;
@@ -73,29 +39,29 @@ test('the session is found again when the Mini Program starts', async () => {
 
 test('fifty requests at once without a token make one login', async () => {
   const phone = newPhone();
-  const before = await stack.exchanges();
+  const before = await world.stack.exchanges();
   const openids = await Promise.all(Array.from({ length: 50 }, () => openidOf(phone)));
   assert.deepEqual(new Set(openids), new Set([phone.openid]));
-  assert.equal((await stack.exchanges()) - before, 1);
+  assert.equal((await world.stack.exchanges()) - before, 1);
 });
 
 test('fifty requests at once with a dead token make one login', async () => {
   const phone = phoneWithDeadToken();
-  const before = await stack.exchanges();
+  const before = await world.stack.exchanges();
   const openids = await Promise.all(Array.from({ length: 50 }, () => openidOf(phone)));
   assert.deepEqual(new Set(openids), new Set([phone.openid]));
-  assert.equal((await stack.exchanges()) - before, 1);
+  assert.equal((await world.stack.exchanges()) - before, 1);
   assert.equal(phone.sentTo('/orders'), 100);
   assert.equal(phone.sent.filter(({ name }) => name === 'login').length, 1);
 });
 
 test('fifty requests whose login fails share its failure, and the next one tries anew', async () => {
   const phone = phoneWithDeadToken();
-  await stack.orderFault({ fault: 'errcode', errcode: 40226 });
-  const before = await stack.exchanges();
+  await world.stack.orderFault({ fault: 'errcode', errcode: 40226 });
+  const before = await world.stack.exchanges();
   const errors = await Promise.all(Array.from({ length: 50 }, () => failure(openidOf(phone))));
   assert.deepEqual(new Set(errors.map(({ code }) => code)), new Set(['user_blocked']));
-  assert.equal((await stack.exchanges()) - before, 1);
+  assert.equal((await world.stack.exchanges()) - before, 1);
   assert.equal(await openidOf(phone), phone.openid);
 });
 
@@ -104,7 +70,7 @@ test('a request that was under way when a login failed shares the failure', asyn
   const slow = hold(phone, '/orders');
   const waiting = failure(openidOf(phone));
   await slow.answered;
-  await stack.orderFault({ fault: 'errcode', errcode: 40226 });
+  await world.stack.orderFault({ fault: 'errcode', errcode: 40226 });
   const error = await failure(openidOf(phone));
   slow.release();
   assert.equal(await waiting, error);
@@ -113,7 +79,7 @@ test('a request that was under way when a login failed shares the failure', asyn
 
 test('a login that fails does not loop', async () => {
   const phone = newPhone();
-  await stack.orderFault({ fault: 'errcode', errcode: 40226, times: 5 });
+  await world.stack.orderFault({ fault: 'errcode', errcode: 40226, times: 5 });
   for (let n = 1; n <= 3; n += 1) {
     assert.equal((await failure(phone.login())).code, 'user_blocked');
     assert.equal(phone.sentTo('/v1/verify'), n);
@@ -134,7 +100,7 @@ test('a second refusal of a token is for the caller to see', async () => {
 test('a refusal of an older token leaves the newer one alone', async () => {
   const phone = newPhone();
   const first = await phone.login();
-  await stack.logOut(first.token);
+  await world.stack.logOut(first.token);
   const slow = hold(phone, '/orders');
   const waiting = openidOf(phone);
   await slow.answered;
@@ -190,7 +156,7 @@ test('wx.login fails: what it said is passed on whole', async () => {
 });
 
 test('codes may come from somebody else than wx.login', async () => {
-  const makeCode = ({ success }) => stack.makeCode('oElsewhere').then((code) => success({ code, errMsg: 'login:ok' }));
+  const makeCode = ({ success }) => world.stack.makeCode('oElsewhere').then((code) => success({ code, errMsg: 'login:ok' }));
   const phone = newPhone({ wxLogin: makeCode });
   assert.equal(await openidOf(phone), 'oElsewhere');
   assert.deepEqual(phone.sent.map(({ name }) => name), ['request', 'request']);
@@ -198,12 +164,12 @@ test('codes may come from somebody else than wx.login', async () => {
 
 test('a spent code is followed by one more, and not by a third', async () => {
   const phone = newPhone();
-  const spent = await stack.makeCode(phone.openid);
-  await stack.spend(spent);
+  const spent = await world.stack.makeCode(phone.openid);
+  await world.stack.spend(spent);
   phone.nextCode(spent);
   assert.equal(await openidOf(phone), phone.openid);
 
-  const other = newPhone({ appId: stack.appId });
+  const other = newPhone({ appId: world.stack.appId });
   ['no-such-code-1', 'no-such-code-2', 'no-such-code-3'].forEach(other.nextCode);
   assert.equal((await failure(other.login())).code, 'code_invalid');
   assert.equal(other.sentTo('/v1/verify'), 2);
@@ -211,7 +177,7 @@ test('a spent code is followed by one more, and not by a third', async () => {
 
 test('while WeChat is busy the login waits as long as it is told, with a new code each time', async () => {
   const phone = newPhone();
-  await stack.orderFault({ fault: 'errcode', errcode: -1, times: 2 });
+  await world.stack.orderFault({ fault: 'errcode', errcode: -1, times: 2 });
   assert.equal(await openidOf(phone), phone.openid);
   assert.equal(phone.waits.length, 1);
   assert.ok(phone.waits[0] >= 1000, `it waited ${phone.waits[0]} ms`);
@@ -221,7 +187,7 @@ test('while WeChat is busy the login waits as long as it is told, with a new cod
 
 test('a login waits twice and then says why it failed', async () => {
   const phone = newPhone();
-  await stack.orderFault({ fault: 'errcode', errcode: -1, times: 10 });
+  await world.stack.orderFault({ fault: 'errcode', errcode: -1, times: 10 });
   const error = await failure(phone.login());
   assert.equal(error.code, 'wechat_busy');
   assert.ok(error.retryAfter >= 1);
@@ -230,7 +196,7 @@ test('a login waits twice and then says why it failed', async () => {
 
 test('a login does not wait longer than its patience', async () => {
   const phone = newPhone({ patience: 0 });
-  await stack.orderFault({ fault: 'errcode', errcode: -1, times: 2 });
+  await world.stack.orderFault({ fault: 'errcode', errcode: -1, times: 2 });
   assert.equal((await failure(phone.login())).code, 'wechat_busy');
   assert.deepEqual(phone.waits, []);
 });
@@ -253,7 +219,7 @@ test('a storage that fails costs nothing but the session at the next start', asy
     throw new Error('storage:fail');
   };
   Object.assign(phone.wx, { getStorageSync: broken, setStorageSync: broken, removeStorageSync: broken });
-  const client = phone.createClient({ baseUrl: stack.baseUrl, appId: stack.appId });
+  const client = phone.createClient({ baseUrl: world.stack.baseUrl, appId: world.stack.appId });
   assert.equal((await client.request({ url: '/orders' })).data.openid, phone.openid);
   await client.request({ url: '/orders' });
   await client.logout();
@@ -269,15 +235,15 @@ test('a storage that is full does not bring an old token back', async () => {
   };
   const { token } = await phone.login({ force: true });
   assert.equal(phone.token, '');
-  await Promise.all([old.token, token].map(stack.logOut));
+  await Promise.all([old.token, token].map(world.stack.logOut));
   assert.equal(await openidOf(phone), phone.openid);
 });
 
 test('two clients with other gateways or apps have sessions of their own', async () => {
   const phone = newPhone();
   const { token } = await phone.login();
-  const otherGateway = phone.createClient({ baseUrl: `${stack.baseUrl}/gw`, appId: stack.appId });
-  const otherApp = phone.createClient({ baseUrl: stack.baseUrl, appId: 'wx0000000000000000' });
+  const otherGateway = phone.createClient({ baseUrl: `${world.stack.baseUrl}/gw`, appId: world.stack.appId });
+  const otherApp = phone.createClient({ baseUrl: world.stack.baseUrl, appId: 'wx0000000000000000' });
   await failure(otherGateway.request({ url: '/orders' }));
   assert.equal((await failure(otherApp.login())).code, 'unknown_app');
   assert.equal(phone.token, token);
@@ -285,9 +251,9 @@ test('two clients with other gateways or apps have sessions of their own', async
 
 test('a client finds the token that another one has left for the same gateway and app', async () => {
   const phone = newPhone();
-  const other = phone.createClient({ baseUrl: stack.baseUrl, appId: stack.appId });
+  const other = phone.createClient({ baseUrl: world.stack.baseUrl, appId: world.stack.appId });
   const old = (await phone.login()).token;
-  await stack.logOut(old);
+  await world.stack.logOut(old);
   phone.token = old;
   await other.login({ force: true });
   assert.equal(await openidOf(phone), phone.openid);
@@ -299,7 +265,7 @@ test('a log-out ends the session here and at the gateway', async () => {
   const { token } = await phone.login();
   await phone.logout();
   assert.equal(phone.token, '');
-  assert.equal((await stack.session(token)).status, 401);
+  assert.equal((await world.stack.session(token)).status, 401);
   assert.equal(await openidOf(phone), phone.openid);
 });
 
@@ -309,7 +275,7 @@ test('a log-out everywhere ends the sessions of the other phones too', async () 
   const { token } = await tablet.login();
   await phone.login();
   await phone.logout({ everywhere: true });
-  assert.equal((await stack.session(token)).status, 401);
+  assert.equal((await world.stack.session(token)).status, 401);
 });
 
 test('what is under way at a log-out does not log in again', async () => {
@@ -330,13 +296,13 @@ test('a log-out during a login ends the session that it brings', async () => {
   const { token } = await login;
   await logout;
   assert.equal(phone.token, '');
-  assert.equal((await stack.session(token)).status, 401);
+  assert.equal((await world.stack.session(token)).status, 401);
 });
 
 test('a log-out of a session that is over already is one', async () => {
   const phone = newPhone();
   const { token } = await phone.login();
-  await stack.logOut(token);
+  await world.stack.logOut(token);
   await phone.logout();
   await phone.logout();
   assert.equal(phone.sentTo('/v1/logout'), 1);

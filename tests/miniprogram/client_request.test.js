@@ -4,22 +4,13 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { after, afterEach, before, test } = require('node:test');
+const { test } = require('node:test');
 
-const { failure, openClient } = require('./client_phone');
-const { json, startNodeBackend } = require('./node_backend');
-const { startStack } = require('./stack');
+const { failure } = require('./client_phone');
+const { openStories } = require('./client_stories');
+const { json } = require('./node_backend');
 
-const DEAD = `wxg_${'A'.repeat(44)}`;
-
-let stack;
-let backend;
-let phones = [];
-let users = 0;
-
-before(async () => {
-  backend = await startNodeBackend();
-  const routes = `
+const ROUTES = `
 [[routes]]
 path = "/node/"
 upstream = "node"
@@ -32,37 +23,17 @@ path = "/limited/"
 upstream = "node"
 limit_per_user = "1/min"
 `;
+
+const { world, newPhone, phoneWithDeadToken } = openStories({
+  users: 'oRequest',
   // No request ends here for want of patience on the gateway's side.
-  stack = await startStack({ more: backend.toml('node', 'response_timeout = "10m"') + routes });
+  toml: (backend) => backend.toml('node', 'response_timeout = "10m"') + ROUTES,
 });
-
-after(async () => {
-  await stack?.stop();
-  await backend?.stop();
-});
-
-afterEach(() => {
-  phones.forEach((phone) => phone.switchOff());
-  phones = [];
-});
-
-function newPhone(more = {}) {
-  users += 1;
-  const phone = openClient({ appId: stack.appId, openid: `oRequest${users}`, baseUrl: stack.baseUrl, wechat: stack.wechat, ...more });
-  phones.push(phone);
-  return phone;
-}
-
-function phoneWithDeadToken() {
-  const phone = newPhone();
-  phone.token = DEAD;
-  return newPhone({ openid: phone.openid, device: phone.device });
-}
 
 // The backend answers so for the first `times` requests, and with 200 after that.
 function backendIsBusy(times, status, headers) {
   let seen = 0;
-  backend.answers((request, response) => {
+  world.backend.answers((request, response) => {
     seen += 1;
     json(response, seen <= times ? status : 200, { seen }, seen <= times ? headers : {});
   });
@@ -71,7 +42,7 @@ function backendIsBusy(times, status, headers) {
 test('what the backend answers comes as it is, whatever its status', async () => {
   const phone = newPhone();
   for (const status of [200, 204, 302, 400, 401, 404, 422, 500]) {
-    backend.answers((request, response) => (status === 204 ? response.writeHead(204).end() : json(response, status, { error: 'mine', code: 'token_invalid' })));
+    world.backend.answers((request, response) => (status === 204 ? response.writeHead(204).end() : json(response, status, { error: 'mine', code: 'token_invalid' })));
     const { statusCode, data } = await phone.request({ url: '/node/any' });
     assert.equal(statusCode, status);
     if (status !== 204) assert.equal(data.error, 'mine');
@@ -82,7 +53,7 @@ test('what the backend answers comes as it is, whatever its status', async () =>
 
 test('a backend may answer in the words of the gateway, and is not taken for it', async () => {
   const phone = newPhone();
-  backend.answers((request, response) => {
+  world.backend.answers((request, response) => {
     const requestId = request.headers['x-request-id'];
     json(response, 401, { error: 'Mine.', code: 'token_invalid', requestId }, { 'WWW-Authenticate': 'Bearer' });
   });
@@ -91,7 +62,7 @@ test('a backend may answer in the words of the gateway, and is not taken for it'
 });
 
 test('a dead token is noticed whatever the answer is asked for as', async () => {
-  backend.answers((request, response) => response.end('{"plain": true}'));
+  world.backend.answers((request, response) => response.end('{"plain": true}'));
   for (const more of [{}, { dataType: 'text' }, { responseType: 'arraybuffer' }, { method: 'HEAD' }, { method: 'POST', data: { item: 'tea' } }]) {
     const phone = phoneWithDeadToken();
     const { statusCode } = await phone.request({ url: '/node/any', ...more });
@@ -103,7 +74,7 @@ test('a dead token is noticed whatever the answer is asked for as', async () => 
 test('the token goes out once, whatever the caller writes under its name', async () => {
   const phone = newPhone();
   const seen = [];
-  backend.answers((request, response) => {
+  world.backend.answers((request, response) => {
     seen.push(request.headers);
     json(response, 200, {});
   });
@@ -117,12 +88,12 @@ test('the token goes out once, whatever the caller writes under its name', async
 
 test('nothing is sent where a URL leads away from the gateway', async () => {
   const phone = newPhone();
-  const { port } = new URL(stack.baseUrl);
+  const { port } = new URL(world.stack.baseUrl);
   const away = [
     'https://evil.example/orders',
-    `${stack.baseUrl}.evil.example/orders`,
-    `${stack.baseUrl}@evil.example/orders`,
-    stack.baseUrl.replace(port, port + 1),
+    `${world.stack.baseUrl}.evil.example/orders`,
+    `${world.stack.baseUrl}@evil.example/orders`,
+    world.stack.baseUrl.replace(port, port + 1),
     '.evil.example/orders',
     '@evil.example/orders',
     ':443/orders',
@@ -142,23 +113,23 @@ test('nothing is sent where a URL leads away from the gateway', async () => {
 
 test('a URL may name the gateway, and slashes lead nowhere else', async () => {
   const phone = newPhone();
-  backend.answers((request, response) => json(response, 200, { path: request.url }));
-  assert.equal((await phone.request({ url: `${stack.baseUrl}/node/any?a=1` })).data.path, '/node/any?a=1');
+  world.backend.answers((request, response) => json(response, 200, { path: request.url }));
+  assert.equal((await phone.request({ url: `${world.stack.baseUrl}/node/any?a=1` })).data.path, '/node/any?a=1');
   assert.equal((await phone.request({ url: '//node/any' })).data.path, '/node/any');
-  const slash = phone.createClient({ baseUrl: `${stack.baseUrl}/`, appId: stack.appId });
+  const slash = phone.createClient({ baseUrl: `${world.stack.baseUrl}/`, appId: world.stack.appId });
   assert.equal((await slash.request({ url: '/node/any' })).data.path, '/node/any');
 });
 
 test('a baseUrl that is none is refused at once', () => {
   const phone = newPhone();
   for (const baseUrl of ['api.example.com', 'wss://api.example.com', 'https://', 'https://user@api.example.com', 'https://api.example.com?a=1', 'https://a b']) {
-    assert.throws(() => phone.createClient({ baseUrl, appId: stack.appId }), { name: 'TypeError' }, baseUrl);
+    assert.throws(() => phone.createClient({ baseUrl, appId: world.stack.appId }), { name: 'TypeError' }, baseUrl);
   }
 });
 
 test('redirects are not followed with the token, unless the caller asks for it', async () => {
   const phone = newPhone();
-  backend.answers((request, response) => json(response, 200, {}));
+  world.backend.answers((request, response) => json(response, 200, {}));
   await phone.request({ url: '/node/any' });
   await phone.request({ url: '/node/any', redirect: 'follow' });
   assert.deepEqual(phone.sent.slice(-2).map(({ redirect }) => redirect), ['manual', 'follow']);
@@ -166,7 +137,7 @@ test('redirects are not followed with the token, unless the caller asks for it',
 
 test('where no login is wanted a stranger stays one', async () => {
   const phone = newPhone();
-  backend.answers((request, response) => json(response, 200, { openid: request.headers['x-wx-openid'] ?? null }));
+  world.backend.answers((request, response) => json(response, 200, { openid: request.headers['x-wx-openid'] ?? null }));
   assert.equal((await phone.request({ url: '/strangers/any', login: false })).data.openid, null);
   assert.equal((await failure(phone.request({ url: '/node/any', login: false }))).code, 'token_missing');
   assert.equal(phone.sentTo('/v1/verify'), 0);
@@ -202,7 +173,7 @@ test('a POST that a backend may have acted on is not sent again', async () => {
 
 test('a POST that the gateway held back is sent again', async () => {
   const phone = newPhone({ patience: 60 });
-  backend.answers((request, response) => json(response, 200, {}));
+  world.backend.answers((request, response) => json(response, 200, {}));
   const post = { url: '/limited/any', method: 'POST', data: {} };
   assert.equal((await phone.request(post)).statusCode, 200);
   const error = await failure(phone.request(post));
@@ -241,7 +212,7 @@ test('a request can be aborted while it is under way, and between two sendings',
   await phone.login();
   let task;
   const hungUp = new Promise((resolve) => {
-    backend.answers((request) => {
+    world.backend.answers((request) => {
       request.socket.on('close', resolve);
       task.abort();
     });
@@ -261,7 +232,7 @@ test('a request can be aborted while it is under way, and between two sendings',
 
 test('listeners hear of the sending that counts, until they are taken off', async () => {
   const phone = phoneWithDeadToken();
-  backend.answers((request, response) => json(response, 200, {}, { 'X-Mine': 'yes' }));
+  world.backend.answers((request, response) => json(response, 200, {}, { 'X-Mine': 'yes' }));
   const heard = [];
   const task = phone.request({ url: '/node/any' });
   const off = () => heard.push('off');
@@ -274,7 +245,7 @@ test('listeners hear of the sending that counts, until they are taken off', asyn
 
 test('callbacks are told as those of wx are', async () => {
   const phone = newPhone();
-  backend.answers((request, response) => json(response, 418, { mine: true }));
+  world.backend.answers((request, response) => json(response, 418, { mine: true }));
   const told = [];
   const withCallbacks = (url) => ({
     url,

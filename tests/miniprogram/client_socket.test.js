@@ -3,22 +3,12 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { after, afterEach, before, test } = require('node:test');
+const { test } = require('node:test');
 
-const { failure, heard, openClient } = require('./client_phone');
-const { startNodeBackend } = require('./node_backend');
-const { startStack } = require('./stack');
+const { failure, heard } = require('./client_phone');
+const { openStories } = require('./client_stories');
 
-const DEAD = `wxg_${'A'.repeat(44)}`;
-
-let stack;
-let backend;
-let phones = [];
-let users = 0;
-
-before(async () => {
-  backend = await startNodeBackend();
-  const routes = `
+const ROUTES = `
 [[routes]]
 path = "/chat"
 upstream = "chat"
@@ -27,26 +17,8 @@ websocket = true
 path = "/no-chat"
 upstream = "chat"
 `;
-  stack = await startStack({ more: backend.toml('chat') + routes });
-});
 
-after(async () => {
-  await stack?.stop();
-  await backend?.stop();
-});
-
-afterEach(async () => {
-  phones.forEach((phone) => phone.switchOff());
-  phones = [];
-  await stack.clearFaults();
-});
-
-function newPhone(more = {}) {
-  users += 1;
-  const phone = openClient({ appId: stack.appId, openid: `oSocket${users}`, baseUrl: stack.baseUrl, wechat: stack.wechat, ...more });
-  phones.push(phone);
-  return phone;
-}
+const { world, newPhone, phoneWithDeadToken } = openStories({ users: 'oSocket', toml: (backend) => backend.toml('chat') + ROUTES });
 
 async function chatOf(phone, more = {}) {
   const chat = phone.connectSocket({ url: '/chat', ...more });
@@ -63,7 +35,7 @@ async function echo(chat, data) {
 
 // The backend's end of the phone's connection.
 function farEnd(phone) {
-  const [socket] = backend.sockets().filter(({ openid, readyState }) => openid === phone.openid && readyState === 1);
+  const [socket] = world.backend.sockets().filter(({ openid, readyState }) => openid === phone.openid && readyState === 1);
   return socket;
 }
 
@@ -112,9 +84,7 @@ test('pauses grow while connections do not stand, and begin anew when one has st
 });
 
 test('a dead token makes a login, and then the WebSocket opens', async () => {
-  const old = newPhone();
-  old.token = DEAD;
-  const phone = newPhone({ openid: old.openid, device: old.device });
+  const phone = phoneWithDeadToken();
   const chat = await chatOf(phone);
   assert.equal(await echo(chat, 'hello'), `${phone.openid}: hello`);
   assert.equal(phone.sentTo('/v1/verify'), 1);
@@ -127,7 +97,7 @@ test('when the session ends the WebSocket comes back with a new one', async () =
   const { token } = await phone.login();
   const lost = heard(chat.onReconnect);
   const open = heard(chat.onOpen);
-  await stack.logOut(token);
+  await world.stack.logOut(token);
   assert.equal((await lost).code, 1008);
   await open;
   assert.equal(await echo(chat, 'again'), `${phone.openid}: again`);
@@ -230,7 +200,7 @@ test('after a log-out that nobody heard of, a lost WebSocket stays lost', async 
 
 test('a user who may not log in has no WebSocket either', async () => {
   const phone = newPhone();
-  await stack.orderFault({ fault: 'errcode', errcode: 40226 });
+  await world.stack.orderFault({ fault: 'errcode', errcode: 40226 });
   const chat = phone.connectSocket({ url: '/chat' });
   const closed = heard(chat.onClose);
   assert.equal((await failure(chat.opened)).code, 'user_blocked');
@@ -265,11 +235,11 @@ test('a gateway that was away is found again, and its users log in anew', async 
   const phone = newPhone();
   const chat = await chatOf(phone);
   const down = heard(chat.onError);
-  await stack.stopGateway();
+  await world.stack.stopGateway();
   assert.equal((await down).code, 'no_answer');
   const open = heard(chat.onOpen);
   // Sessions live in memory here, so the old one is gone.
-  await stack.restartGateway();
+  await world.stack.restartGateway();
   await open;
   assert.equal(await echo(chat, 'again'), `${phone.openid}: again`);
   assert.equal(phone.sentTo('/v1/verify'), 2);

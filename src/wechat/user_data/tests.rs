@@ -80,6 +80,7 @@ fn what_is_no_object_with_a_watermark_is_stale() {
         r#"{"watermark":{"timestamp":-1,"appid":"wx4f4bc4dec97d474b"}}"#.to_owned(),
         r#"{"watermark":{"timestamp":18446744073709551615,"appid":"wx4f4bc4dec97d474b"}}"#.to_owned(),
         r#"{"watermark":{"appid":"wx4f4bc4dec97d474b"}}"#.to_owned(),
+        r#"{"watermark":["wx4f4bc4dec97d474b",1477314187]}"#.to_owned(),
     ] {
         assert_eq!(read(&encrypt(text.as_bytes()), IV, KEY), Err(Stale), "{text}");
     }

@@ -1,5 +1,6 @@
 //! What users tell of themselves: whose it is, what becomes of it, and who may see it.
 
+mod odd_values;
 mod operators;
 mod proofs;
 mod rest;

@@ -163,6 +163,33 @@ fn whatever_is_wrong_with_encrypted_data_has_one_answer() {
     assert_eq!(put(&mut alice, &encrypted(&data))["nickName"], "Band", "and the right one is right");
 }
 
+/// The padding is right in all of these, so whoever could tell them from the ones above would know that it is not in those.
+#[test]
+fn what_opens_and_is_not_what_it_should_be_has_that_answer_too() {
+    let gw = TestGateway::start();
+    let mut alice = gw.login("oAlice");
+    gw.login("oBob");
+    gw.login_to(OTHER_APP, "oAlice");
+    let older = told(&gw, "oAlice");
+    gw.login("oAlice");
+    let of = |info: &Value| gw.wechat.user_data(APP, "oAlice", info).unwrap();
+    let broken = json!({ "encryptedData": "AAAA", "iv": older.iv });
+    let mut bodies = vec![broken, encrypted(&older), signed(&older), encrypted(&told(&gw, "oBob"))];
+    bodies.push(encrypted(&gw.wechat.user_data(OTHER_APP, "oAlice", &band()).unwrap()));
+    for info in
+        [json!([band()]), json!("Band"), json!(7), json!(null), json!({ "nickName": 7 }), json!({ "gender": "1" })]
+    {
+        bodies.extend([encrypted(&of(&info)), signed(&of(&info))]);
+    }
+    let long_ago = of(&band());
+    gw.later(Duration::from_secs(3601));
+    bodies.push(encrypted(&long_ago));
+    let answers: std::collections::BTreeSet<String> =
+        bodies.iter().map(|body| told_apart_by(&alice.put(PATH, body))).collect();
+    assert_eq!(answers.len(), 1, "{answers:#?}");
+    assert_eq!(get(&mut alice)["version"], 0);
+}
+
 #[test]
 fn the_placeholder_of_wechat_takes_nobodys_place() {
     let gw = TestGateway::start();
