@@ -155,7 +155,7 @@ impl Profiles {
 
     /// Removes all that is known of a user. True where there was something.
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
-        self.store.forget_profile(user).await.map_err(Error::Store)
+        Ok(self.store.forget_profile(user).await.map_err(Error::Store)?.is_some())
     }
 }
 

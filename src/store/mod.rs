@@ -69,6 +69,13 @@ pub struct ProfileRecord {
     pub bytes: Vec<u8>,
 }
 
+impl ProfileRecord {
+    /// What is left of one whose bytes can't be read.
+    fn unreadable(version: u64) -> Self {
+        Self { version, bytes: Vec::new() }
+    }
+}
+
 impl fmt::Debug for ProfileRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProfileRecord").field("version", &self.version).finish_non_exhaustive()
@@ -116,8 +123,9 @@ pub trait Store: fmt::Debug + Send + Sync {
         profile: &'a ProfileRecord,
     ) -> Answer<'a, bool>;
 
-    /// Removes a user's profile, whatever it is. True where there was one.
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool>;
+    /// Removes a user's profile, whatever it is, and says what that was: one that no longer can be read is removed too, and has
+    /// no bytes. `None` is a user who had none.
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>>;
 
     /// Writes down when sessions were last used. It moves forward only, and passes over those that are gone. The caller
     /// vouches that each use came before the session's end.
