@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("store", "model config"),
     ("session", "model config telemetry store"),
     ("profile", "model wechat store"),
+    ("avatar", "model config telemetry store profile"),
     ("upstream", "model config telemetry web"),
     ("assertion", "model config"),
     ("login", "model wechat telemetry"),
@@ -32,13 +33,13 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("admin", "model config session profile upstream telemetry web"),
     // Not `wechat`: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
-    ("api", "model auth login session profile wechat limit web telemetry"),
+    ("api", "model auth login session profile avatar wechat limit web telemetry"),
     // `session`, to hand the sessions to `authenticate` and to name what can go wrong there.
-    ("gateway", "model routing limit session profile auth api proxy telemetry web"),
+    ("gateway", "model routing limit session profile avatar auth api proxy telemetry web"),
     (
         "app",
-        "model web config telemetry routing limit server wechat store session profile upstream login assertion proxy admin \
-         api gateway",
+        "model web config telemetry routing limit server wechat store session profile avatar upstream login assertion \
+         proxy admin api gateway",
     ),
     // `routing`, to print what `wxgate explain` finds; `server`, for the signals and file limits of the process; `model`,
     // for the type that keeps the admin token from being printed.
@@ -183,6 +184,8 @@ fn secrets_are_read_only_where_they_are_needed() {
         "admin/gate.rs",            // the admin token, to keep its hash
         "api/verify.rs",            // the token, for its client
         "app/services.rs",          // the token, on its way there
+        "avatar/name.rs",           // the key, to derive that of names from it
+        "avatar/storage.rs",        // the secret of a bucket, for the library
         "cli/demo.rs",              // the demo's own secret, for the stand-in
         "cli/sessions/ask.rs",      // the admin token, for the operators' listener
         "login/replay.rs",          // what the memory of a login is locked with

@@ -6,12 +6,16 @@
 //! | `/session` | GET, HEAD | how the caller's session stands |
 //! | `/logout` | POST | ends this session, or all of the user's |
 //! | `/profile` | GET, HEAD, PUT, DELETE | what the caller has told of himself |
+//! | `/profile/avatar` | POST | a picture becomes the caller's |
+//! | `/avatars/…` | GET, HEAD | a picture, for anybody |
 //! | `/authorize` | GET, POST, HEAD | whether a request may pass that another proxy holds |
 //!
 //! And `/.well-known/jwks.json`, GET and HEAD, where identity is signed: the public keys.
 
 mod authorize;
+mod avatar;
 mod error;
+mod form;
 mod input;
 mod jwks;
 mod logout;
@@ -26,6 +30,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use crate::{
     auth::Access,
+    avatar::Avatars,
     limit::EndpointLimits,
     login::Login,
     model::{AppId, Clock},
@@ -48,6 +53,10 @@ pub enum Endpoint {
     Logout,
     /// `GET /v1/profile`, HEAD, PUT and DELETE
     Profile,
+    /// `POST /v1/profile/avatar`
+    Avatar,
+    /// `GET /v1/avatars/…`, and HEAD
+    Picture,
     /// `GET /v1/authorize`, POST and HEAD
     Authorize,
     /// `GET /.well-known/jwks.json`, and HEAD
@@ -55,25 +64,36 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [(&'static str, Endpoint); 5] = [
+    const ALL: [(&'static str, Endpoint); 6] = [
         (endpoints::VERIFY, Endpoint::Verify),
         (endpoints::SESSION, Endpoint::Session),
         (endpoints::LOGOUT, Endpoint::Logout),
         (endpoints::PROFILE, Endpoint::Profile),
+        (endpoints::AVATAR, Endpoint::Avatar),
         (endpoints::AUTHORIZE, Endpoint::Authorize),
     ];
 
     /// Whether a live session is asked for by the endpoint itself.
     pub fn needs_session(self) -> bool {
         match self {
-            Endpoint::Verify | Endpoint::Authorize | Endpoint::Jwks => false,
-            Endpoint::Session | Endpoint::Logout | Endpoint::Profile => true,
+            Endpoint::Verify | Endpoint::Authorize | Endpoint::Picture | Endpoint::Jwks => false,
+            Endpoint::Session | Endpoint::Logout | Endpoint::Profile | Endpoint::Avatar => true,
         }
     }
 
     /// What all of them are called in the log.
-    pub fn labels() -> [&'static str; 6] {
-        [Self::Verify, Self::Session, Self::Logout, Self::Profile, Self::Authorize, Self::Jwks].map(Self::label)
+    pub fn labels() -> [&'static str; 8] {
+        let all = [
+            Self::Verify,
+            Self::Session,
+            Self::Logout,
+            Self::Profile,
+            Self::Avatar,
+            Self::Picture,
+            Self::Authorize,
+            Self::Jwks,
+        ];
+        all.map(Self::label)
     }
 
     /// What it is called in the log.
@@ -83,6 +103,8 @@ impl Endpoint {
             Endpoint::Session => "session",
             Endpoint::Logout => "logout",
             Endpoint::Profile => "profile",
+            Endpoint::Avatar => "avatar",
+            Endpoint::Picture => "picture",
             Endpoint::Authorize => "authorize",
             Endpoint::Jwks => "jwks",
         }
@@ -106,6 +128,7 @@ pub struct Api {
     login: Arc<Login>,
     sessions: Arc<Sessions>,
     profiles: Arc<Profiles>,
+    avatars: Option<Arc<Avatars>>,
     limits: EndpointLimits,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
@@ -121,6 +144,8 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// The profiles.
     pub profiles: Arc<Profiles>,
+    /// The pictures, where users may upload any.
+    pub avatars: Option<Arc<Avatars>>,
     /// How often they may be asked.
     pub limits: EndpointLimits,
 }
@@ -134,8 +159,19 @@ impl Api {
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        let Services { login, sessions, profiles, limits } = services;
-        Self { prefix: prefix.to_owned(), apps, login, sessions, profiles, limits, clock, counters, jwks: None }
+        let Services { login, sessions, profiles, avatars, limits } = services;
+        Self {
+            prefix: prefix.to_owned(),
+            apps,
+            login,
+            sessions,
+            profiles,
+            avatars,
+            limits,
+            clock,
+            counters,
+            jwks: None,
+        }
     }
 
     /// The same with these public keys to publish.
@@ -144,20 +180,23 @@ impl Api {
         Self { jwks, ..self }
     }
 
-    /// Which endpoint a canonical path names. Only exact paths are ours.
+    /// Which endpoint a canonical path names. Only exact paths are ours, and where there are pictures all in their folder.
     pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
-        if let Some(rest) = path.strip_prefix(self.prefix.as_str())
-            && let Some((_, endpoint)) = Endpoint::ALL.iter().find(|(path, _)| *path == rest)
-        {
-            return Some(*endpoint);
+        if let Some(rest) = path.strip_prefix(self.prefix.as_str()) {
+            if let Some((_, endpoint)) = Endpoint::ALL.iter().find(|(path, _)| *path == rest) {
+                return Some(*endpoint);
+            }
+            if self.avatars.is_some() && rest.starts_with(endpoints::AVATARS) {
+                return Some(Endpoint::Picture);
+            }
         }
         (self.jwks.is_some() && path == endpoints::JWKS).then_some(Endpoint::Jwks)
     }
 
     /// The methods of the endpoint at this path, as `Allow` lists them.
     pub fn methods(&self, path: &str) -> &'static str {
-        // There is but one that is not under the prefix.
-        endpoints::methods_of(&self.prefix, path).unwrap_or(endpoints::JWKS_METHODS)
+        // Keys and pictures can only be looked at.
+        endpoints::methods_of(&self.prefix, path).unwrap_or(endpoints::LOOK)
     }
 
     /// Answers.
@@ -172,6 +211,8 @@ impl Api {
             Endpoint::Session => session::answer(self, caller.access),
             Endpoint::Logout => logout::answer(self, request.into_body(), caller.access).await,
             Endpoint::Profile => profile::answer(self, request, caller.access).await,
+            Endpoint::Avatar => avatar::upload(self, request, caller.access).await,
+            Endpoint::Picture => avatar::picture(self, &request).await,
             Endpoint::Authorize => Ok(authorize::answer()),
             Endpoint::Jwks => Ok(jwks::answer(self)),
         }

@@ -115,6 +115,7 @@ impl Parts {
             sessions: Arc::clone(&self.sessions),
             login: self.login_of(&config)?,
             profiles: Arc::clone(&self.profiles),
+            avatars: self.avatars.clone(),
             limits: self.limits.changed_to(&config.limits, &self.clock),
             counters: Arc::clone(&self.counters),
             traffic: Arc::new(self.traffic.rerouted(&routes)),

@@ -40,6 +40,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
+pub use folder::make as make_folder;
 pub use key_file::{KeyFileError, make_key_file};
 pub use memory::Memory;
 pub use redis::{RedisError, RedisStore};

@@ -12,6 +12,7 @@ mod access_log;
 mod admin;
 mod assertion;
 mod authorize;
+mod avatars;
 mod behind;
 mod carriers;
 mod connections;
