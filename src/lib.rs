@@ -29,6 +29,7 @@ pub mod routing;
 
 pub mod admin;
 pub mod assertion;
+pub mod avatar;
 pub mod douyin;
 pub mod limit;
 pub mod once;

@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("once", "model"),
     ("session", "model config telemetry store"),
     ("profile", "model wechat store"),
+    ("avatar", "model config telemetry store profile"),
     ("upstream", "model config telemetry web"),
     ("assertion", "model config"),
     ("phone", "model platform wechat profile once"),
@@ -36,12 +37,12 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("admin", "model config session profile upstream telemetry web"),
     // No platform: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
-    ("api", "model auth login session profile phone platform limit web telemetry"),
+    ("api", "model auth login session profile avatar phone platform limit web telemetry"),
     // `session`, to hand the sessions to `authenticate` and to name what can go wrong there.
-    ("gateway", "model routing limit session profile auth api proxy telemetry web"),
+    ("gateway", "model routing limit session profile avatar auth api proxy telemetry web"),
     (
         "app",
-        "model web config telemetry routing limit server platform wechat douyin store session profile upstream phone login \
+        "model web config telemetry routing limit server platform wechat douyin store session profile avatar upstream phone login \
          assertion proxy admin api gateway",
     ),
     // `routing`, to print what `wxgate explain` finds; `session`, to print how long those of an app stay; `server`, for the
@@ -187,6 +188,8 @@ fn secrets_are_read_only_where_they_are_needed() {
         "admin/gate.rs",            // the admin token, to keep its hash
         "api/verify.rs",            // the token, for its client
         "app/services.rs",          // the token, on its way there
+        "avatar/name.rs",           // the key, to derive that of names from it
+        "avatar/storage.rs",        // the secret of a bucket, for the library
         "cli/demo.rs",              // the demo's own secret, for the stand-in
         "cli/sessions/ask.rs",      // the admin token, for the operators' listener
         "login/mod.rs",             // the code, to ask with it once

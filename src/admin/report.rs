@@ -48,6 +48,7 @@ impl Collector for Report {
         upstreams(&mut page, &self.upstreams.status())?;
         self.logins(&mut page, &counted)?;
         self.sessions(&mut page)?;
+        self.avatars(&mut page)?;
         self.store(&mut page)
     }
 }
@@ -138,6 +139,13 @@ impl Report {
             Some(live) => page.gauge("sessions_live", "Sessions in the store", live),
             None => Ok(()),
         }
+    }
+
+    fn avatars(&self, page: &mut Page<'_>) -> fmt::Result {
+        let uploads = self.counters.avatar_uploads.each();
+        page.counters("avatar_uploads", "Pictures that were uploaded, by what came of them", "outcome", &uploads)?;
+        let removals = self.counters.avatar_removals.each();
+        page.counters("avatar_removals", "Pictures that no profile names any more", "outcome", &removals)
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {

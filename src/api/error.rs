@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{login, model::AppId, phone, platform, profile, session, web::BodyError};
+use crate::{avatar, login, model::AppId, phone, platform, profile, session, web::BodyError};
 
 /// Why an endpoint of ours can't give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,12 @@ pub enum Error {
     /// The profile could not be told or changed.
     #[error("the profile could not be told or changed")]
     Profile(#[source] profile::Error),
+    /// The picture could not be taken or told.
+    #[error("the picture could not be taken or told")]
+    Avatar(#[source] avatar::Error),
+    /// There is no picture of this name, or there are no pictures here at all.
+    #[error("there is no such picture")]
+    NothingHere,
     /// WeChat said no, or could not be asked.
     #[error("the login failed")]
     Login {

@@ -7,12 +7,16 @@
 //! | `/logout` | POST | ends this session, or all of the user's |
 //! | `/profile` | GET, HEAD, PUT, DELETE | what the caller has told of himself |
 //! | `/phone` | POST, DELETE | the phone button's code becomes the caller's phone number |
+//! | `/profile/avatar` | POST | a picture becomes the caller's |
+//! | `/avatars/…` | GET, HEAD | a picture, for anybody |
 //! | `/authorize` | GET, POST, HEAD | whether a request may pass that another proxy holds |
 //!
 //! And `/.well-known/jwks.json`, GET and HEAD, where identity is signed: the public keys.
 
 mod authorize;
+mod avatar;
 mod error;
+mod form;
 mod input;
 mod jwks;
 mod logout;
@@ -28,6 +32,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use crate::{
     auth::Access,
+    avatar::Avatars,
     limit::EndpointLimits,
     login::Login,
     model::{AppId, Clock},
@@ -53,6 +58,10 @@ pub enum Endpoint {
     Profile,
     /// `POST /v1/phone` and DELETE
     Phone,
+    /// `POST /v1/profile/avatar`
+    Avatar,
+    /// `GET /v1/avatars/…`, and HEAD
+    Picture,
     /// `GET /v1/authorize`, POST and HEAD
     Authorize,
     /// `GET /.well-known/jwks.json`, and HEAD
@@ -60,27 +69,38 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [(&'static str, Endpoint); 6] = [
+    const ALL: [(&'static str, Endpoint); 7] = [
         (endpoints::VERIFY, Endpoint::Verify),
         (endpoints::SESSION, Endpoint::Session),
         (endpoints::LOGOUT, Endpoint::Logout),
         (endpoints::PROFILE, Endpoint::Profile),
         (endpoints::PHONE, Endpoint::Phone),
+        (endpoints::AVATAR, Endpoint::Avatar),
         (endpoints::AUTHORIZE, Endpoint::Authorize),
     ];
 
     /// Whether a live session is asked for by the endpoint itself.
     pub fn needs_session(self) -> bool {
         match self {
-            Endpoint::Verify | Endpoint::Authorize | Endpoint::Jwks => false,
-            Endpoint::Session | Endpoint::Logout | Endpoint::Profile | Endpoint::Phone => true,
+            Endpoint::Verify | Endpoint::Authorize | Endpoint::Picture | Endpoint::Jwks => false,
+            Endpoint::Session | Endpoint::Logout | Endpoint::Profile | Endpoint::Avatar | Endpoint::Phone => true,
         }
     }
 
     /// What all of them are called in the log.
-    pub fn labels() -> [&'static str; 7] {
-        [Self::Verify, Self::Session, Self::Logout, Self::Profile, Self::Phone, Self::Authorize, Self::Jwks]
-            .map(Self::label)
+    pub fn labels() -> [&'static str; 9] {
+        let all = [
+            Self::Verify,
+            Self::Session,
+            Self::Logout,
+            Self::Profile,
+            Self::Avatar,
+            Self::Picture,
+            Self::Phone,
+            Self::Authorize,
+            Self::Jwks,
+        ];
+        all.map(Self::label)
     }
 
     /// What it is called in the log.
@@ -91,6 +111,8 @@ impl Endpoint {
             Endpoint::Logout => "logout",
             Endpoint::Profile => "profile",
             Endpoint::Phone => "phone",
+            Endpoint::Avatar => "avatar",
+            Endpoint::Picture => "picture",
             Endpoint::Authorize => "authorize",
             Endpoint::Jwks => "jwks",
         }
@@ -115,6 +137,7 @@ pub struct Api {
     sessions: Arc<Sessions>,
     profiles: Arc<Profiles>,
     phones: Arc<Phones>,
+    avatars: Option<Arc<Avatars>>,
     limits: EndpointLimits,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
@@ -132,6 +155,8 @@ pub struct Services {
     pub profiles: Arc<Profiles>,
     /// Makes phone numbers of phone codes.
     pub phones: Arc<Phones>,
+    /// The pictures, where users may upload any.
+    pub avatars: Option<Arc<Avatars>>,
     /// How often they may be asked.
     pub limits: EndpointLimits,
 }
@@ -145,9 +170,20 @@ impl Api {
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        let Services { login, sessions, profiles, phones, limits } = services;
-        let prefix = prefix.to_owned();
-        Self { prefix, apps, login, sessions, profiles, phones, limits, clock, counters, jwks: None }
+        let Services { login, sessions, profiles, phones, avatars, limits } = services;
+        Self {
+            prefix: prefix.to_owned(),
+            apps,
+            login,
+            sessions,
+            profiles,
+            phones,
+            avatars,
+            limits,
+            clock,
+            counters,
+            jwks: None,
+        }
     }
 
     /// The same with these public keys to publish.
@@ -156,20 +192,23 @@ impl Api {
         Self { jwks, ..self }
     }
 
-    /// Which endpoint a canonical path names. Only exact paths are ours.
+    /// Which endpoint a canonical path names. Only exact paths are ours, and where there are pictures all in their folder.
     pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
-        if let Some(rest) = path.strip_prefix(self.prefix.as_str())
-            && let Some((_, endpoint)) = Endpoint::ALL.iter().find(|(path, _)| *path == rest)
-        {
-            return Some(*endpoint);
+        if let Some(rest) = path.strip_prefix(self.prefix.as_str()) {
+            if let Some((_, endpoint)) = Endpoint::ALL.iter().find(|(path, _)| *path == rest) {
+                return Some(*endpoint);
+            }
+            if self.avatars.is_some() && rest.starts_with(endpoints::AVATARS) {
+                return Some(Endpoint::Picture);
+            }
         }
         (self.jwks.is_some() && path == endpoints::JWKS).then_some(Endpoint::Jwks)
     }
 
     /// The methods of the endpoint at this path, as `Allow` lists them.
     pub fn methods(&self, path: &str) -> &'static str {
-        // There is but one that is not under the prefix.
-        endpoints::methods_of(&self.prefix, path).unwrap_or(endpoints::JWKS_METHODS)
+        // Keys and pictures can only be looked at.
+        endpoints::methods_of(&self.prefix, path).unwrap_or(endpoints::LOOK)
     }
 
     /// Answers.
@@ -185,6 +224,8 @@ impl Api {
             Endpoint::Logout => logout::answer(self, request.into_body(), caller.access).await,
             Endpoint::Profile => profile::answer(self, request, caller.access).await,
             Endpoint::Phone => phone::answer(self, request, caller.access).await,
+            Endpoint::Avatar => avatar::upload(self, request, caller.access).await,
+            Endpoint::Picture => avatar::picture(self, &request).await,
             Endpoint::Authorize => Ok(authorize::answer()),
             Endpoint::Jwks => Ok(jwks::answer(self)),
         }

@@ -58,7 +58,7 @@ async fn forget(api: &Api, user: &UserKey, headers: &HeaderMap) -> Result<Respon
     Ok(response)
 }
 
-fn enter(api: &Api, user: &UserKey) -> Result<(), Error> {
+pub(super) fn enter(api: &Api, user: &UserKey) -> Result<(), Error> {
     api.limits.profiles.enter(user).map_err(|limited| Error::ProfileLimited { retry_after: limited.retry_after })
 }
 
@@ -77,7 +77,7 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Error> {
     }
 }
 
-fn told(profile: &Profile) -> Result<Response<Bytes>, Error> {
+pub(super) fn told(profile: &Profile) -> Result<Response<Bytes>, Error> {
     let mut response = json(&Whole(profile))?;
     if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", profile.version())) {
         response.headers_mut().insert(header::ETAG, tag);

@@ -27,7 +27,7 @@ use self::{
     stores::{Before, open_store},
 };
 use crate::{
-    assertion,
+    assertion, avatar,
     config::{Config, sections::ListenAt},
     model::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     platform,
@@ -131,6 +131,9 @@ pub enum Error {
     /// TLS can't be spoken as the configuration asks for it.
     #[error("no TLS")]
     Tls(#[source] rustls::Error),
+    /// Pictures can't be kept.
+    #[error("no place for avatars")]
+    Avatars(#[from] avatar::OpenError),
     /// Identity can't be signed.
     #[error("identity can't be signed")]
     Assertion(#[from] assertion::Error),
@@ -217,7 +220,7 @@ impl App {
         let outside = Outside { store, upstreams, shelf };
         let clock = Arc::clone(&world.clock);
         let shared = Arc::clone(&counters);
-        let parts = Parts::new(config, groundwork, outside, world.clock, world.entropy, shared, &control.handle);
+        let parts = Parts::new(config, groundwork, outside, world.clock, world.entropy, shared, &control.handle)?;
         let parts = Arc::new(parts);
         let (section, shelf) = (parts.config.server.tls.as_ref(), parts.shelf.clone());
         let certificates = CertificateKeeper::new(section, shelf, Arc::clone(&clock), Arc::clone(&counters));

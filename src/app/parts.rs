@@ -8,6 +8,7 @@ use super::{Error, platforms::Platforms, services::Issuer};
 use crate::{
     api::{Api, Services},
     assertion::{Assertions, Signer},
+    avatar::{Avatars, OpenError, Shelf},
     config::{Config, sections::LogFormat},
     gateway::{self, AccessLog, Callers, Gateway, Snapshot},
     limit::{EndpointLimits, RouteLimits},
@@ -36,6 +37,7 @@ pub(super) struct Parts {
     pub(super) platforms: Arc<Platforms>,
     pub(super) profiles: Arc<Profiles>,
     pub(super) phones: Arc<Phones>,
+    pub(super) avatars: Option<Arc<Avatars>>,
     pub(super) limits: EndpointLimits,
     pub(super) counters: Arc<Counters>,
     pub(super) traffic: Arc<Traffic>,
@@ -96,13 +98,14 @@ impl Parts {
         entropy: Arc<dyn Entropy>,
         counters: Arc<Counters>,
         control: &runtime::Handle,
-    ) -> Self {
+    ) -> Result<Self, OpenError> {
         let Outside { store, upstreams, shelf } = outside;
         let Groundwork { table, tagger, platforms, signer } = groundwork;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let traffic = Arc::new(gateway::traffic(&routes));
         let measured = Measured::new(Arc::clone(&store), Arc::clone(&counters));
-        let profiles = Arc::new(Profiles::new(Arc::new(measured), Arc::clone(&clock)));
+        let profiles = Profiles::new(Arc::new(measured), Arc::clone(&clock));
+        let (profiles, avatars) = with_pictures(profiles, &config, &clock, &entropy, &counters, control)?;
         let sessions = Arc::new(Sessions::new(
             &config.sessions,
             store,
@@ -132,7 +135,7 @@ impl Parts {
         let proxies = TrustedProxies::new(&config.server.trusted_proxies);
         let route_limits = RouteLimits::new(&config.routes, &config.limits, Arc::clone(&clock));
         let snapshot = Arc::new(Snapshot { table, limits: route_limits, proxies });
-        Self {
+        Ok(Self {
             config,
             clock,
             snapshot,
@@ -141,6 +144,7 @@ impl Parts {
             platforms,
             profiles,
             phones,
+            avatars,
             limits,
             counters,
             traffic,
@@ -149,7 +153,7 @@ impl Parts {
             upstreams,
             entropy,
             signer,
-        }
+        })
     }
 
     /// The apps that are configured.
@@ -165,6 +169,7 @@ impl Parts {
             sessions: Arc::clone(&self.sessions),
             profiles: Arc::clone(&self.profiles),
             phones: Arc::clone(&self.phones),
+            avatars: self.avatars.clone(),
             limits: self.limits.clone(),
         };
         let api =
@@ -199,4 +204,27 @@ fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {
     let mut seed = [0; 32];
     entropy.fill(&mut seed)?;
     Ok(seed)
+}
+
+/// The profiles, and the pictures that are named in them, where there are any.
+fn with_pictures(
+    profiles: Profiles,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    counters: &Arc<Counters>,
+    control: &runtime::Handle,
+) -> Result<(Arc<Profiles>, Option<Arc<Avatars>>), OpenError> {
+    let Some(section) = &config.avatars else { return Ok((Arc::new(profiles), None)) };
+    let shelf = Shelf::open(
+        section,
+        config.sessions.seal.as_ref(),
+        Arc::clone(clock),
+        Arc::clone(entropy),
+        Arc::clone(counters),
+        control.clone(),
+    )?;
+    let profiles = Arc::new(profiles.with_pictures(Arc::clone(&shelf) as _));
+    let avatars = Avatars::new(section, shelf, Arc::clone(&profiles), control.clone(), Arc::clone(counters))?;
+    Ok((profiles, Some(Arc::new(avatars))))
 }

@@ -119,6 +119,7 @@ impl Parts {
             platforms,
             profiles: Arc::clone(&self.profiles),
             phones,
+            avatars: self.avatars.clone(),
             limits: self.limits.changed_to(&config.limits, &self.clock),
             counters: Arc::clone(&self.counters),
             traffic: Arc::new(self.traffic.rerouted(&routes)),

@@ -16,8 +16,8 @@ use crate::{
     config::{
         Change, Config, Loaded, load,
         sections::{
-            AuthRule, HostPattern, Limits, Listener, NewestSealKey, PlatformKind, Route, Sessions, Speaks, Tls,
-            TlsVersion, Upstream,
+            AuthRule, AvatarStorage, Avatars, HostPattern, Limits, Listener, NewestSealKey, PlatformKind, Route,
+            Sessions, Speaks, Tls, TlsVersion, Upstream,
         },
     },
     model::{Clock, SigningKey, SystemClock, Timestamp},
@@ -52,6 +52,7 @@ pub fn describe(out: &mut dyn Write, file_name: &str, loaded: &Loaded, now: Time
     listeners(out, config, now)?;
     apps(out, config)?;
     sessions_and_limits(out, config)?;
+    avatars(out, config)?;
     identity(out, config)?;
     routes(out, config)?;
     if !warnings.is_empty() {
@@ -182,6 +183,18 @@ fn rest(sessions: &Sessions) -> String {
         (None, Some(_)) => format!("all of them in Redis\n           and their session_keys sealed with {key}"),
         (None, None) => "a restart ends all".to_owned(),
     }
+}
+
+fn avatars(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    let Some(avatars) = &config.avatars else { return Ok(()) };
+    let Avatars { size, max_pixels, public_url, .. } = avatars;
+    let body = ByteSize::b(avatars.max_body).display().iec();
+    let place = match &avatars.storage {
+        AvatarStorage::Folder(path) => path.display().to_string(),
+        AvatarStorage::S3(s3) => format!("the bucket {} at {}", s3.bucket, s3.endpoint.origin().ascii_serialization()),
+    };
+    writeln!(out, "avatars    up to {body} and {max_pixels} pixels, kept as {size}x{size} at most in {place}")?;
+    writeln!(out, "           and shown at {public_url}{}/avatars/", config.api.prefix)
 }
 
 fn identity(out: &mut dyn Write, config: &Config) -> io::Result<()> {

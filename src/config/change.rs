@@ -126,6 +126,7 @@ impl Change {
             identity,
             assertion,
             limits,
+            mut avatars,
             mut log,
             server: _,
             sessions: _,
@@ -144,7 +145,13 @@ impl Change {
         compare!(self, "limits", Limits of running.limits, limits;
             live verify_per_ip verify_in_flight profile_per_user ipv6_prefix; restart; apart);
         compare!(self, "log", Log of running.log, log; live level access; restart format user_key; apart);
+        // Who is reading pictures, and where they rest, is chosen at the start.
+        if running.avatars != avatars {
+            self.waits("avatars".to_owned());
+            avatars.clone_from(&running.avatars);
+        }
         (self.config.admin, self.config.wechat, self.config.log) = (admin, wechat, log);
+        self.config.avatars = avatars;
     }
 
     fn sessions(&mut self, old: &Sessions) {

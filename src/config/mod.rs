@@ -17,7 +17,9 @@ pub use load::{
     FileStamps, Loaded, Stamp, known_keys, load, own_command_line, parse, reread, secret_of, stamp, stamps,
 };
 
-use sections::{Admin, Api, App, Assertion, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
+use sections::{
+    Admin, Api, App, Assertion, Avatars, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat,
+};
 
 /// Everything the file says, checked, with defaults filled in.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub assertion: Option<Assertion>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[avatars]`, where users may upload pictures.
+    pub avatars: Option<Avatars>,
     /// `[log]`
     pub log: Log,
     /// `[[upstreams]]`, no name twice.

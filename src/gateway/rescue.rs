@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use crate::{
     api::{self, LoginFailure, PhoneFailure},
     auth::{BadCredentials, Denial},
+    avatar,
     limit::{RouteLimited, Whose},
     profile, proxy,
     web::{BodyError, Problem, Refusal, headers::X_REQUEST_ID},
@@ -131,7 +132,7 @@ pub fn rescue(failure: &Failure) -> Rescue {
                 .allow(FORWARDED_METHODS)
                 .close()
         }
-        Failure::NoRoute => Rescue::new(StatusCode::NOT_FOUND, "no_route", "There is nothing at this path."),
+        Failure::NoRoute => nothing_here(),
         Failure::WrongMethod(allowed) => wrong_method(allowed),
         Failure::Limited(limited) => limited_by(*limited),
         Failure::Denied(why) => denied(*why),
@@ -163,10 +164,7 @@ fn ours() -> Rescue {
 
 fn refused(why: Refusal) -> Rescue {
     match why {
-        Refusal::Overloaded => {
-            let message = "This gateway has too much to do.";
-            return Rescue::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(SOON);
-        }
+        Refusal::Overloaded => return overloaded(),
         Refusal::HeadTooLarge | Refusal::TooManyHeaders => Rescue::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers_too_large",
@@ -182,6 +180,14 @@ fn refused(why: Refusal) -> Rescue {
         Refusal::Framing => bad_request("Where the request's body ends could be read in more than one way."),
     }
     .close()
+}
+
+fn nothing_here() -> Rescue {
+    Rescue::new(StatusCode::NOT_FOUND, "no_route", "There is nothing at this path.")
+}
+
+fn overloaded() -> Rescue {
+    Rescue::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "This gateway has too much to do.").retry_after(SOON)
 }
 
 fn request_timeout() -> Rescue {
@@ -232,6 +238,8 @@ fn endpoint(error: &api::Error) -> Rescue {
         api::Error::Phone { why, .. } => failed_phone(*why),
         api::Error::Login { why, .. } => failed_login(*why),
         api::Error::Profile(error) => failed_profile(error),
+        api::Error::Avatar(error) => failed_avatar(error),
+        api::Error::NothingHere => nothing_here(),
         api::Error::Session(_) => store_unavailable(),
         api::Error::NoSession | api::Error::Encode(_) => ours(),
     }
@@ -308,6 +316,28 @@ fn failed_profile(error: &profile::Error) -> Rescue {
             Rescue::new(StatusCode::PRECONDITION_FAILED, "profile_changed", "The profile has changed meanwhile.")
         }
         profile::Error::Crowded | profile::Error::Store(_) => profiles_unavailable(),
+    }
+}
+
+fn failed_avatar(error: &avatar::Error) -> Rescue {
+    match error {
+        avatar::Error::Picture(avatar::Flaw::TooLarge) => {
+            Rescue::new(StatusCode::PAYLOAD_TOO_LARGE, "image_too_large", "The picture has too many pixels.")
+        }
+        avatar::Error::Picture(avatar::Flaw::Unknown | avatar::Flaw::Broken) => Rescue::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_image",
+            "The file is no PNG, JPEG, WebP or GIF that can be read.",
+        ),
+        avatar::Error::Overloaded => overloaded(),
+        avatar::Error::Profile(error) => failed_profile(error),
+        avatar::Error::Storage(_) => Rescue::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "Pictures can't be read or kept at the moment.",
+        )
+        .retry_after(SOON),
+        avatar::Error::Address | avatar::Error::Interrupted => ours(),
     }
 }
 

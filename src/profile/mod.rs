@@ -16,6 +16,7 @@ mod field;
 mod near;
 mod patch;
 mod phone;
+mod pictures;
 mod placeholder;
 mod record;
 #[cfg(test)]
@@ -29,7 +30,7 @@ pub use field::{Field, Value};
 pub use told::Told;
 
 use self::near::NearPhones;
-pub use self::patch::Patch;
+pub use self::{patch::Patch, pictures::Pictures};
 use crate::{
     model::{Clock, PhoneNumber, Timestamp, UserKey},
     store::{ProfileRecord, Store},
@@ -80,6 +81,14 @@ impl Profile {
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (Field, &Held)> {
         self.fields.iter().map(|(field, held)| (*field, held))
     }
+
+    /// Where the picture is, if there is one.
+    pub fn avatar(&self) -> Option<&str> {
+        match &self.fields.get(&Field::AvatarUrl)?.value {
+            Value::Text(url) => Some(url),
+            Value::Number(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Profile {
@@ -114,12 +123,19 @@ pub struct Profiles {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     phones: NearPhones,
+    pictures: Option<Arc<dyn Pictures>>,
 }
 
 impl Profiles {
     /// The profiles that rest in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, phones: NearPhones::new(Arc::clone(&clock)), clock }
+        Self { store, phones: NearPhones::new(Arc::clone(&clock)), clock, pictures: None }
+    }
+
+    /// The same, whose pictures are kept here.
+    #[must_use]
+    pub fn with_pictures(self, pictures: Arc<dyn Pictures>) -> Self {
+        Self { pictures: Some(pictures), ..self }
     }
 
     /// What is known of a user, which may be nothing.
@@ -152,7 +168,8 @@ impl Profiles {
             }
             let now = self.clock.now();
             let mut after = before.clone();
-            let changed = patch.apply(&mut after.fields, now);
+            let is_kept = |url: &str| self.pictures.as_ref().is_some_and(|pictures| pictures.keeps(user, url));
+            let changed = patch.apply(&mut after.fields, now, is_kept);
             if !changed && before.version == 0 {
                 return Ok(before);
             }
@@ -165,6 +182,9 @@ impl Profiles {
             let kept = ProfileRecord { version: after.version, bytes: record::write(&after) };
             let replaces = (before.version > 0).then_some(before.version);
             if self.store.put_profile(user, replaces, &kept).await.map_err(Error::Store)? {
+                if let Some(pictures) = self.pictures.as_ref().filter(|_| before.avatar() != after.avatar()) {
+                    pictures.changed(user, before.avatar(), after.avatar());
+                }
                 return Ok(after);
             }
         }
@@ -174,7 +194,13 @@ impl Profiles {
     /// Removes all that is known of a user. True where there was something.
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
         let _forgotten = self.phones.forgets(user);
-        self.store.forget_profile(user).await.map_err(Error::Store)
+        let gone = self.store.forget_profile(user).await.map_err(Error::Store)?;
+        if let Some(pictures) = &self.pictures {
+            // What can't be read names nothing that could be known.
+            let before = gone.as_ref().and_then(|gone| record::read(gone).ok()).unwrap_or_default();
+            pictures.changed(user, before.avatar(), None);
+        }
+        Ok(gone.is_some())
     }
 }
 

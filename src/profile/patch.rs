@@ -16,9 +16,18 @@ use crate::{model::Timestamp, wechat::UserInfo};
 pub struct Patch {
     /// A field without a value goes.
     pub(super) wishes: BTreeMap<Field, (Option<Value>, Source)>,
+    /// Whether the picture in it has just been uploaded.
+    pub(super) uploaded: bool,
 }
 
 impl Patch {
+    /// The picture at this address is the user's from now on. None where it is no address that a profile takes.
+    pub fn uploaded(url: &str) -> Option<Self> {
+        let url = Field::AvatarUrl.text(url)?;
+        // That a picture was kept here proves nothing about it: it is the client's.
+        Some(Self { wishes: BTreeMap::from([(Field::AvatarUrl, (Some(url), Source::Client))]), uploaded: true })
+    }
+
     /// Adds what the client says of its user. The placeholder says nothing, and neither does an empty text but for a
     /// nickname, which has to be there.
     pub(super) fn say(&mut self, plain: Vec<(Field, Json)>) -> Result<(), Error> {
@@ -66,15 +75,23 @@ impl Patch {
     /// Changes what it names. True where that has changed anything.
     ///
     /// A value that is there already stays as it came, unless WeChat vouches for it only now: the client that repeats it
-    /// takes nothing away from what WeChat said.
-    pub(super) fn apply(&self, fields: &mut BTreeMap<Field, Held>, now: Timestamp) -> bool {
+    /// takes nothing away from what WeChat said. And the address of an earlier picture of the user's own says nothing: a client
+    /// that repeats what it once read would name a picture that was removed.
+    pub(super) fn apply(
+        &self,
+        fields: &mut BTreeMap<Field, Held>,
+        now: Timestamp,
+        is_kept: impl Fn(&str) -> bool,
+    ) -> bool {
         let mut changed = false;
         for (field, (wish, source)) in &self.wishes {
             changed |= match wish {
                 None => fields.remove(field).is_some(),
                 Some(value) => {
                     let says_it_already = |held: &Held| held.value == *value && held.source >= *source;
-                    let is_news = !fields.get(field).is_some_and(says_it_already);
+                    let is_old = |url: &str| !self.uploaded && *field == Field::AvatarUrl && is_kept(url);
+                    let is_news = !fields.get(field).is_some_and(says_it_already)
+                        && !matches!(value, Value::Text(text) if is_old(text));
                     if is_news {
                         fields.insert(*field, Held { value: value.clone(), source: *source, updated_at: now });
                     }

@@ -12,13 +12,13 @@ impl Patch {
             (Field::CountryCode, number.country()),
         ];
         let held = |text: &str| (Some(Value::Text(text.to_owned())), Source::WeChat);
-        Self { wishes: forms.into_iter().map(|(field, text)| (field, held(text))).collect() }
+        Self { wishes: forms.into_iter().map(|(field, text)| (field, held(text))).collect(), ..Self::default() }
     }
 
     /// No number any more.
     pub fn no_phone() -> Self {
         let fields = [Field::PhoneNumber, Field::PurePhoneNumber, Field::CountryCode];
-        Self { wishes: fields.into_iter().map(|field| (field, (None, Source::WeChat))).collect() }
+        Self { wishes: fields.into_iter().map(|field| (field, (None, Source::WeChat))).collect(), ..Self::default() }
     }
 }
 

@@ -80,7 +80,7 @@ mod tests {
     fn what_is_kept_of_a_phone_number_never_changes() {
         let number = crate::model::PhoneNumber::parse("+15550100", "5550100", "1").unwrap();
         let mut profile = Profile { version: 7, ..Profile::default() };
-        super::super::Patch::phone(&number).apply(&mut profile.fields, Timestamp::from_millis(5));
+        super::super::Patch::phone(&number).apply(&mut profile.fields, Timestamp::from_millis(5), |_| false);
         let bytes = write(&profile);
         let expected = "{\"format\":1,\"fields\":{\"phoneNumber\":{\"value\":\"+15550100\",\"source\":\"wechat\",\"at\":5},\
                         \"purePhoneNumber\":{\"value\":\"5550100\",\"source\":\"wechat\",\"at\":5},\

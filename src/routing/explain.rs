@@ -134,8 +134,10 @@ impl fmt::Display for Routed {
 
 fn decide(config: &Config, table: &Table, method: &Method, target: &Target) -> Result<Explanation, BadTarget> {
     let path = target.path.as_str();
-    let jwks = (config.assertion.is_some() && path == endpoints::JWKS).then_some(endpoints::JWKS_METHODS);
-    if let Some(allow) = endpoints::methods_of(&config.api.prefix, path).or(jwks) {
+    let is_picture = path.strip_prefix(&config.api.prefix).is_some_and(|rest| rest.starts_with(endpoints::AVATARS));
+    let looks = config.avatars.is_some() && is_picture || config.assertion.is_some() && path == endpoints::JWKS;
+    let looks = looks.then_some(endpoints::LOOK);
+    if let Some(allow) = endpoints::methods_of(&config.api.prefix, path).or(looks) {
         let wrong_method = (!allow.split(", ").any(|name| name == method.as_str())).then_some(allow);
         return Ok(Explanation::Ours { path: path.to_owned(), wrong_method });
     }
@@ -204,6 +206,7 @@ mod tests {
             sessions: sections::Sessions::default(),
             identity: sections::IdentityHeaders::default(),
             assertion: None,
+            avatars: None,
             limits: sections::Limits::default(),
             log: sections::Log::default(),
             upstreams: ["app", "files"]

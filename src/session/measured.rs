@@ -88,7 +88,7 @@ impl Store for Measured {
         self.time(|calls| &calls.put_profile, self.behind.put_profile(user, before, profile))
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
         self.time(|calls| &calls.forget_profile, self.behind.forget_profile(user))
     }
 

@@ -14,7 +14,7 @@ pub(super) fn of(path: &Path) -> &Path {
 
 /// Makes a folder where it is missing, and whatever is missing above it. Each is an entry in the one above, and a file whose
 /// folder has lost its entry is as lost as if it had never been written.
-pub(super) fn make(folder: &Path) -> io::Result<()> {
+pub fn make(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !is_there(folder)).collect();
     for folder in missing.into_iter().rev() {
         match DirBuilder::new().mode(0o700).create(folder) {

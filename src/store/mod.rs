@@ -40,6 +40,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 pub use error::Error;
+pub use folder::make as make_folder;
 pub use key_file::{KeyFileError, make_key_file};
 pub use memory::Memory;
 pub use redis::{RedisError, RedisStore};
@@ -67,6 +68,13 @@ pub struct ProfileRecord {
     pub version: u64,
     /// What `profile/` has written.
     pub bytes: Vec<u8>,
+}
+
+impl ProfileRecord {
+    /// What is left of one whose bytes can't be read.
+    fn unreadable(version: u64) -> Self {
+        Self { version, bytes: Vec::new() }
+    }
 }
 
 impl fmt::Debug for ProfileRecord {
@@ -116,8 +124,9 @@ pub trait Store: fmt::Debug + Send + Sync {
         profile: &'a ProfileRecord,
     ) -> Answer<'a, bool>;
 
-    /// Removes a user's profile, whatever it is. True where there was one.
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool>;
+    /// Removes a user's profile, whatever it is, and says what that was: one that no longer can be read is removed too, and has
+    /// no bytes. `None` is a user who had none.
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>>;
 
     /// Writes down when sessions were last used. It moves forward only, and passes over those that are gone. The caller
     /// vouches that each use came before the session's end.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    avatars::{AvatarRemovals, AvatarUploads},
     calls::{PlatformCalls, StoreCalls, WeChatApi},
     http2::Http2Broken,
     proxy_headers::ProxyHeaders,
@@ -112,6 +113,10 @@ pub struct Counters {
     pub tls_handshakes: TlsHandshakes,
     /// Certificates read again.
     pub certificate_reloads: CertificateReloads,
+    /// Uploads of pictures.
+    pub avatar_uploads: AvatarUploads,
+    /// Removals of pictures that nobody names.
+    pub avatar_removals: AvatarRemovals,
     /// How the configuration stands.
     pub config: ConfigState,
 }

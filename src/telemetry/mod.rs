@@ -1,5 +1,6 @@
 //! What wxgate says of itself: log lines and counters, never a secret.
 
+mod avatars;
 mod calls;
 mod counters;
 mod histogram;
@@ -13,6 +14,7 @@ mod tls;
 mod traffic;
 mod tunnels;
 
+pub use avatars::{AVATAR_REMOVALS, AVATAR_UPLOADS, AvatarRemovals, AvatarUploads};
 pub use calls::{Operation, PlatformCalls, StoreCalls, WeChatApi};
 pub use counters::{Counter, Counters, SpreadCounter};
 pub use histogram::{Histogram, Reading};

@@ -10,13 +10,17 @@ pub const LOGOUT: &str = "/logout";
 pub const PROFILE: &str = "/profile";
 /// The caller's phone number.
 pub const PHONE: &str = "/phone";
+/// A picture for the caller's profile.
+pub const AVATAR: &str = "/profile/avatar";
 /// Whether a request may pass that another proxy holds.
 pub const AUTHORIZE: &str = "/authorize";
 
 /// The public keys of signed identity, at a path of its own: this is where libraries look for it (RFC 8615).
 pub const JWKS: &str = "/.well-known/jwks.json";
-/// What it takes. It is there only where identity is signed.
-pub const JWKS_METHODS: &str = "GET, HEAD";
+/// Pictures, each under its name. They are there only where users may upload some.
+pub const AVATARS: &str = "/avatars/";
+/// What can be looked at and nothing else takes.
+pub const LOOK: &str = "GET, HEAD";
 
 const ALL: &[(&str, &str)] = &[
     (VERIFY, "POST"),
@@ -24,6 +28,7 @@ const ALL: &[(&str, &str)] = &[
     (LOGOUT, "POST"),
     (PROFILE, "GET, HEAD, PUT, DELETE"),
     (PHONE, "POST, DELETE"),
+    (AVATAR, "POST"),
     (AUTHORIZE, "GET, POST, HEAD"),
 ];
 

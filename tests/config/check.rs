@@ -207,7 +207,7 @@ fn check(config: &Path) -> Output {
 fn wxgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
     command.env_clear();
-    for name in ["WX_APP_SECRET", "ADMIN_TOKEN", "LOG_KEY"] {
+    for name in ["WX_APP_SECRET", "ADMIN_TOKEN", "LOG_KEY", "S3_SECRET"] {
         command.env(name, format!("hunter2-for-{name}"));
     }
     command.env("SEAL_KEY", SEAL_KEY);

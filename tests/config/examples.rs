@@ -6,8 +6,9 @@ use wxgate::{
     config::{
         Config,
         sections::{
-            AuthRule, Balance, Ejection, Endpoint, HostPattern, ListenAt, Listener, LogFormat, LogLevel, NewestSealKey,
-            PlatformKind, Redis, RedisServers, Retry, Seal, Speaks, StatusPattern, TlsVersion, UnderscoreHeaders,
+            AuthRule, AvatarStorage, Avatars, Balance, Ejection, Endpoint, HostPattern, ListenAt, Listener, LogFormat,
+            LogLevel, NewestSealKey, PlatformKind, Redis, RedisServers, Retry, S3, Seal, Speaks, StatusPattern,
+            TlsVersion, UnderscoreHeaders,
         },
     },
     model::{SealKey, Secret, SigningKey},
@@ -103,7 +104,7 @@ fn every_listener_arrives_with_what_is_spoken_there() {
 
 #[test]
 fn every_key_arrives_where_it_belongs() {
-    let Config { server, admin, api, apps, wechat, sessions, identity, assertion, limits, log, .. } =
+    let Config { server, admin, api, apps, wechat, sessions, identity, assertion, limits, avatars, log, .. } =
         read(include_str!("valid/everything.toml")).unwrap().config;
     let secs = Duration::from_secs;
 
@@ -150,6 +151,26 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(assertion.header, "x-signed");
     assert_eq!((limits.verify_per_ip.count.get(), limits.verify_per_ip.per), (5, secs(1)));
     assert_eq!(limits.verify_in_flight, 10);
+    let s3 = S3 {
+        endpoint: "http://minio.internal:9000".parse().unwrap(),
+        bucket: "wxgate-avatars".to_owned(),
+        region: "cn-north-1".to_owned(),
+        access_key: "AKIDEXAMPLE".to_owned(),
+        secret_key: Secret::new("hunter2-s3"),
+        prefix: "mini/pictures".to_owned(),
+        allow_http: true,
+        path_style: false,
+    };
+    let expected = Avatars {
+        public_url: "https://api.example.com/gate".to_owned(),
+        max_body: 2 << 20,
+        size: 256,
+        max_pixels: 4_000_000,
+        threads: 2,
+        max_waiting: 8,
+        storage: AvatarStorage::S3(Box::new(s3)),
+    };
+    assert_eq!(avatars, Some(expected));
     assert_eq!((limits.profile_per_user.count.get(), limits.profile_per_user.per), (7, secs(3600)));
     assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
     assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");

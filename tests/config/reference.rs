@@ -5,17 +5,25 @@ use std::{
     fs,
 };
 
-use wxgate::config::{known_keys, sections::Assertion};
+use wxgate::config::{
+    known_keys,
+    sections::{Assertion, Avatars},
+};
 
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 39] = [
+const WITHOUT_DEFAULT: [&str; 44] = [
     "admin.token",
     "apps.idle",
     "apps.lifetime",
     "apps.other_secret",
     "apps.per_user",
+    "avatars.public_url",
+    "avatars.s3.access_key",
+    "avatars.s3.bucket",
+    "avatars.s3.endpoint",
+    "avatars.s3.secret_key",
     "identity.assertion.issuer",
     "identity.assertion.key",
     "log.user_key",
@@ -52,11 +60,13 @@ const WITHOUT_DEFAULT: [&str; 39] = [
     "upstreams.tls.server_name",
 ];
 
-/// The section that can't be there beside the others: the reference has all of it behind a `#`.
-const INSTEAD: &str = "sessions.redis";
+/// The sections that can't be there beside others: the reference has all of them behind a `#`.
+const INSTEAD: [&str; 2] = ["avatars.s3", REDIS];
+const REDIS: &str = "sessions.redis";
 
 /// Sections that most leave out, and that have keys with a default: the reference has all of them behind a `#`.
-const LEFT_OUT: [&str; 4] = ["identity.assertion", "server.listeners", "server.tls", "server.tls.certificates"];
+const LEFT_OUT: [&str; 6] =
+    ["avatars", "avatars.folder", "identity.assertion", "server.listeners", "server.tls", "server.tls.certificates"];
 
 /// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
 const CHOSEN: [(&str, &str); 2] = [("sessions.seal", "key"), ("sessions.snapshot", "path")];
@@ -96,13 +106,15 @@ fn the_reference_loads_with_every_hash_taken_away() {
     let text = gateway_toml().replace("http://127.0.0.1:3000", "https://127.0.0.1:3000");
     let (mut instead, mut all) = (false, String::new());
     for line in text.lines() {
-        instead = title(line).map_or(instead, |name| name == INSTEAD);
+        instead = title(line).map_or(instead, |name| INSTEAD.contains(&name));
         let left_out = title(line).is_some_and(|name| LEFT_OUT.contains(&name));
         let bare = if left_out { line.strip_prefix('#') } else { without_hash(line) };
         all += bare.filter(|_| !instead).unwrap_or(line);
         all.push('\n');
     }
     let config = read(&all).unwrap().config;
+    let shown = config.avatars.unwrap();
+    assert_eq!(shown, Avatars::new(shown.public_url.clone()), "its defaults");
     assert!(config.admin.token.is_some() && config.log.user_key.is_some());
     let shown = config.assertion.unwrap();
     assert_eq!(shown, Assertion::new(shown.issuer.clone(), shown.key.clone()), "its defaults");
@@ -115,7 +127,7 @@ fn the_reference_loads_with_every_hash_taken_away() {
 fn only_keys_without_a_default_stand_behind_a_hash() {
     let hidden = reference().into_iter().filter(|(_, shown)| !shown.active).map(|(key, _)| key);
     // Those with a default are there too, where their section is.
-    let whole = |key: &str| LEFT_OUT.iter().chain([&INSTEAD]).any(|section| key.starts_with(section));
+    let whole = |key: &str| LEFT_OUT.iter().chain(&INSTEAD).any(|section| key.starts_with(section));
     let hidden: Vec<String> = hidden.filter(|key| !whole(key) || WITHOUT_DEFAULT.contains(&key.as_str())).collect();
     assert_eq!(hidden, WITHOUT_DEFAULT);
 }
@@ -124,15 +136,15 @@ fn only_keys_without_a_default_stand_behind_a_hash() {
 fn the_section_that_stands_instead_of_others_shows_its_defaults_too() {
     let keys = |wanted: &dyn Fn(&str) -> bool| -> String {
         let shown = reference();
-        let mine = shown.iter().filter_map(|(key, shown)| Some((key.strip_prefix(INSTEAD)?.strip_prefix('.')?, shown)));
+        let mine = shown.iter().filter_map(|(key, shown)| Some((key.strip_prefix(REDIS)?.strip_prefix('.')?, shown)));
         mine.filter(|(key, _)| wanted(key))
             .fold(String::new(), |text, (key, shown)| text + &format!("{key} = {}\n", shown.value))
     };
     let config = |keys: &str| {
         let seal = "[sessions.seal]\nkey = { env = \"SEAL_KEY\" }\n";
-        format!("{:#?}", read(&format!("[{INSTEAD}]\n{keys}{seal}{MINIMAL}")).unwrap().config)
+        format!("{:#?}", read(&format!("[{REDIS}]\n{keys}{seal}{MINIMAL}")).unwrap().config)
     };
-    let has_default = |key: &str| !WITHOUT_DEFAULT.contains(&format!("{INSTEAD}.{key}").as_str());
+    let has_default = |key: &str| !WITHOUT_DEFAULT.contains(&format!("{REDIS}.{key}").as_str());
     let with_defaults = keys(&|key| key == "url" || has_default(key));
     assert_eq!(config(&with_defaults), config(&keys(&|key| key == "url")));
     assert_eq!(with_defaults.lines().count(), 6, "{with_defaults}");
@@ -161,6 +173,14 @@ fn the_sections_that_most_leave_out_show_their_defaults_too() {
         |wanted: &dyn Fn(&str) -> bool| format!("{pair}[[server.listeners]]\n{}", keys("server.listeners", wanted));
     assert_eq!(config(listener(&|_| true)), config(listener(&|key| key == "listen")));
     assert_eq!(listener(&|_| true).lines().count(), 9);
+    let avatars = |wanted: &dyn Fn(&str) -> bool| format!("[avatars]\n{}", keys("avatars", wanted));
+    let folder = format!("[avatars.folder]\n{}", keys("avatars.folder", &|_| true));
+    let needed = avatars(&|key| key == "public_url");
+    assert_eq!(config(avatars(&|_| true) + &folder), config(needed.clone()));
+    let s3 = |wanted: &dyn Fn(&str) -> bool| format!("{needed}[avatars.s3]\n{}", keys("avatars.s3", wanted));
+    let default = |key: &str| ["region", "prefix", "allow_http", "path_style"].contains(&key);
+    assert_eq!(config(s3(&|_| true)), config(s3(&|key| !default(key))));
+    assert_eq!(s3(&|_| true).lines().count(), 11);
 }
 
 #[test]

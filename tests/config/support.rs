@@ -34,6 +34,7 @@ pub(crate) fn env(name: &str) -> Option<String> {
         "LOG_KEY" | "WXGATE_LOG_KEY" => "hunter2-log-key-hunter2",
         "SEAL_KEY" => SEAL_KEY,
         "REDIS_PASSWORD" | "WXGATE_REDIS_PASSWORD" => "hunter2-redis",
+        "S3_SECRET" | "WXGATE_S3_SECRET" => "hunter2-s3",
         "ASSERTION_KEY" => ASSERTION_KEY,
         "SHORT" => "hunter2",
         "WITH_SPACE" => "hunter2 and some more",

@@ -13,6 +13,7 @@ mod admin;
 mod apps;
 mod assertion;
 mod authorize;
+mod avatars;
 mod behind;
 mod carriers;
 mod connections;

@@ -5,6 +5,7 @@ mod across;
 mod api;
 mod apps;
 mod assertion;
+mod avatars;
 mod http2;
 mod identity;
 mod limits;
@@ -31,6 +32,8 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let apps = apps::apps(&mut root, &sessions);
     let (identity, assertion) = identity::identity(root.section("identity"));
     let limits = limits::limits(root.section("limits"));
+    let avatars_given = root.has("avatars");
+    let avatars = avatars::avatars(root.section("avatars"));
     let log = log::log(root.section("log"));
     let upstreams = upstreams::upstreams(&mut root);
     let routes = routes::routes(&mut root);
@@ -54,6 +57,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
         identity,
         assertion,
         limits,
+        avatars: avatars.filter(|_| avatars_given),
         log,
         upstreams: upstreams.into_iter().map(|upstream| upstream.value).collect::<Option<_>>()?,
         routes: routes.into_iter().map(|route| route.route).collect(),

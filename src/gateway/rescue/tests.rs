@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 
 use super::*;
 use crate::{
-    assertion, auth,
+    assertion, auth, avatar,
     gateway::counting::LOGINS,
     limit::{RouteLimited, Whose},
     login,
@@ -58,6 +58,8 @@ fn name(failure: &Failure) -> String {
                     format!("Profile {error:?}")
                 }
             },
+            api::Error::Avatar(error) => name_with_a_picture(error),
+            api::Error::NothingHere => "NothingHere".to_owned(),
             api::Error::Login { why, .. } => format!("Login {why:?}"),
             api::Error::Session(_) => "Session".to_owned(),
             api::Error::NoSession => "NoSession".to_owned(),
@@ -79,6 +81,15 @@ fn name(failure: &Failure) -> String {
             proxy::Error::Overloaded(_) => "Overloaded".to_owned(),
             proxy::Error::Broken(_) => "Proxy broken".to_owned(),
         },
+    }
+}
+
+fn name_with_a_picture(error: &avatar::Error) -> String {
+    match error {
+        avatar::Error::Picture(flaw) => format!("Avatar {flaw:?}"),
+        avatar::Error::Storage(_) => "Avatar storage".to_owned(),
+        avatar::Error::Profile(_) => "Avatar profile".to_owned(),
+        avatar::Error::Overloaded | avatar::Error::Address | avatar::Error::Interrupted => format!("Avatar {error:?}"),
     }
 }
 
@@ -166,6 +177,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
     ];
     table.extend(with_a_profile());
     table.extend(with_a_phone());
+    table.extend(with_a_picture());
     table.extend(on_the_way_to_an_upstream().await);
     table
 }
@@ -197,6 +209,21 @@ fn with_a_phone() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (wechat(LoginFailure::Misconfigured("it")), 502, "app_misconfigured", ""),
         (wechat(LoginFailure::Internal), 500, "internal", ""),
         (Failure::Phone(profile::Error::Store(away())), 503, "store_unavailable", "retry 1"),
+    ]
+}
+
+fn with_a_picture() -> Vec<(Failure, u16, &'static str, &'static str)> {
+    let picture = |error| Failure::Api(api::Error::Avatar(error));
+    vec![
+        (picture(avatar::Error::Picture(avatar::Flaw::Unknown)), 415, "unsupported_image", ""),
+        (picture(avatar::Error::Picture(avatar::Flaw::Broken)), 415, "unsupported_image", ""),
+        (picture(avatar::Error::Picture(avatar::Flaw::TooLarge)), 413, "image_too_large", ""),
+        (picture(avatar::Error::Overloaded), 503, "overloaded", "retry 1"),
+        (picture(avatar::Error::Storage(avatar::StorageError::TimedOut)), 503, "store_unavailable", "retry 1"),
+        (picture(avatar::Error::Profile(profile::Error::Store(away()))), 503, "store_unavailable", "retry 1"),
+        (picture(avatar::Error::Address), 500, "internal", ""),
+        (picture(avatar::Error::Interrupted), 500, "internal", ""),
+        (Failure::Api(api::Error::NothingHere), 404, "no_route", ""),
     ]
 }
 
@@ -249,7 +276,7 @@ async fn every_failure_has_its_answer() {
 #[tokio::test]
 async fn every_word_for_a_failed_login_is_one_to_count_by() {
     for (failure, _, code, _) in table().await {
-        let is_of_a_login = matches!(&failure, Failure::Api(error) if !matches!(error, api::Error::Profile(_) | api::Error::Phone { .. }));
+        let is_of_a_login = matches!(&failure, Failure::Api(error) if !matches!(error, api::Error::Profile(_) | api::Error::Phone { .. } | api::Error::Avatar(_) | api::Error::NothingHere));
         assert!(!is_of_a_login || LOGINS.contains(&code), "{code}");
     }
 }

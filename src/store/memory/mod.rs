@@ -115,7 +115,7 @@ impl Store for Memory {
         Box::pin(async move { Ok(self.profiles.put(user, before, profile)) })
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
         Box::pin(async move { Ok(self.profiles.remove(user)) })
     }
 

@@ -42,8 +42,8 @@ impl Profiles {
         }
     }
 
-    pub(super) fn remove(&self, user: &UserKey) -> bool {
-        self.shard(user).remove(user).is_some()
+    pub(super) fn remove(&self, user: &UserKey) -> Option<ProfileRecord> {
+        self.shard(user).remove(user)
     }
 
     /// No method leaves a table half changed, so what a panicking thread held is still good.

@@ -267,11 +267,21 @@ impl Store for RedisStore {
         self.run(async move { Ok(Self::change(&servers, shard, script, wait).await? == Value::Int(1)) })
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
-        let (servers, shard) = (Arc::clone(&self.servers), Shard::of_user(user));
-        let forget = redis::cmd("DEL").arg(servers.keys.profile(user)).take();
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+        let (servers, sealer, user) = (Arc::clone(&self.servers), Arc::clone(&self.sealer), user.clone());
+        let script = servers.scripts.forget_profile.on(&[&servers.keys.profile(&user)]);
         let wait = self.wait();
-        self.run(async move { Ok(Self::change(&servers, shard, forget, wait).await? == Value::Int(1)) })
+        self.run(async move {
+            let gone = Self::change(&servers, Shard::of_user(&user), script, wait).await?;
+            Ok(match profiles::decode(&gone) {
+                Ok(None) => None,
+                Ok(Some(gone)) => Some(match sealer.open_profile(&user, &gone.bytes) {
+                    Ok(bytes) => ProfileRecord { bytes, ..gone },
+                    Err(_) => ProfileRecord::unreadable(gone.version),
+                }),
+                Err(_) => Some(ProfileRecord::unreadable(0)),
+            })
+        })
     }
 
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {

@@ -18,6 +18,7 @@ pub(super) struct Scripts {
     pub(super) session_key: Step,
     pub(super) touch: Step,
     pub(super) put_profile: Step,
+    pub(super) forget_profile: Step,
 }
 
 /// One script.
@@ -36,6 +37,7 @@ impl Scripts {
             session_key: Step::new(include_str!("scripts/session_key.lua")),
             touch: Step::new(include_str!("scripts/touch.lua")),
             put_profile: Step::new(include_str!("scripts/put_profile.lua")),
+            forget_profile: Step::new(include_str!("scripts/forget_profile.lua")),
         }
     }
 
@@ -44,7 +46,7 @@ impl Scripts {
         let sessions = [&self.begin, &self.end, &self.end_user, &self.sessions_of, &self.session_key, &self.touch];
         sessions
             .into_iter()
-            .chain([&self.put_profile])
+            .chain([&self.put_profile, &self.forget_profile])
             .map(|step| redis::cmd("SCRIPT").arg("LOAD").arg(&step.text).take())
     }
 }

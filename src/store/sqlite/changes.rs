@@ -230,7 +230,7 @@ impl<'c> Change<'c> {
         Ok(found)
     }
 
-    fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
+    pub(super) fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
         Ok(self.connection.prepare_cached(sql)?)
     }
 }

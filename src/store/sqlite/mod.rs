@@ -151,9 +151,15 @@ impl Store for Sqlite {
         })
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
-        let user = user.clone();
-        Box::pin(self.writer.change(1, move |change| change.forget_profile(&user)))
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+        Box::pin(async move {
+            let whose = user.clone();
+            let gone = self.writer.change(1, move |change| change.forget_profile(&whose)).await?;
+            Ok(gone.map(|gone| match self.sealer.open_profile(user, &gone.bytes) {
+                Ok(bytes) => ProfileRecord { bytes, ..gone },
+                Err(_) => ProfileRecord::unreadable(gone.version),
+            }))
+        })
     }
 
     fn touch(&self, mut seen: Vec<Seen>) -> Answer<'_, ()> {

@@ -32,10 +32,16 @@ impl Change<'_> {
         Ok(put? == 1)
     }
 
-    /// Removes a user's profile. True where there was one.
-    pub(super) fn forget_profile(&self, user: &UserKey) -> Result<bool, Error> {
-        let forget = "DELETE FROM profiles WHERE app = (SELECT id FROM apps WHERE app_id = ?1) AND openid = ?2";
-        Ok(self.run(forget, params![user.app.as_str(), user.openid.as_str()])? == 1)
+    /// Removes a user's profile and says what it was, sealed. One of a version that is none is removed too.
+    pub(super) fn forget_profile(&self, user: &UserKey) -> Result<Option<ProfileRecord>, Error> {
+        let forget = "DELETE FROM profiles WHERE app = (SELECT id FROM apps WHERE app_id = ?1) AND openid = ?2
+                      RETURNING version, sealed";
+        let row = self.prepared(forget)?.query_row(params![user.app.as_str(), user.openid.as_str()], |row| {
+            Ok((row.get::<_, i64>(0).unwrap_or_default(), row.get(1).unwrap_or_default()))
+        });
+        Ok(row
+            .optional()?
+            .map(|(version, bytes)| ProfileRecord { version: u64::try_from(version).unwrap_or_default(), bytes }))
     }
 }
 

@@ -242,7 +242,7 @@ impl<S: UnderTest> World<S> {
     }
 
     pub async fn forget_profile(&self, user: &UserKey) -> bool {
-        self.store().forget_profile(user).await.expect("an answer")
+        self.store().forget_profile(user).await.expect("an answer").is_some()
     }
 
     pub async fn touch(&self, session: &Session, at: Timestamp) {

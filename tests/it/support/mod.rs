@@ -10,8 +10,10 @@ pub mod http2_backend;
 pub mod http2_server;
 pub mod link;
 pub mod messages;
+pub mod pictures;
 pub mod redis_server;
 pub mod refusal;
+pub mod s3_server;
 pub mod scripted;
 pub mod tls;
 pub mod upstream;
@@ -245,6 +247,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
         identity: IdentityHeaders::default(),
         assertion: None,
         limits: Limits { verify_per_ip: often, profile_per_user: often, ..Limits::default() },
+        avatars: None,
         log: Log::default(),
         upstreams: vec![Upstream::new("app", vec![endpoint(upstream.addr())])],
         routes: vec![Route::new("/", "app"), optional, open],

@@ -224,7 +224,7 @@ impl Store for Scripted {
         })
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool> {
+    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
         Box::pin(async move {
             self.note("forget_profile")?;
             self.behind.forget_profile(user).await
