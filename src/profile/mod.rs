@@ -151,7 +151,7 @@ impl Profiles {
         if let Some(known) = self.phones.of(user) {
             return Ok(known.phone);
         }
-        let asked = self.phones.asks();
+        let asked = self.phones.asks(user);
         let phone = self.of(user).await?.phone();
         self.phones.learn(user, phone.clone(), asked);
         Ok(phone)
@@ -160,7 +160,15 @@ impl Profiles {
     /// Makes a change and says what has come of it. When this answers, the store has it. Sending it twice
     /// does no harm: what says nothing new leaves the version as it is.
     pub async fn change(&self, user: &UserKey, patch: &Patch, expected: Expected) -> Result<Profile, Error> {
-        let _forgotten = self.phones.forgets(user);
+        let forgotten = self.phones.forgets(user);
+        let outcome = self.make(user, patch, expected).await;
+        if !matches!(outcome, Err(Error::Store(_))) {
+            forgotten.is_over();
+        }
+        outcome
+    }
+
+    async fn make(&self, user: &UserKey, patch: &Patch, expected: Expected) -> Result<Profile, Error> {
         for _ in 0..TRIES {
             let before = self.of(user).await?;
             if !expected.is(before.version) {
@@ -193,8 +201,9 @@ impl Profiles {
 
     /// Removes all that is known of a user. True where there was something.
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
-        let _forgotten = self.phones.forgets(user);
+        let forgotten = self.phones.forgets(user);
         let gone = self.store.forget_profile(user).await.map_err(Error::Store)?;
+        forgotten.is_over();
         if let Some(pictures) = &self.pictures {
             // What can't be read names nothing that could be known.
             let before = gone.as_ref().and_then(|gone| record::read(gone).ok()).unwrap_or_default();
