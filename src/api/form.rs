@@ -1,5 +1,10 @@
 //! The form that `wx.uploadFile` sends: one file, and perhaps a few texts beside it.
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, header};
@@ -20,7 +25,17 @@ const MAX_PARTS: usize = 32;
 /// RFC 2046, 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;
 
+/// What stands before a part, and its headers. The parser keeps all of that and looks through it again with each piece.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// A picture has a bound, so its upload has one too: whoever sends byte by byte would take the room of others for hours.
+const LONGEST_UPLOAD: Duration = Duration::from_mins(2);
+
 const EXPECTED: &str = "The body must be multipart/form-data with one file.";
+
+#[derive(Debug, thiserror::Error)]
+#[error("a part has no head that ends")]
+struct HeadTooLong;
 
 /// Reads the form to its end and takes the file in. What it is called, and what kind the client says it is, counts for nothing.
 pub(super) async fn file(
@@ -34,7 +49,9 @@ pub(super) async fn file(
     // The parser wants a stream that can go to another thread, which a body can't. So the two stand side by side here, with
     // room for one piece between them.
     let (to, from) = mpsc::channel(1);
-    let (read, file) = tokio::join!(pass_on(body, to), find(boundary, from, upload));
+    let whole = async { tokio::join!(pass_on(body, to), find(boundary, from, upload)) };
+    let whole = tokio::time::timeout(LONGEST_UPLOAD, whole).await;
+    let (read, file) = whole.map_err(|_| Error::Body(BodyError::TimedOut))?;
     read.map_err(Error::Body)?;
     file
 }
@@ -58,9 +75,12 @@ async fn pass_on(mut body: RequestBody, to: mpsc::Sender<Bytes>) -> Result<(), B
 }
 
 async fn find(boundary: String, from: mpsc::Receiver<Bytes>, mut upload: Upload) -> Result<Upload, Error> {
-    let pieces = stream::unfold(from, |mut from| async {
+    // What the parser has had since it last made something of it.
+    let unread = &AtomicUsize::new(0);
+    let pieces = stream::unfold(from, |mut from| async move {
         let piece = from.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(piece), from))
+        let before = unread.fetch_add(piece.len(), Ordering::Relaxed);
+        Some((if before > LONGEST_HEAD { Err(HeadTooLong) } else { Ok(piece) }, from))
     });
     let mut form = Multipart::new(pieces, boundary);
     let mut files = 0;
@@ -69,12 +89,14 @@ async fn find(boundary: String, from: mpsc::Receiver<Bytes>, mut upload: Upload)
         let Some(mut part) = form.next_field().await.map_err(|_| Error::BadInput(EXPECTED))? else {
             return if files == 1 { Ok(upload) } else { Err(Error::BadInput(EXPECTED)) };
         };
+        unread.store(0, Ordering::Relaxed);
         let is_file = part.file_name().is_some();
         files += usize::from(is_file);
         if files > 1 {
             break;
         }
         while let Some(piece) = part.chunk().await.map_err(|_| Error::BadInput(EXPECTED))? {
+            unread.store(0, Ordering::Relaxed);
             if is_file {
                 upload.add(&piece).map_err(|_| Error::Avatar(avatar::Error::Overloaded))?;
             }

@@ -18,6 +18,7 @@ mod picture;
 mod room;
 mod shelf;
 mod storage;
+mod webp;
 mod workshop;
 
 use std::sync::Arc;

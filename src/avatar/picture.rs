@@ -14,7 +14,7 @@ use image::{
     metadata::Orientation,
 };
 
-use super::Flaw;
+use super::{Flaw, webp};
 
 /// Longer than any camera's, and shorter than what four formats can say.
 const LONGEST_SIDE: u32 = 16_384;
@@ -50,6 +50,9 @@ fn decoded(bytes: &[u8], bounds: Bounds) -> Result<(DynamicImage, Orientation), 
     let format = image::guess_format(bytes).map_err(|_| Flaw::Unknown)?;
     if !matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif) {
         return Err(Flaw::Unknown);
+    }
+    if format == ImageFormat::WebP {
+        webp::keeps_to(bytes, bounds.max_pixels)?;
     }
     let most_bytes = bounds.max_pixels * BYTES_PER_PIXEL;
     let mut limits = Limits::no_limits();

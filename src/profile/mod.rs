@@ -163,7 +163,7 @@ impl Profiles {
         let forgotten = self.phones.forgets(user);
         let outcome = self.make(user, patch, expected).await;
         if !matches!(outcome, Err(Error::Store(_))) {
-            forgotten.is_over();
+            forgotten.settle();
         }
         outcome
     }
@@ -203,7 +203,7 @@ impl Profiles {
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
         let forgotten = self.phones.forgets(user);
         let gone = self.store.forget_profile(user).await.map_err(Error::Store)?;
-        forgotten.is_over();
+        forgotten.settle();
         if let Some(pictures) = &self.pictures {
             // What can't be read names nothing that could be known.
             let before = gone.as_ref().and_then(|gone| record::read(gone).ok()).unwrap_or_default();

@@ -106,7 +106,7 @@ pub(super) struct Forgets<'a> {
 
 impl Forgets<'_> {
     /// How the change ended is known.
-    pub(super) fn is_over(mut self) {
+    pub(super) fn settle(mut self) {
         self.is_over = true;
     }
 }
@@ -155,11 +155,11 @@ mod tests {
     fn an_answer_that_a_change_has_overtaken_is_not_kept() {
         let (near, _) = near();
         let asked = near.asks(&user("oAnna"));
-        near.forgets(&user("oAnna")).is_over();
+        near.forgets(&user("oAnna")).settle();
         near.learn(&user("oAnna"), number(), asked);
         assert!(near.of(&user("oAnna")).is_none());
         near.learn(&user("oAnna"), number(), near.asks(&user("oAnna")));
-        near.forgets(&user("oAnna")).is_over();
+        near.forgets(&user("oAnna")).settle();
         assert!(near.of(&user("oAnna")).is_none());
     }
     #[test]

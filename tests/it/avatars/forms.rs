@@ -126,6 +126,23 @@ fn a_form_in_pieces_of_any_size_is_one_form() {
     }
 }
 
+#[test]
+fn a_part_whose_head_does_not_end_is_not_waited_for() {
+    let (gw, _folder) = gateway();
+    let long = format!(
+        "--{BOUNDARY}\r\nX-Long: {}\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\r\n",
+        "a".repeat(100_000)
+    );
+    let body = [long.into_bytes(), form_of(&red())].concat();
+    let mut alice = gw.login("oAlice");
+    alice.client.send(chunked_head(&alice.token));
+    for piece in body.chunks(1024) {
+        alice.client.send(format!("{:x}\r\n", piece.len())).send(piece).send("\r\n");
+    }
+    let reply = alice.client.send("0\r\n\r\n").reply();
+    gw.says_no(&reply, 400, "bad_request", NO_FORM, &[]);
+}
+
 /// Sends all but the end.
 fn all_but_the_end(user: &mut User) {
     let body = form_of(&red());
