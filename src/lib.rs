@@ -29,6 +29,7 @@ pub mod routing;
 
 pub mod admin;
 pub mod assertion;
+pub mod internal;
 pub mod limit;
 pub mod profile;
 pub mod server;

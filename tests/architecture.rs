@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
     ("proxy", "model config upstream assertion web auth"),
     ("admin", "model config session profile upstream telemetry web"),
+    ("internal", "model config session profile web wechat"),
     // Not `wechat`: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
     ("api", "model auth login session profile wechat limit web telemetry"),
@@ -38,7 +39,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     (
         "app",
         "model web config telemetry routing limit server wechat store session profile upstream login assertion proxy admin \
-         api gateway",
+         internal api gateway",
     ),
     // `routing`, to print what `wxgate explain` finds; `server`, for the signals and file limits of the process; `model`,
     // for the type that keeps the admin token from being printed.
@@ -156,8 +157,8 @@ fn only_the_clock_reads_the_time_of_day() {
 #[test]
 fn only_bearer_reads_authorization() {
     // `proxy/identity.rs` removes the header where a route does not forward tokens; it never looks at its value. The
-    // operators' listener has a token of its own, and the configuration only forbids the name for other uses.
-    let others_business = ["auth/bearer.rs", "proxy/identity.rs", "admin/gate.rs", "config/resolve/identity.rs"];
+    // listeners that are not the public's have tokens of their own, and the configuration only forbids the name for other uses.
+    let others_business = ["auth/bearer.rs", "proxy/identity.rs", "web/gate.rs", "config/resolve/identity.rs"];
     let names_it = |s: &Source| {
         let code = s.code.replace("PROXY_AUTHORIZATION", "");
         code.contains("AUTHORIZATION") || s.code_and_text.to_ascii_lowercase().contains("\"authorization\"")
@@ -180,7 +181,8 @@ fn only_the_trust_boundary_tells_who_calls() {
 #[test]
 fn secrets_are_read_only_where_they_are_needed() {
     let may = [
-        "admin/gate.rs",            // the admin token, to keep its hash
+        "admin/mod.rs",             // the admin token, for the gate to keep its hash
+        "internal/mod.rs",          // the token of backends, likewise
         "api/verify.rs",            // the token, for its client
         "app/services.rs",          // the token, on its way there
         "cli/demo.rs",              // the demo's own secret, for the stand-in
@@ -208,9 +210,9 @@ fn secrets_are_read_only_where_they_are_needed() {
 
 #[test]
 fn only_rescue_chooses_an_error_status() {
-    // The stand-in and the operators' listener answer for themselves: no Mini Program ever sees those answers.
+    // The stand-in and the listeners of operators and backends answer for themselves: no Mini Program ever sees those answers.
     let chooses = |s: &Source| {
-        !["simulator", "admin"].contains(&s.module[0].as_str())
+        !["simulator", "admin", "internal"].contains(&s.module[0].as_str())
             && s.code.match_indices("StatusCode::").any(|(at, word)| is_error_status(&s.code[at + word.len()..]))
     };
     assert_eq!(others(&["gateway/rescue.rs"], chooses), NOBODY);

@@ -1,5 +1,6 @@
 //! The only place that wires: a [`Config`] becomes a running gateway.
 
+mod backends;
 mod certificates;
 mod config_file;
 mod ending;
@@ -145,6 +146,7 @@ pub enum Error {
 pub fn rehearse(config: &Config) -> Result<(), Error> {
     let World { clock, entropy, resolver, .. } = World::default();
     listeners::tls(&config.server)?;
+    backends::tls(config)?;
     Upstreams::new(&config.upstreams, &clock, resolver)?;
     Groundwork::of(config, &*entropy, &Arc::default())?;
     Ok(())
@@ -155,6 +157,7 @@ pub fn rehearse(config: &Config) -> Result<(), Error> {
 pub struct App {
     public: Running,
     admin: Running,
+    internal: Option<Running>,
     ready: Arc<AtomicBool>,
     housekeeping: JoinHandle<()>,
     certificates: CertificateKeeper,
@@ -196,6 +199,8 @@ impl App {
         let mut sockets = world.sockets;
         let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, &mut sockets)?;
         let admin_listener = listeners::bind_admin(config.admin.listen, &mut sockets)?;
+        let internal = listeners::bind_internal(config.internal.as_ref(), config.server.socket_mode, &mut sockets)?;
+        let internal_tls = backends::tls(&config)?;
         let given_up = listeners::rest(sockets);
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
@@ -225,6 +230,7 @@ impl App {
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &reloader, &ready)?;
+        let internal = backends::start(internal, internal_tls, &parts, &reloader.follow(), &control.handle)?;
         let (all, handles) = (reloader.follow(), Arc::clone(&lines));
         let public = server::start(listeners, &options, move |worker| {
             let (parts, lines, redirects) = (all.clone(), Arc::clone(&handles), Arc::clone(&redirects));
@@ -238,7 +244,7 @@ impl App {
         }
         listeners::give_up(given_up);
         counters.config.taken(Duration::from_millis(clock.now().as_millis()), 0, 0);
-        Ok(Self { public, admin, ready, housekeeping, certificates, reloader, counters, control, lines })
+        Ok(Self { public, admin, internal, ready, housekeeping, certificates, reloader, counters, control, lines })
     }
 
     /// Where it listens.
@@ -254,6 +260,11 @@ impl App {
     /// Where its operators' listener is.
     pub fn admin_addrs(&self) -> &[SocketAddr] {
         self.admin.addrs()
+    }
+
+    /// Where its backends' listener is, if it has one.
+    pub fn internal_place(&self) -> Option<&Place> {
+        self.internal.as_ref()?.places().first()
     }
 
     /// How its upstreams stand.
@@ -278,12 +289,15 @@ impl App {
 
     /// How many tasks it has, on all of its threads.
     pub fn tasks(&self) -> usize {
-        self.public.tasks() + self.admin.tasks() + self.control.handle.metrics().num_alive_tasks()
+        self.public.tasks()
+            + self.admin.tasks()
+            + self.internal.as_ref().map_or(0, Running::tasks)
+            + self.control.handle.metrics().num_alive_tasks()
     }
 
     /// Its listening sockets, for another process to take over.
-    pub fn handover(&self) -> [Handover; 2] {
-        [self.public.handover(), self.admin.handover()]
+    pub fn handover(&self) -> Vec<Handover> {
+        [&self.public, &self.admin].into_iter().chain(&self.internal).map(Running::handover).collect()
     }
 }
 

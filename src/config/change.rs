@@ -10,8 +10,8 @@ use std::{
 use super::{
     Config,
     sections::{
-        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, ListenAt, Log, Route, Server,
-        Sessions, Tls, Upstream, WeChat,
+        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Internal, Limits, ListenAt, Log, Route,
+        Server, Sessions, Tls, Upstream, WeChat,
     },
 };
 
@@ -70,6 +70,7 @@ impl Change {
         let mut change = Self { config: wanted, applied: Vec::new(), waiting: Vec::new() };
         change.server(running);
         change.whole_sections(running);
+        change.internal(running.internal.as_ref());
         change.sessions(&running.sessions);
         change.lists(running);
         change
@@ -121,6 +122,7 @@ impl Change {
         // All sections by name, so that a new one does not compile until somebody compares it.
         let Config {
             mut admin,
+            internal: _,
             api,
             mut wechat,
             identity,
@@ -145,6 +147,29 @@ impl Change {
             live verify_per_ip verify_in_flight profile_per_user ipv6_prefix; restart; apart);
         compare!(self, "log", Log of running.log, log; live level access; restart format user_key; apart);
         (self.config.admin, self.config.wechat, self.config.log) = (admin, wechat, log);
+    }
+
+    fn internal(&mut self, old: Option<&Internal>) {
+        let mut new = self.config.internal.clone();
+        match (old, &mut new) {
+            (Some(old), Some(new)) => {
+                compare!(self, "internal", Internal of old, new;
+                    live hosts token data_max_age; restart listen; apart tls);
+                let paths_of = |section: &Internal| section.tls.as_ref().map(|tls| paths(&tls.files).0.to_owned());
+                let keys_of = |section: &Internal| section.tls.as_ref().map(|tls| paths(&tls.files).1.to_owned());
+                let asked = |section: &Internal| section.tls.as_ref().map(|tls| tls.client_ca.clone());
+                if paths_of(old) != paths_of(new) || keys_of(old) != keys_of(new) || asked(old) != asked(new) {
+                    self.waits("internal.tls".to_owned());
+                    new.tls.clone_from(&old.tls);
+                }
+            }
+            (None, None) => {}
+            (old, new) => {
+                self.waits("internal".to_owned());
+                *new = old.cloned();
+            }
+        }
+        self.config.internal = new;
     }
 
     fn sessions(&mut self, old: &Sessions) {

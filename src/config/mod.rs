@@ -17,7 +17,9 @@ pub use load::{
     FileStamps, Loaded, Stamp, known_keys, load, own_command_line, parse, reread, secret_of, stamp, stamps,
 };
 
-use sections::{Admin, Api, App, Assertion, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat};
+use sections::{
+    Admin, Api, App, Assertion, IdentityHeaders, Internal, Limits, Log, Route, Server, Sessions, Upstream, WeChat,
+};
 
 /// Everything the file says, checked, with defaults filled in.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Config {
     pub server: Server,
     /// `[admin]`
     pub admin: Admin,
+    /// `[internal]`, where backends are listened to.
+    pub internal: Option<Internal>,
     /// `[api]`
     pub api: Api,
     /// `[[apps]]`, at least one, no AppID twice.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`field`] is what there is to tell and what a value may be, [`told`] what a client may send, [`patch`] what is to become
-//! of it, [`record`] how a profile rests. A patch changes only what it names. Two at once lose nothing: the one that comes too
+//! of it, [`record`] how a profile rests, [`shown`] how it is read. A patch changes only what it names. Two at once lose nothing: the one that comes too
 //! late is made again, on what the other has left.
 //!
 //! All of it is personal data. Nothing in here is logged, and no type shows a value by `Debug`.
@@ -16,6 +16,7 @@ mod field;
 mod patch;
 mod placeholder;
 mod record;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod told;

@@ -192,6 +192,7 @@ mod tests {
         Config {
             server: sections::Server::default(),
             admin: sections::Admin::default(),
+            internal: None,
             api: sections::Api::default(),
             apps: Vec::new(),
             wechat: sections::WeChat::default(),

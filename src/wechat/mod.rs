@@ -18,7 +18,7 @@ use std::{fmt, future::Future, pin::Pin};
 pub use client::{BuildError, Client};
 pub use code2session::decode;
 pub use error::{Error, Flaw, Refusal, Stage, Trouble};
-pub use user_data::{Stale, UserInfo};
+pub use user_data::{Stale, UserData, UserInfo};
 
 use crate::model::{AppId, LoginCode, OpenId, SessionKey, UnionId};
 

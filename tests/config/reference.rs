@@ -10,10 +10,15 @@ use wxgate::config::{known_keys, sections::Assertion};
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 34] = [
+const WITHOUT_DEFAULT: [&str; 39] = [
     "admin.token",
     "identity.assertion.issuer",
     "identity.assertion.key",
+    "internal.listen",
+    "internal.tls.cert",
+    "internal.tls.client_ca",
+    "internal.tls.key",
+    "internal.token",
     "log.user_key",
     "routes.apps",
     "routes.connect_timeout",
@@ -51,7 +56,8 @@ const WITHOUT_DEFAULT: [&str; 34] = [
 const INSTEAD: &str = "sessions.redis";
 
 /// Sections that most leave out, and that have keys with a default: the reference has all of them behind a `#`.
-const LEFT_OUT: [&str; 4] = ["identity.assertion", "server.listeners", "server.tls", "server.tls.certificates"];
+const LEFT_OUT: [&str; 6] =
+    ["identity.assertion", "internal", "internal.tls", "server.listeners", "server.tls", "server.tls.certificates"];
 
 /// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
 const CHOSEN: [(&str, &str); 2] = [("sessions.seal", "key"), ("sessions.snapshot", "path")];
@@ -156,6 +162,9 @@ fn the_sections_that_most_leave_out_show_their_defaults_too() {
         |wanted: &dyn Fn(&str) -> bool| format!("{pair}[[server.listeners]]\n{}", keys("server.listeners", wanted));
     assert_eq!(config(listener(&|_| true)), config(listener(&|key| key == "listen")));
     assert_eq!(listener(&|_| true).lines().count(), 9);
+    let internal = |wanted: &dyn Fn(&str) -> bool| format!("[internal]\n{}", keys("internal", wanted));
+    assert_eq!(config(internal(&|_| true)), config(internal(&|key| ["listen", "token"].contains(&key))));
+    assert_eq!(internal(&|_| true).lines().count(), 5);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod framing;
 mod http2;
 mod http2_upstreams;
 mod identity_header;
+mod internal;
 mod leaks;
 mod limits;
 mod listeners;

@@ -7,6 +7,7 @@ mod apps;
 mod assertion;
 mod http2;
 mod identity;
+mod internal;
 mod limits;
 mod listeners;
 mod log;
@@ -25,6 +26,7 @@ use super::{Config, fields::Fields};
 pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let server = server::server(root.section("server"));
     let admin = server::admin(root.section("admin"));
+    let internal = internal::internal(root.section("internal"));
     let api = api::api(root.section("api"));
     let apps = apps::apps(&mut root);
     let wechat = sessions::wechat(root.section("wechat"));
@@ -34,9 +36,8 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let log = log::log(root.section("log"));
     let upstreams = upstreams::upstreams(&mut root);
     let routes = routes::routes(&mut root);
-    root.later("internal", "leave the section out");
 
-    across::listeners(root.walk, &server, &admin);
+    across::listeners(root.walk, &server, &admin, internal.as_ref());
     across::apps(root.walk, &apps);
     across::upstreams(root.walk, &upstreams, &routes);
     across::audiences(root.walk, &upstreams, assertion.is_some());
@@ -47,6 +48,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     Some(Config {
         server: server.value,
         admin: admin.value,
+        internal: internal.map(|internal| internal.value),
         api,
         apps: apps.into_iter().map(|app| app.value).collect::<Option<_>>()?,
         wechat,
