@@ -36,6 +36,7 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod upstream;
+pub mod webhook;
 pub mod wechat;
 
 pub mod config;

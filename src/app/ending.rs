@@ -133,6 +133,7 @@ impl App {
         }
         let ended = ended.map_err(Error::Workers);
         self.reloader.rest();
+        self.telling.end().await;
         self.housekeeping.abort();
         _ = timeout(LAST_THREADS, &mut self.housekeeping).await;
         // Nobody uses a session any more. What is not written now is lost, and makes a session look unused for longer.

@@ -9,6 +9,7 @@ mod parts;
 mod reload;
 mod services;
 mod stores;
+mod telling;
 
 use std::{
     fmt, io,
@@ -25,6 +26,7 @@ use self::{
     parts::{Groundwork, Outside, Parts, Seeds},
     services::{Back, BackParts, Front, FrontParts},
     stores::{Before, open_store},
+    telling::Telling,
 };
 use crate::{
     assertion,
@@ -39,7 +41,7 @@ use crate::{
     store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, LogLevelSwitch},
     upstream::{Resolver, SetupError, SystemResolver, Upstreams},
-    wechat,
+    webhook, wechat,
 };
 
 /// Threads for what is not on the path of a proxied request: logins, and the housekeeping of what they need.
@@ -110,6 +112,9 @@ pub enum Error {
     /// The client for WeChat's API can't be set up.
     #[error("no client for WeChat's API")]
     WeChat(#[source] wechat::BuildError),
+    /// Nobody can be told of changes as the configuration asks for it.
+    #[error("no webhook")]
+    Webhook(#[from] webhook::SetupError),
     /// A route can't be used.
     #[error("the routes can't be used")]
     Routes(#[source] UnknownUpstream),
@@ -158,6 +163,7 @@ pub struct App {
     public: Running,
     admin: Running,
     internal: Option<Running>,
+    telling: Telling,
     ready: Arc<AtomicBool>,
     housekeeping: JoinHandle<()>,
     certificates: CertificateKeeper,
@@ -218,6 +224,7 @@ impl App {
             Some(store) => store,
             None => open_store(&mut config.sessions, &world.entropy, before, &control.handle)?,
         };
+        let outbox = Arc::clone(&store);
         let outside = Outside { store, upstreams, shelf };
         let clock = Arc::clone(&world.clock);
         let shared = Arc::clone(&counters);
@@ -238,13 +245,14 @@ impl App {
         })
         .map_err(Error::Workers)?;
         let sessions = Arc::clone(&parts.sessions);
+        let telling = Telling::start(outbox, reloader.follow(), &control.handle);
         let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
         if let Some(predecessor) = &world.predecessor {
             predecessor.may_go().map_err(Error::Predecessor)?;
         }
         listeners::give_up(given_up);
         counters.config.taken(Duration::from_millis(clock.now().as_millis()), 0, 0);
-        Ok(Self { public, admin, internal, ready, housekeeping, certificates, reloader, counters, control, lines })
+        Ok(Self { public, admin, internal, telling, ready, housekeeping, certificates, reloader, counters, control, lines })
     }
 
     /// Where it listens.

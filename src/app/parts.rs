@@ -13,14 +13,15 @@ use crate::{
     limit::{EndpointLimits, RouteLimits},
     login::Login,
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
-    profile::Profiles,
+    profile::{Outgoing, Profiles},
     proxy::Proxy,
     routing::Table,
     session::{Measured, Sessions},
-    store::Store,
+    store::{Bell, Room, Store},
     telemetry::{Counters, LineBuffer, Traffic, UserTagger},
     upstream::Upstreams,
     web::TrustedProxies,
+    webhook::Webhook,
     wechat,
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Parts {
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) signer: Option<Arc<Signer>>,
+    pub(super) webhook: Option<Arc<Webhook>>,
+    pub(super) bell: Arc<Bell>,
 }
 
 /// What leads out of the process, or was read from outside.
@@ -56,6 +59,7 @@ pub(super) struct Groundwork {
     tagger: UserTagger,
     client: wechat::Client,
     signer: Option<Arc<Signer>>,
+    webhook: Option<Arc<Webhook>>,
 }
 
 impl Groundwork {
@@ -67,6 +71,7 @@ impl Groundwork {
             tagger: UserTagger::new(config.log.user_key.as_ref(), entropy)?,
             client,
             signer: Signer::of(config)?.map(Arc::new),
+            webhook: webhook_of(config)?,
         })
     }
 }
@@ -96,11 +101,13 @@ impl Parts {
         control: &runtime::Handle,
     ) -> Self {
         let Outside { store, upstreams, shelf } = outside;
-        let Groundwork { table, tagger, client, signer } = groundwork;
+        let Groundwork { table, tagger, client, signer, webhook } = groundwork;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let traffic = Arc::new(gateway::traffic(&routes));
         let measured = Measured::new(Arc::clone(&store), Arc::clone(&counters));
-        let profiles = Arc::new(Profiles::new(Arc::new(measured), Arc::clone(&clock)));
+        let bell = Arc::<Bell>::default();
+        let outgoing = outgoing(&config, &bell, &entropy);
+        let profiles = Arc::new(Profiles::new(Arc::new(measured), Arc::clone(&clock)).telling(outgoing));
         let sessions = Arc::new(Sessions::new(
             &config.sessions,
             store,
@@ -138,6 +145,8 @@ impl Parts {
             upstreams,
             entropy,
             signer,
+            webhook,
+            bell,
         }
     }
 
@@ -181,6 +190,18 @@ impl Parts {
             None => gateway,
         }
     }
+}
+
+/// Who is told of changes.
+pub(super) fn webhook_of(config: &Config) -> Result<Option<Arc<Webhook>>, Error> {
+    Ok(config.webhook.as_ref().map(Webhook::new).transpose()?.map(Arc::new))
+}
+
+/// How changes are written down for that, where anybody is told.
+pub(super) fn outgoing(config: &Config, bell: &Arc<Bell>, entropy: &Arc<dyn Entropy>) -> Option<Outgoing> {
+    let section = config.webhook.as_ref()?;
+    let room = Room { per_user: section.max_per_user, in_all: section.max_waiting };
+    Some(Outgoing { room, bell: Arc::clone(bell), entropy: Arc::clone(entropy) })
 }
 
 fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {

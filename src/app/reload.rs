@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{runtime, sync::watch, task::JoinSet};
 
-use super::{CertificateKeeper, Error, parts::Parts};
+use super::{CertificateKeeper, Error, parts::{Parts, outgoing, webhook_of}};
 use crate::{
     assertion::Signer,
     config::{Change, Config},
@@ -114,7 +114,7 @@ impl Parts {
             snapshot: Arc::new(Snapshot { table, limits, proxies }),
             sessions: Arc::clone(&self.sessions),
             login: self.login_of(&config)?,
-            profiles: Arc::clone(&self.profiles),
+            profiles: Arc::new(self.profiles.telling(outgoing(&config, &self.bell, &self.entropy))),
             limits: self.limits.changed_to(&config.limits, &self.clock),
             counters: Arc::clone(&self.counters),
             traffic: Arc::new(self.traffic.rerouted(&routes)),
@@ -123,6 +123,8 @@ impl Parts {
             upstreams: Arc::new(upstreams),
             entropy: Arc::clone(&self.entropy),
             signer: Signer::of(&config)?.map(Arc::new),
+            webhook: webhook_of(&config)?,
+            bell: Arc::clone(&self.bell),
             config,
         })
     }

@@ -123,6 +123,7 @@ impl Change {
         let Config {
             mut admin,
             internal: _,
+            webhook,
             api,
             mut wechat,
             identity,
@@ -136,6 +137,14 @@ impl Change {
             routes: _,
         } = self.config.clone();
         compare!(self, "admin", Admin of running.admin, admin; live hosts token; restart listen; apart);
+        if running.webhook != webhook {
+            let how = match (&running.webhook, &webhook) {
+                (None, _) => How::Added,
+                (_, None) => How::Removed,
+                _ => How::Changed,
+            };
+            self.applied("webhook".to_owned(), how);
+        }
         compare!(self, "api", Api of running.api, api; live prefix; restart; apart);
         compare!(self, "wechat", WeChat of running.wechat, wechat; live timeout; restart replay_window; apart);
         compare!(self, "identity", IdentityHeaders of running.identity, identity;

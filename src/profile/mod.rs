@@ -6,13 +6,14 @@
 //! ```
 //!
 //! [`field`] is what there is to tell and what a value may be, [`told`] what a client may send, [`patch`] what is to become
-//! of it, [`record`] how a profile rests, [`shown`] how it is read. A patch changes only what it names. Two at once lose nothing: the one that comes too
+//! of it, [`record`] how a profile rests, [`shown`] how it is read, [`outgoing`] what others are told. A patch changes only what it names. Two at once lose nothing: the one that comes too
 //! late is made again, on what the other has left.
 //!
 //! All of it is personal data. Nothing in here is logged, and no type shows a value by `Debug`.
 
 mod error;
 mod field;
+mod outgoing;
 mod patch;
 mod placeholder;
 mod record;
@@ -25,12 +26,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use error::Error;
 pub use field::{Field, Value};
+pub use outgoing::Outgoing;
 pub use told::Told;
 
 pub use self::patch::Patch;
 use crate::{
     model::{Clock, Timestamp, UserKey},
-    store::{ProfileRecord, Store},
+    store::{ProfileRecord, Store, Written},
 };
 
 /// So often a change is made anew because another was faster. Each time somebody's change was made.
@@ -109,12 +111,19 @@ impl Expected {
 pub struct Profiles {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    outgoing: Option<Outgoing>,
 }
 
 impl Profiles {
     /// The profiles that rest in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, clock, outgoing: None }
+    }
+
+    /// The same, of whose changes others are told from here on, where there is somebody to be told.
+    #[must_use]
+    pub fn telling(&self, outgoing: Option<Outgoing>) -> Self {
+        Self { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock), outgoing }
     }
 
     /// What is known of a user, which may be nothing.
@@ -147,7 +156,11 @@ impl Profiles {
             }
             let kept = ProfileRecord { version: after.version, bytes: record::write(&after) };
             let replaces = (before.version > 0).then_some(before.version);
-            if self.store.put_profile(user, replaces, &kept).await.map_err(Error::Store)? {
+            // Where nothing has changed there is nothing to tell: the change that this may repeat was written with its notice.
+            let outgoing = self.outgoing.as_ref().filter(|_| changed);
+            let posting = outgoing.map(|outgoing| outgoing.changed(user, &before, &after, now)).transpose()?;
+            let put = self.store.put_profile(user, replaces, &kept, posting.as_ref()).await;
+            if self.has_rung(put.map_err(Error::Store)?) {
                 return Ok(after);
             }
         }
@@ -156,7 +169,18 @@ impl Profiles {
 
     /// Removes all that is known of a user. True where there was something.
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
-        self.store.forget_profile(user).await.map_err(Error::Store)
+        let removed = |outgoing: &Outgoing| outgoing.removed(user, self.clock.now());
+        let posting = self.outgoing.as_ref().map(removed).transpose()?;
+        let forgotten = self.store.forget_profile(user, posting.as_ref()).await;
+        Ok(self.has_rung(forgotten.map_err(Error::Store)?))
+    }
+
+    /// Whether a change was made, of which whoever sends hears.
+    fn has_rung(&self, written: Written) -> bool {
+        if let Some(outgoing) = self.outgoing.as_ref().filter(|_| written.is_made()) {
+            outgoing.bell.ring(written);
+        }
+        written.is_made()
     }
 }
 

@@ -193,6 +193,7 @@ mod tests {
             server: sections::Server::default(),
             admin: sections::Admin::default(),
             internal: None,
+            webhook: None,
             api: sections::Api::default(),
             apps: Vec::new(),
             wechat: sections::WeChat::default(),

@@ -7,6 +7,9 @@
 //! Beside the sessions it holds a profile of each user who has one. What is in it is the business of `profile/`; here it is
 //! bytes with a version. It outlives the user's sessions and goes only when it is told to.
 //!
+//! With a change of a profile it may be asked to keep a notice of it, for somebody who is told of changes: [`outbox`]. A notice is
+//! there where its change is, and stays until somebody says that it is over.
+//!
 //! **What "not found" is.** A session that never was, that was ended, or that has run out by `now` is `Ok(None)`, and there
 //! is no telling them apart. An [`Error`] means that nothing is known: the caller must neither let pass nor turn away.
 //!
@@ -31,6 +34,7 @@ mod error;
 mod folder;
 mod key_file;
 mod memory;
+mod outbox;
 mod redis;
 mod seal;
 mod sqlite;
@@ -42,6 +46,7 @@ use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 pub use error::Error;
 pub use key_file::{KeyFileError, make_key_file};
 pub use memory::Memory;
+pub use outbox::{Bell, Claim, Claimed, Fate, Notice, Posting, Room, Waiting, Written};
 pub use redis::{RedisError, RedisStore};
 pub use seal::{SealError, Sealer};
 pub use sqlite::{OpenError, Sqlite};
@@ -107,17 +112,27 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The profile of a user. `None` is a user who has none.
     fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>>;
 
-    /// Puts a profile in the place of the one of version `before`, or where there is none. False where it is another, or is
-    /// there, or is not: then nothing has changed.
+    /// Puts a profile in the place of the one of version `before`, or where there is none. Not made where it is another, or is
+    /// there, or is not: then nothing has changed. Where it is made, `posting` is written down in the same step.
     fn put_profile<'a>(
         &'a self,
         user: &'a UserKey,
         before: Option<u64>,
         profile: &'a ProfileRecord,
-    ) -> Answer<'a, bool>;
+        posting: Option<&'a Posting>,
+    ) -> Answer<'a, Written>;
 
-    /// Removes a user's profile, whatever it is. True where there was one.
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, bool>;
+    /// Removes a user's profile, whatever it is. It is made where there was one.
+    fn forget_profile<'a>(&'a self, user: &'a UserKey, posting: Option<&'a Posting>) -> Answer<'a, Written>;
+
+    /// Gives the first notices of at most so many users, of those who are due and whom nobody has claimed, to this claim.
+    fn claim_notices(&self, claim: Claim, now: Timestamp, limit: usize) -> Answer<'_, Vec<Claimed>>;
+
+    /// Says what became of a notice. False where the claim is over: then nothing has changed.
+    fn settle_notice<'a>(&'a self, user: &'a UserKey, by: [u8; 16], fate: Fate, now: Timestamp) -> Answer<'a, bool>;
+
+    /// How much waits.
+    fn waiting_notices(&self) -> Answer<'_, Waiting>;
 
     /// Writes down when sessions were last used. It moves forward only, and passes over those that are gone. The caller
     /// vouches that each use came before the session's end.

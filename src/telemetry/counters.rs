@@ -12,6 +12,7 @@ use super::{
     proxy_headers::ProxyHeaders,
     reloads::ConfigState,
     tls::{CertificateReloads, TlsHandshakes},
+    webhook::WebhookCounts,
 };
 
 /// A number that only grows.
@@ -110,6 +111,8 @@ pub struct Counters {
     pub tls_handshakes: TlsHandshakes,
     /// Certificates read again.
     pub certificate_reloads: CertificateReloads,
+    /// What is told of changes.
+    pub webhook: WebhookCounts,
     /// How the configuration stands.
     pub config: ConfigState,
 }

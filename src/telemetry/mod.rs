@@ -12,6 +12,7 @@ mod reloads;
 mod tls;
 mod traffic;
 mod tunnels;
+mod webhook;
 
 pub use calls::{Operation, StoreCalls, WeChatCalls};
 pub use counters::{Counter, Counters, SpreadCounter};
@@ -25,3 +26,4 @@ pub use reloads::ConfigState;
 pub use tls::{CertificateReloads, HANDSHAKES, TlsHandshakes};
 pub use traffic::{Counted, OpenConnection, OpenTunnel, Place, Traffic, WorkerTraffic};
 pub use tunnels::{TUNNEL_ENDS, TunnelCounts};
+pub use webhook::WebhookCounts;

@@ -19,6 +19,7 @@ mod servers;
 mod sessions;
 mod tls;
 mod upstreams;
+mod webhook;
 
 use super::{Config, fields::Fields};
 
@@ -27,6 +28,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let server = server::server(root.section("server"));
     let admin = server::admin(root.section("admin"));
     let internal = internal::internal(root.section("internal"));
+    let webhook = webhook::webhook(root.section("webhook"));
     let api = api::api(root.section("api"));
     let apps = apps::apps(&mut root);
     let wechat = sessions::wechat(root.section("wechat"));
@@ -49,6 +51,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
         server: server.value,
         admin: admin.value,
         internal: internal.map(|internal| internal.value),
+        webhook,
         api,
         apps: apps.into_iter().map(|app| app.value).collect::<Option<_>>()?,
         wechat,

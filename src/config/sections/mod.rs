@@ -17,6 +17,7 @@ mod server;
 mod sessions;
 mod tls;
 mod upstreams;
+mod webhook;
 mod wechat;
 
 pub use admin::Admin;
@@ -38,4 +39,5 @@ pub use upstreams::{
     Balance, ClientCertificate, Ejection, Endpoint, HealthChecks, Retry, ServerAddress, StatusPattern, Upstream,
     UpstreamServer, UpstreamTls,
 };
+pub use webhook::Webhook;
 pub use wechat::WeChat;

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{model::UserKey, store::ProfileRecord};
+use crate::{model::UserKey, store::{ProfileRecord, Written}};
 
 /// So many tables with a lock each, so that one that grows holds up few.
 const SHARDS: usize = 64;
@@ -27,23 +27,31 @@ impl Profiles {
         self.shard(user).get(user).cloned()
     }
 
-    pub(super) fn put(&self, user: &UserKey, before: Option<u64>, profile: &ProfileRecord) -> bool {
+    /// `post` is what happens in the same step.
+    pub(super) fn put(
+        &self,
+        user: &UserKey,
+        before: Option<u64>,
+        profile: &ProfileRecord,
+        post: impl FnOnce() -> Written,
+    ) -> Written {
         let mut shard = self.shard(user);
         match (shard.entry(user.clone()), before) {
             (Entry::Occupied(mut held), Some(before)) if held.get().version == before => {
                 held.insert(profile.clone());
-                true
+                post()
             }
             (Entry::Vacant(free), None) => {
                 free.insert(profile.clone());
-                true
+                post()
             }
-            _ => false,
+            _ => Written::No,
         }
     }
 
-    pub(super) fn remove(&self, user: &UserKey) -> bool {
-        self.shard(user).remove(user).is_some()
+    pub(super) fn remove(&self, user: &UserKey, post: impl FnOnce() -> Written) -> Written {
+        let mut shard = self.shard(user);
+        if shard.remove(user).is_some() { post() } else { Written::No }
     }
 
     /// No method leaves a table half changed, so what a panicking thread held is still good.

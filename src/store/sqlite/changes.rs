@@ -215,7 +215,7 @@ impl<'c> Change<'c> {
         Ok(self.prepared(sql)?.execute(params)?)
     }
 
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         sql: &str,
         params: impl Params,
@@ -230,7 +230,7 @@ impl<'c> Change<'c> {
         Ok(found)
     }
 
-    fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
+    pub(super) fn prepared(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
         Ok(self.connection.prepare_cached(sql)?)
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{changes::Change, queries::Queries};
 use crate::{
     model::UserKey,
-    store::{Error, ProfileRecord},
+    store::{Error, Posting, ProfileRecord, Written},
 };
 
 impl Change<'_> {
@@ -15,7 +15,8 @@ impl Change<'_> {
         user: &UserKey,
         before: Option<u64>,
         sealed: &ProfileRecord,
-    ) -> Result<bool, Error> {
+        posting: Option<&Posting>,
+    ) -> Result<Written, Error> {
         let app = self.number_of_app(&user.app)?;
         let (openid, version) = (user.openid.as_str(), column(sealed.version));
         let put = match before {
@@ -29,13 +30,18 @@ impl Change<'_> {
                 params![app, openid, version, sealed.bytes],
             ),
         };
-        Ok(put? == 1)
+        if put? == 1 { self.with(user, posting) } else { Ok(Written::No) }
     }
 
-    /// Removes a user's profile. True where there was one.
-    pub(super) fn forget_profile(&self, user: &UserKey) -> Result<bool, Error> {
+    /// Removes a user's profile, where there is one.
+    pub(super) fn forget_profile(&self, user: &UserKey, posting: Option<&Posting>) -> Result<Written, Error> {
         let forget = "DELETE FROM profiles WHERE app = (SELECT id FROM apps WHERE app_id = ?1) AND openid = ?2";
-        Ok(self.run(forget, params![user.app.as_str(), user.openid.as_str()])? == 1)
+        let forgotten = self.run(forget, params![user.app.as_str(), user.openid.as_str()])? == 1;
+        if forgotten { self.with(user, posting) } else { Ok(Written::No) }
+    }
+
+    fn with(&self, user: &UserKey, posting: Option<&Posting>) -> Result<Written, Error> {
+        posting.map_or(Ok(Written::Yes), |posting| self.post(user, posting))
     }
 }
 

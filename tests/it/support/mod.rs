@@ -255,6 +255,7 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
         server: Server { listen: vec![free.into()], workers: 2, drain_idle: Duration::ZERO, ..Server::default() },
         admin: Admin { listen: free, ..Admin::default() },
         internal: None,
+        webhook: None,
         api: Api::default(),
         apps: vec![app(APP, SECRET), app(OTHER_APP, OTHER_SECRET)],
         wechat: WeChat::default(),
