@@ -252,7 +252,19 @@ impl App {
         }
         listeners::give_up(given_up);
         counters.config.taken(Duration::from_millis(clock.now().as_millis()), 0, 0);
-        Ok(Self { public, admin, internal, telling, ready, housekeeping, certificates, reloader, counters, control, lines })
+        Ok(Self {
+            public,
+            admin,
+            internal,
+            telling,
+            ready,
+            housekeeping,
+            certificates,
+            reloader,
+            counters,
+            control,
+            lines,
+        })
     }
 
     /// Where it listens.

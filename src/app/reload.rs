@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{runtime, sync::watch, task::JoinSet};
 
-use super::{CertificateKeeper, Error, parts::{Parts, outgoing, webhook_of}};
+use super::{
+    CertificateKeeper, Error,
+    parts::{Parts, outgoing, webhook_of},
+};
 use crate::{
     assertion::Signer,
     config::{Change, Config},

@@ -24,11 +24,7 @@ pub(super) struct Telling {
 
 impl Telling {
     /// Sends what waits in `store`, to whom the parts of the moment say.
-    pub(super) fn start(
-        store: Arc<dyn Store>,
-        follow: watch::Receiver<Arc<Parts>>,
-        control: &runtime::Handle,
-    ) -> Self {
+    pub(super) fn start(store: Arc<dyn Store>, follow: watch::Receiver<Arc<Parts>>, control: &runtime::Handle) -> Self {
         let parts = Arc::clone(&follow.borrow());
         let counters = || Arc::clone(&parts.counters);
         let store = Arc::new(Measured::new(store, counters()));

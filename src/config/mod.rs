@@ -18,7 +18,8 @@ pub use load::{
 };
 
 use sections::{
-    Admin, Api, App, Assertion, IdentityHeaders, Internal, Limits, Log, Route, Server, Sessions, Upstream, WeChat, Webhook,
+    Admin, Api, App, Assertion, IdentityHeaders, Internal, Limits, Log, Route, Server, Sessions, Upstream, WeChat,
+    Webhook,
 };
 
 /// Everything the file says, checked, with defaults filled in.

@@ -62,7 +62,13 @@ impl Outgoing {
         self.posting("profile.removed", user, Removed {}, now)
     }
 
-    fn posting(&self, kind: &'static str, user: &UserKey, more: impl Serialize, now: Timestamp) -> Result<Posting, Error> {
+    fn posting(
+        &self,
+        kind: &'static str,
+        user: &UserKey,
+        more: impl Serialize,
+        now: Timestamp,
+    ) -> Result<Posting, Error> {
         let mut id = [0; 16];
         let failed = |error| Error::Store(store::Error::Unavailable(Arc::new(error)));
         self.entropy.fill(&mut id).map_err(failed)?;

@@ -9,9 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     model::{Session, SessionKey, Timestamp, TokenDigest, UserKey},
-    store::{
-        Answer, Claim, Claimed, Fate, Posting, ProfileRecord, Seen, Store, Waiting, Watcher, Written,
-    },
+    store::{Answer, Claim, Claimed, Fate, Posting, ProfileRecord, Seen, Store, Waiting, Watcher, Written},
     telemetry::{Counters, Operation, StoreCalls},
 };
 

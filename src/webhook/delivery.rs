@@ -51,7 +51,8 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) fn new(section: &sections::Webhook) -> Result<Self, SetupError> {
-        let signer = Signer::new([&section.secret].into_iter().chain(&section.old_secrets)).ok_or(SetupError::Secret)?;
+        let signer =
+            Signer::new([&section.secret].into_iter().chain(&section.old_secrets)).ok_or(SetupError::Secret)?;
         let http = transport(section)?.build().map_err(|error| SetupError::Transport(error.without_url()))?;
         Ok(Self { http, url: section.url.clone(), signer })
     }

@@ -50,4 +50,5 @@ mod tls;
 mod two_parsers;
 mod two_servers;
 mod upstreams;
+mod webhook;
 mod websocket;

@@ -6,7 +6,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{model::UserKey, store::{ProfileRecord, Written}};
+use crate::{
+    model::UserKey,
+    store::{ProfileRecord, Written},
+};
 
 /// So many tables with a lock each, so that one that grows holds up few.
 const SHARDS: usize = 64;

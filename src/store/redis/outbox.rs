@@ -8,9 +8,7 @@
 
 use redis::{Cmd, Value};
 
-use super::{
-    Cause, Error, Manner, RedisStore, first, keys::Keys, keys::Shard, millis, servers::Servers,
-};
+use super::{Cause, Error, Manner, RedisStore, first, keys::Keys, keys::Shard, millis, servers::Servers};
 use crate::{
     model::{Timestamp, UserKey},
     store::{Answer, Claim, Claimed, Fate, Notice, Posting, SealError, Sealer, Waiting, Written},
@@ -120,7 +118,8 @@ async fn part_of(servers: &Servers, shard: Shard) -> Result<Waiting, Error> {
 fn one(sealer: &Sealer, pair: &[Value]) -> Option<Claimed> {
     let [Value::BulkString(member), Value::BulkString(record)] = pair else { return None };
     let user = Keys::user_of(member)?;
-    let (attempts, notice) = decode(sealer, &user, record).map_or((0, None), |(attempts, notice)| (attempts, Some(notice)));
+    let (attempts, notice) =
+        decode(sealer, &user, record).map_or((0, None), |(attempts, notice)| (attempts, Some(notice)));
     Some(Claimed { user, notice, attempts })
 }
 

@@ -36,7 +36,14 @@ use std::{path::Path, sync::Arc};
 
 pub use error::OpenError;
 
-use self::{changes::{Change, SWEEP}, connect::Found, files::Refusal, readers::Readers, schema::STEPS, writer::Writer};
+use self::{
+    changes::{Change, SWEEP},
+    connect::Found,
+    files::Refusal,
+    readers::Readers,
+    schema::STEPS,
+    writer::Writer,
+};
 use super::{
     Answer, Claim, Claimed, Fate, Notice, Posting, ProfileRecord, SealError, Sealer, Seen, Store, Waiting, Written,
 };
