@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("session", "model config telemetry store"),
     ("profile", "model wechat store"),
     ("upstream", "model config telemetry web"),
+    ("webhook", "model config telemetry store"),
     ("assertion", "model config"),
     ("login", "model wechat telemetry"),
     ("auth", "model routing session"),
@@ -38,7 +39,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("gateway", "model routing limit session profile auth api proxy telemetry web"),
     (
         "app",
-        "model web config telemetry routing limit server wechat store session profile upstream login assertion proxy admin \
+        "model web config telemetry routing limit server wechat store session profile upstream webhook login assertion proxy admin \
          internal api gateway",
     ),
     // `routing`, to print what `wxgate explain` finds; `server`, for the signals and file limits of the process; `model`,
@@ -200,6 +201,7 @@ fn secrets_are_read_only_where_they_are_needed() {
         "simulator/wechat.rs",      // the secrets of apps that do not exist
         "upstream/tls.rs",          // the key of our certificate, for the library
         "telemetry/redact.rs",      // the key of the hash that stands for a user
+        "webhook/sign.rs",          // the secret that the receiver has too
         "wechat/client.rs",         // the AppSecret and the code, for WeChat
         "wechat/code2session.rs",   // the same
         "wechat/crypto.rs",         // the session_key, to see what WeChat did with it
@@ -220,8 +222,11 @@ fn only_rescue_chooses_an_error_status() {
 
 #[test]
 fn only_the_wechat_client_opens_connections_to_wechat() {
-    // The command line asks the operators' listener of a gateway, and nobody else.
-    assert_eq!(others(&["wechat/client.rs", "cli/sessions/ask.rs"], |s| s.code.contains("reqwest")), NOBODY);
+    // The command line asks the operators' listener of a gateway, and the webhook its receiver, and nobody else.
+    assert_eq!(
+        others(&["wechat/client.rs", "webhook/delivery.rs", "cli/sessions/ask.rs"], |s| s.code.contains("reqwest")),
+        NOBODY
+    );
 }
 
 #[test]

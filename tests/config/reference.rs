@@ -10,7 +10,7 @@ use wxgate::config::{known_keys, sections::Assertion};
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 39] = [
+const WITHOUT_DEFAULT: [&str; 42] = [
     "admin.token",
     "identity.assertion.issuer",
     "identity.assertion.key",
@@ -50,13 +50,16 @@ const WITHOUT_DEFAULT: [&str; 39] = [
     "upstreams.tls.cert",
     "upstreams.tls.key",
     "upstreams.tls.server_name",
+    "webhook.ca",
+    "webhook.secret",
+    "webhook.url",
 ];
 
 /// The section that can't be there beside the others: the reference has all of it behind a `#`.
 const INSTEAD: &str = "sessions.redis";
 
 /// Sections that most leave out, and that have keys with a default: the reference has all of them behind a `#`.
-const LEFT_OUT: [&str; 6] =
+const LEFT_OUT: [&str; 7] =
     ["identity.assertion", "internal", "internal.tls", "server.listeners", "server.tls", "server.tls.certificates"];
 
 /// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
@@ -165,6 +168,10 @@ fn the_sections_that_most_leave_out_show_their_defaults_too() {
     let internal = |wanted: &dyn Fn(&str) -> bool| format!("[internal]\n{}", keys("internal", wanted));
     assert_eq!(config(internal(&|_| true)), config(internal(&|key| ["listen", "token"].contains(&key))));
     assert_eq!(internal(&|_| true).lines().count(), 5);
+    let webhook = |wanted: &dyn Fn(&str) -> bool| format!("[webhook]\n{}", keys("webhook", wanted));
+    let needed = ["url", "secret", "ca"];
+    assert_eq!(config(webhook(&|_| true)), config(webhook(&|key| needed.contains(&key))));
+    assert_eq!(webhook(&|_| true).lines().count(), 12);
 }
 
 #[test]
