@@ -59,8 +59,15 @@ const WITHOUT_DEFAULT: [&str; 42] = [
 const INSTEAD: &str = "sessions.redis";
 
 /// Sections that most leave out, and that have keys with a default: the reference has all of them behind a `#`.
-const LEFT_OUT: [&str; 7] =
-    ["identity.assertion", "internal", "internal.tls", "server.listeners", "server.tls", "server.tls.certificates"];
+const LEFT_OUT: [&str; 7] = [
+    "identity.assertion",
+    "internal",
+    "internal.tls",
+    "server.listeners",
+    "server.tls",
+    "server.tls.certificates",
+    "webhook",
+];
 
 /// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
 const CHOSEN: [(&str, &str); 2] = [("sessions.seal", "key"), ("sessions.snapshot", "path")];

@@ -5,7 +5,9 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'L
   local first = redis.call('LINDEX', ARGV[5] .. member, 0)
   if first then
     local ours = redis.call('SET', ARGV[6] .. member, ARGV[3], 'NX', 'PX', ARGV[4])
-    redis.call('ZADD', KEYS[1], tonumber(ARGV[1]) + tonumber(ARGV[4]), member)
+    -- Another's ends when it ends, whatever we would have asked for.
+    local lasts = math.max(redis.call('PTTL', ARGV[6] .. member), 1)
+    redis.call('ZADD', KEYS[1], tonumber(ARGV[1]) + lasts, member)
     if ours then
       table.insert(found, member)
       table.insert(found, first)
