@@ -6,11 +6,14 @@
 
 use std::{fmt, time::Duration};
 
-use reqwest::{Certificate, Client, StatusCode, header};
+use reqwest::{Certificate, Client, header};
 use url::Url;
 
 use super::sign::Signer;
 use crate::{config::sections, model::Timestamp, store::Notice};
+
+/// The answer of who wants no more of it.
+const GONE: u16 = 410;
 
 /// Why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +107,7 @@ fn judge(answer: &reqwest::Response) -> Outcome {
     if status.is_success() {
         return Outcome::Delivered;
     }
-    if status == StatusCode::GONE {
+    if status.as_u16() == GONE {
         return Outcome::Gone;
     }
     let wait = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());

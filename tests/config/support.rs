@@ -31,7 +31,7 @@ pub(crate) fn env(name: &str) -> Option<String> {
         "WX_APP_SECRET" => "hunter2-app-secret",
         "ADMIN_TOKEN" | "WXGATE_ADMIN_TOKEN" => "hunter2-admin-token",
         "INTERNAL_TOKEN" | "WXGATE_INTERNAL_TOKEN" => "hunter2-internal-token",
-        "WEBHOOK_SECRET" | "WXGATE_WEBHOOK_SECRET" => "whsec_hunter2hunter2hunter2hunter2hunter2",
+        "WEBHOOK_SECRET" | "WXGATE_WEBHOOK_SECRET" => "whsec_hunter2hhunter2hhunter2hhunter2hhunter2h",
         "LOG_KEY" | "WXGATE_LOG_KEY" => "hunter2-log-key-hunter2",
         "SEAL_KEY" => SEAL_KEY,
         "REDIS_PASSWORD" | "WXGATE_REDIS_PASSWORD" => "hunter2-redis",
