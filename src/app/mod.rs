@@ -215,11 +215,7 @@ impl App {
         let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
         let groundwork = Groundwork::of(&config, &*world.entropy, &counters)?;
-        let before = match &world.predecessor {
-            Some(predecessor) => Before::Another(predecessor),
-            None if world.again => Before::Ourselves,
-            None => Before::Nobody,
-        };
+        let before = before(world.predecessor.as_ref(), world.again);
         let store = match world.store {
             Some(store) => store,
             None => open_store(&mut config.sessions, &world.entropy, before, &control.handle)?,
@@ -318,6 +314,15 @@ impl App {
     /// Its listening sockets, for another process to take over.
     pub fn handover(&self) -> Vec<Handover> {
         [&self.public, &self.admin].into_iter().chain(&self.internal).map(Running::handover).collect()
+    }
+}
+
+/// Who had the sessions.
+fn before(predecessor: Option<&Predecessor>, again: bool) -> Before<'_> {
+    match predecessor {
+        Some(predecessor) => Before::Another(predecessor),
+        None if again => Before::Ourselves,
+        None => Before::Nobody,
     }
 }
 

@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_process_of_a_container_is_not_replaced() {
-        let error = start(FIRST, Default::default()).await.unwrap_err();
+        let error = start(FIRST, Vec::default()).await.unwrap_err();
         assert!(error.to_string().contains("first process of a container"), "{error}");
     }
 }

@@ -36,6 +36,6 @@ mod tests {
             }
         }
         let asked = |secs| after(&section, 0, Some(Duration::from_secs(secs)), &SystemEntropy);
-        assert_eq!((asked(60), asked(1_000_000)), (Duration::from_secs(60), longest));
+        assert_eq!((asked(60), asked(1_000_000)), (Duration::from_mins(1), longest));
     }
 }

@@ -138,13 +138,12 @@ impl Sender {
     }
 
     async fn tell(&self, webhook: &Webhook, Claimed { user, notice, attempts }: Claimed, by: [u8; 16]) {
-        let fate = match notice {
-            Some(notice) => self.send(webhook, &notice, attempts).await,
-            None => {
-                self.counters.webhook.unreadable.inc();
-                tracing::error!("a change can't be told to the webhook: no key opens it");
-                Fate::Over
-            }
+        let fate = if let Some(notice) = notice {
+            self.send(webhook, &notice, attempts).await
+        } else {
+            self.counters.webhook.unreadable.inc();
+            tracing::error!("a change can't be told to the webhook: no key opens it");
+            Fate::Over
         };
         // Where the store does not hear of it, the claim runs out and it is sent again.
         if let Err(error) = self.store.settle_notice(&user, by, fate, self.clock.now()).await {

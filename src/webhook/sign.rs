@@ -41,8 +41,8 @@ mod tests {
         // The example of the reference implementations of Standard Webhooks.
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let signer = Signer::new([&secret].into_iter()).unwrap();
-        let signed = signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
-        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        let header = signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        assert_eq!(header, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
         let two = Signer::new([&secret, &secret].into_iter()).unwrap();
         assert_eq!(two.sign("a", 1, b"").split(' ').count(), 2);
         assert!(Signer::new([&Secret::new("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")].into_iter()).is_none());

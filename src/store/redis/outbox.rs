@@ -124,12 +124,12 @@ fn one(sealer: &Sealer, pair: &[Value]) -> Option<Claimed> {
 }
 
 fn decode(sealer: &Sealer, user: &UserKey, record: &[u8]) -> Option<(u32, Notice)> {
-    let (head, sealed) = record.split_at_checked(SEALED_AT)?;
+    let (head, locked) = record.split_at_checked(SEALED_AT)?;
     let rest = head.strip_prefix(&[FORMAT])?;
     let (attempts, rest) = rest.split_first_chunk()?;
     let (made, rest) = rest.split_first_chunk()?;
     let id = rest.try_into().ok()?;
-    let bytes = sealer.open_notice(user, sealed).ok()?;
+    let bytes = sealer.open_notice(user, locked).ok()?;
     let made = Timestamp::from_millis(u64::from_be_bytes(*made));
     Some((u32::from_be_bytes(*attempts), Notice { id, made, bytes }))
 }

@@ -25,12 +25,11 @@ impl Change<'_> {
             return Ok(Written::Crowded);
         }
         let (openid, made) = (user.openid.as_str(), millis(notice.made));
-        let id = match whose {
-            Some(id) => id,
-            None => {
-                let new = "INSERT INTO waiting (app, openid, due) VALUES (?1, ?2, ?3)";
-                self.prepared(new)?.insert(params![app, openid, made])?
-            }
+        let id = if let Some(id) = whose {
+            id
+        } else {
+            let new = "INSERT INTO waiting (app, openid, due) VALUES (?1, ?2, ?3)";
+            self.prepared(new)?.insert(params![app, openid, made])?
         };
         let gave_way = if is_full {
             let second = "DELETE FROM notices WHERE id =

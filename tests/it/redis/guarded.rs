@@ -47,7 +47,7 @@ fn a_user_with_the_least_rights_can_do_everything() {
             one.wait(one.store.put_profile(&super::user("o1"), before, &profile, Some(&posting))).unwrap().is_made()
         );
     }
-    let claim = wxgate::store::Claim { by: [7; 16], lasts: std::time::Duration::from_secs(60) };
+    let claim = wxgate::store::Claim { by: [7; 16], lasts: std::time::Duration::from_mins(1) };
     for fate in [wxgate::store::Fate::Again(super::NOW), wxgate::store::Fate::Over] {
         assert_eq!(one.wait(one.store.claim_notices(claim, super::NOW, 10)).unwrap().len(), 1);
         assert!(one.wait(one.store.settle_notice(&super::user("o1"), [7; 16], fate, super::NOW)).unwrap());

@@ -37,7 +37,7 @@ fn a_stop_loses_nothing_and_it_lies_sealed_in_the_file() {
     receiver.answers(TAKEN);
     let before = receiver.count();
     let gw = gateway();
-    gw.later(std::time::Duration::from_secs(60));
+    gw.later(std::time::Duration::from_mins(1));
     let told: Vec<_> = receiver.wait_for(before + 2)[before..]
         .iter()
         .map(|seen| body(seen)["data"]["profile"]["nickName"].clone())

@@ -107,7 +107,9 @@ fn two_gateways_on_one_redis_tell_each_change_in_its_order() {
     });
     let expected: Vec<String> = (0..12).map(|n| n.to_string()).collect();
     until("all of it told", || {
-        gateways.iter().for_each(|gw| gw.later(Duration::from_millis(10)));
+        for gw in &gateways {
+            gw.later(Duration::from_millis(10));
+        }
         let last: HashMap<String, String> = told(&receiver).into_iter().collect();
         users.iter().all(|user| last.get(*user).is_some_and(|name| name == "11")).then_some(())
     });
