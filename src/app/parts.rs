@@ -16,14 +16,15 @@ use crate::{
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
     phone::Phones,
     platform::Platform,
-    profile::Profiles,
+    profile::{Outgoing, Profiles},
     proxy::Proxy,
     routing::Table,
     session::{Measured, Sessions},
-    store::Store,
+    store::{Bell, Room, Store},
     telemetry::{Counters, LineBuffer, Traffic, UserTagger},
     upstream::Upstreams,
     web::TrustedProxies,
+    webhook::Webhook,
 };
 
 /// What all workers share.
@@ -46,6 +47,8 @@ pub(super) struct Parts {
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) signer: Option<Arc<Signer>>,
+    pub(super) webhook: Option<Arc<Webhook>>,
+    pub(super) bell: Arc<Bell>,
 }
 
 /// What leads out of the process, or was read from outside.
@@ -61,6 +64,7 @@ pub(super) struct Groundwork {
     tagger: UserTagger,
     platforms: Platforms,
     signer: Option<Arc<Signer>>,
+    webhook: Option<Arc<Webhook>>,
 }
 
 impl Groundwork {
@@ -71,6 +75,7 @@ impl Groundwork {
             tagger: UserTagger::new(config.log.user_key.as_ref(), entropy)?,
             platforms: Platforms::new(config, counters).map_err(Error::Platform)?,
             signer: Signer::of(config)?.map(Arc::new),
+            webhook: webhook_of(config)?,
         })
     }
 }
@@ -100,12 +105,14 @@ impl Parts {
         control: &runtime::Handle,
     ) -> Result<Self, OpenError> {
         let Outside { store, upstreams, shelf } = outside;
-        let Groundwork { table, tagger, platforms, signer } = groundwork;
+        let Groundwork { table, tagger, platforms, signer, webhook } = groundwork;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let traffic = Arc::new(gateway::traffic(&routes));
         let measured = Measured::new(Arc::clone(&store), Arc::clone(&counters));
         let profiles = Profiles::new(Arc::new(measured), Arc::clone(&clock));
         let (profiles, avatars) = with_pictures(profiles, &config, &clock, &entropy, &counters, control)?;
+        let bell = Arc::<Bell>::default();
+        profiles.tell(outgoing(&config, &bell, &entropy));
         let sessions = Arc::new(Sessions::new(
             &config.sessions,
             store,
@@ -153,6 +160,8 @@ impl Parts {
             upstreams,
             entropy,
             signer,
+            webhook,
+            bell,
         })
     }
 
@@ -198,6 +207,18 @@ impl Parts {
             None => gateway,
         }
     }
+}
+
+/// Who is told of changes.
+pub(super) fn webhook_of(config: &Config) -> Result<Option<Arc<Webhook>>, Error> {
+    Ok(config.webhook.as_ref().map(Webhook::new).transpose()?.map(Arc::new))
+}
+
+/// How changes are written down for that, where anybody is told.
+pub(super) fn outgoing(config: &Config, bell: &Arc<Bell>, entropy: &Arc<dyn Entropy>) -> Option<Outgoing> {
+    let section = config.webhook.as_ref()?;
+    let room = Room { per_user: section.max_per_user, in_all: section.max_waiting };
+    Some(Outgoing { room, bell: Arc::clone(bell), entropy: Arc::clone(entropy) })
 }
 
 fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {

@@ -5,7 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{runtime, sync::watch, task::JoinSet};
 
-use super::{CertificateKeeper, Error, parts::Parts, platforms::Platforms, services::Issuer};
+use super::{
+    CertificateKeeper, Error,
+    parts::{Parts, outgoing, webhook_of},
+    platforms::Platforms,
+    services::Issuer,
+};
 use crate::{
     assertion::Signer,
     config::{Change, Config},
@@ -63,6 +68,7 @@ impl Reloader {
         }
         let next = Arc::new(running.changed_to(change.config.clone(), &self.0.control)?);
         *upkeep = std::mem::take(&mut *upkeep).of(&next, &self.0.control);
+        next.profiles.tell(outgoing(&next.config, &next.bell, &next.entropy));
         self.0.certificates.hold(next.config.server.tls.as_ref());
         if let Some(log_level) = &self.0.log_level {
             log_level.set(next.config.log.level);
@@ -128,6 +134,8 @@ impl Parts {
             upstreams: Arc::new(upstreams),
             entropy: Arc::clone(&self.entropy),
             signer: Signer::of(&config)?.map(Arc::new),
+            webhook: webhook_of(&config)?,
+            bell: Arc::clone(&self.bell),
             config,
         })
     }

@@ -26,7 +26,7 @@ pub use code2session::decode;
 pub use phone_number::ToldNumber;
 pub use server_api::ServerApi;
 pub use stable_token::Granted;
-pub use user_data::{Stale, UserInfo};
+pub use user_data::{Stale, UserData, UserInfo};
 
 use crate::{
     model::{AppId, PhoneCode},
