@@ -68,12 +68,13 @@ impl Reloader {
         }
         let next = Arc::new(running.changed_to(change.config.clone(), &self.0.control)?);
         *upkeep = std::mem::take(&mut *upkeep).of(&next, &self.0.control);
-        next.profiles.tell(outgoing(&next.config, &next.bell, &next.entropy));
         self.0.certificates.hold(next.config.server.tls.as_ref());
         if let Some(log_level) = &self.0.log_level {
             log_level.set(next.config.log.level);
         }
-        self.0.parts.send_replace(next);
+        self.0.parts.send_replace(Arc::clone(&next));
+        // Last, so that whoever sends knows where to, when the first change rings.
+        next.profiles.tell(outgoing(&next.config, &next.bell, &next.entropy));
         Ok(change)
     }
 

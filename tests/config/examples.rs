@@ -104,7 +104,7 @@ fn every_listener_arrives_with_what_is_spoken_there() {
 
 #[test]
 fn every_key_arrives_where_it_belongs() {
-    let Config { server, admin, api, apps, wechat, sessions, identity, assertion, limits, avatars, log, .. } =
+    let Config { server, admin, api, apps, wechat, sessions, identity, assertion, limits, log, .. } =
         read(include_str!("valid/everything.toml")).unwrap().config;
     let secs = Duration::from_secs;
 
@@ -151,6 +151,14 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(assertion.header, "x-signed");
     assert_eq!((limits.verify_per_ip.count.get(), limits.verify_per_ip.per), (5, secs(1)));
     assert_eq!(limits.verify_in_flight, 10);
+    assert_eq!((limits.profile_per_user.count.get(), limits.profile_per_user.per), (7, secs(3600)));
+    assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
+    assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
+}
+
+#[test]
+fn every_key_of_pictures_arrives_at_them() {
+    let Config { avatars, .. } = read(include_str!("valid/everything.toml")).unwrap().config;
     let s3 = S3 {
         endpoint: "http://minio.internal:9000".parse().unwrap(),
         bucket: "wxgate-avatars".to_owned(),
@@ -171,9 +179,6 @@ fn every_key_arrives_where_it_belongs() {
         storage: AvatarStorage::S3(Box::new(s3)),
     };
     assert_eq!(avatars, Some(expected));
-    assert_eq!((limits.profile_per_user.count.get(), limits.profile_per_user.per), (7, secs(3600)));
-    assert_eq!((log.level, log.format, log.access), (LogLevel::Debug, LogFormat::Text, false));
-    assert_eq!(log.user_key.unwrap().expose(), "hunter2-log-key-hunter2");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn upload(user: &mut User, picture: &[u8]) -> Reply {
 
 /// Uploads what is taken, and gives the path of the picture.
 #[track_caller]
-fn uploaded(user: &mut User, picture: &[u8]) -> String {
+pub fn uploaded(user: &mut User, picture: &[u8]) -> String {
     let reply = upload(user, picture);
     assert_eq!(reply.status, 200, "{reply:?}");
     path_in(&reply)
@@ -104,7 +104,7 @@ fn look(gw: &TestGateway, path: &str) -> Look {
     seen(&reply.body)
 }
 
-fn in_folder(config: &mut Config, folder: &Path) {
+pub fn in_folder(config: &mut Config, folder: &Path) {
     let storage = AvatarStorage::Folder(folder.to_owned());
     config.avatars = Some(Avatars { storage, ..Avatars::new(PUBLIC) });
 }

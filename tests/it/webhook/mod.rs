@@ -1,5 +1,6 @@
 //! Changes of profiles are told to a receiver: signed, at least once, in the order of their user.
 
+mod fields;
 mod lasting;
 mod order;
 mod refused;
