@@ -75,6 +75,7 @@ impl Side {
             addr,
             sessions: Arc::clone(&parts.sessions),
             profiles: Arc::clone(&parts.profiles),
+            wechat: Arc::clone(&parts.server_api),
             apps: parts.apps(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),

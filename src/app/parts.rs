@@ -25,6 +25,7 @@ use crate::{
     upstream::Upstreams,
     web::TrustedProxies,
     webhook::Webhook,
+    wechat::ServerApi,
 };
 
 /// What all workers share.
@@ -36,6 +37,7 @@ pub(super) struct Parts {
     pub(super) sessions: Arc<Sessions>,
     pub(super) login: Arc<Login>,
     pub(super) platforms: Arc<Platforms>,
+    pub(super) server_api: Arc<ServerApi>,
     pub(super) profiles: Arc<Profiles>,
     pub(super) phones: Arc<Phones>,
     pub(super) avatars: Option<Arc<Avatars>>,
@@ -62,7 +64,7 @@ pub(super) struct Outside {
 pub(super) struct Groundwork {
     table: Table,
     tagger: UserTagger,
-    platforms: Platforms,
+    platforms: Arc<Platforms>,
     signer: Option<Arc<Signer>>,
     webhook: Option<Arc<Webhook>>,
 }
@@ -73,7 +75,7 @@ impl Groundwork {
         Ok(Self {
             table: Table::new(&config.routes, &names).map_err(Error::Routes)?,
             tagger: UserTagger::new(config.log.user_key.as_ref(), entropy)?,
-            platforms: Platforms::new(config, counters).map_err(Error::Platform)?,
+            platforms: Arc::new(Platforms::new(config, counters).map_err(Error::Platform)?),
             signer: Signer::of(config)?.map(Arc::new),
             webhook: webhook_of(config)?,
         })
@@ -122,9 +124,9 @@ impl Parts {
             tagger,
             Arc::clone(&counters),
         ));
-        let platforms = Arc::new(platforms);
+        let server_api = Arc::new(platforms.server_api(control, &clock));
         let phones = Arc::new(Phones::new(
-            Arc::new(platforms.server_api(control, &clock)),
+            Arc::clone(&server_api) as _,
             Arc::clone(&profiles),
             config.wechat.replay_window,
             control.clone(),
@@ -149,6 +151,7 @@ impl Parts {
             sessions,
             login,
             platforms,
+            server_api,
             profiles,
             phones,
             avatars,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use crate::{
-    profile, session,
+    platform, profile, session,
     web::{BodyError, Closed, Problem, own},
 };
 
@@ -12,6 +12,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// When it makes sense to ask again while something is away, in seconds.
 const SOON: HeaderValue = HeaderValue::from_static("1");
+
+/// When a quota of WeChat's is a new one.
+const NEXT_MINUTE: HeaderValue = HeaderValue::from_static("60");
 
 /// Why a backend is not answered. `docs/INTERNAL.md` lists the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,18 @@ pub(super) enum Refusal {
     NoKey,
     /// The data is not what WeChat made for this user with the newest key, or not lately.
     Stale,
+    /// The app is not WeChat's, which alone is asked.
+    NotWeChat,
+    /// WeChat wants fewer calls.
+    RateLimited,
+    /// WeChat was too busy.
+    Busy,
+    /// WeChat was not reached, or gave no answer that can be used.
+    Unreachable,
+    /// WeChat took too long.
+    Timeout,
+    /// WeChat refuses the app's set-up.
+    Misconfigured,
     /// The store has no answer.
     StoreUnavailable,
     /// A fault of ours.
@@ -85,6 +100,26 @@ impl From<profile::Error> for Refusal {
     }
 }
 
+/// What WeChat is asked here spends no code.
+impl From<platform::Error> for Refusal {
+    fn from(error: platform::Error) -> Self {
+        match error {
+            platform::Error::RateLimited(_) => Self::RateLimited,
+            platform::Error::Busy(_) => Self::Busy,
+            platform::Error::Timeout => Self::Timeout,
+            platform::Error::Misconfigured { .. } => Self::Misconfigured,
+            platform::Error::UnknownApp => Self::NotWeChat,
+            platform::Error::Interrupted => Self::Internal,
+            platform::Error::CodeInvalid(_)
+            | platform::Error::CodeUsed(_)
+            | platform::Error::UserBlocked(_)
+            | platform::Error::TokenRefused(_)
+            | platform::Error::BrokenAnswer(_)
+            | platform::Error::Unreachable(_) => Self::Unreachable,
+        }
+    }
+}
+
 impl Refusal {
     pub(super) fn into_response(self, id: &str) -> Response<Bytes> {
         let (status, code, message) = self.told();
@@ -94,7 +129,8 @@ impl Refusal {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
             }
             Self::Method(methods) => Some((header::ALLOW, HeaderValue::from_static(methods))),
-            Self::StoreUnavailable => Some((header::RETRY_AFTER, SOON)),
+            Self::StoreUnavailable | Self::Busy => Some((header::RETRY_AFTER, SOON)),
+            Self::RateLimited => Some((header::RETRY_AFTER, NEXT_MINUTE)),
             _ => None,
         };
         response.headers_mut().extend(more);
@@ -138,10 +174,35 @@ impl Refusal {
                 "The data is not what WeChat made for this user with the newest key, or not lately; the Mini Program logs in \
                  again and gets it anew.",
             ),
+            Self::NotWeChat
+            | Self::RateLimited
+            | Self::Busy
+            | Self::Unreachable
+            | Self::Timeout
+            | Self::Misconfigured => self.told_of_wechat(),
             Self::StoreUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "The session store does not answer.")
             }
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side."),
+        }
+    }
+
+    fn told_of_wechat(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::NotWeChat => {
+                (StatusCode::NOT_FOUND, "not_a_wechat_app", "This app is of another platform than WeChat.")
+            }
+            Self::RateLimited => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "WeChat wants fewer calls for this app at the moment.")
+            }
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "wechat_busy", "WeChat is busy."),
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "wechat_timeout", "WeChat took too long to answer."),
+            Self::Misconfigured => (
+                StatusCode::BAD_GATEWAY,
+                "app_misconfigured",
+                "WeChat refuses the set-up of this app; the log says which key to mend.",
+            ),
+            _ => (StatusCode::BAD_GATEWAY, "wechat_unreachable", "WeChat could not be asked."),
         }
     }
 }
@@ -172,8 +233,9 @@ mod tests {
     /// Each refusal. It has no arm for the rest, so that who adds one comes by here.
     fn all() -> Vec<Refusal> {
         use Refusal::{
-            BadInput, Host, Internal, Method, NoKey, NoSession, NotFound, Origin, Stale, StoreUnavailable,
-            TokenInvalid, TokenMissing, TooLarge, TooSlow, UnknownApp,
+            BadInput, Busy, Host, Internal, Method, Misconfigured, NoKey, NoSession, NotFound, NotWeChat, Origin,
+            RateLimited, Stale, StoreUnavailable, Timeout, TokenInvalid, TokenMissing, TooLarge, TooSlow, UnknownApp,
+            Unreachable,
         };
         let next = |refusal| match refusal {
             Host => Some(Origin),
@@ -188,7 +250,13 @@ mod tests {
             UnknownApp => Some(NoSession),
             NoSession => Some(NoKey),
             NoKey => Some(Stale),
-            Stale => Some(StoreUnavailable),
+            Stale => Some(NotWeChat),
+            NotWeChat => Some(RateLimited),
+            RateLimited => Some(Busy),
+            Busy => Some(Unreachable),
+            Unreachable => Some(Timeout),
+            Timeout => Some(Misconfigured),
+            Misconfigured => Some(StoreUnavailable),
             StoreUnavailable => Some(Internal),
             Internal => None,
         };

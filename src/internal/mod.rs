@@ -5,11 +5,13 @@
 //! |---|---|---|
 //! | `/internal/v1/decrypt` | POST | what WeChat has encrypted for a user |
 //! | `/internal/v1/users/{app}/{openid}/profile` | GET | the profile of a user |
+//! | `/internal/v1/access_token?app=` | GET | an access token of an app |
 //! | anything else | | 404 |
 //!
 //! A backend proves who it is by the token, by a certificate, or by both, as the configuration asks for it; see [`Gate`] and
 //! `[internal.tls]`. `docs/INTERNAL.md` tells the same to those who write backends.
 
+mod access_token;
 mod answer;
 mod decrypt;
 mod profiles;
@@ -27,6 +29,7 @@ use crate::{
     profile::Profiles,
     session::Sessions,
     web::{Gate, RequestBody, own},
+    wechat::ServerApi,
 };
 
 /// What all paths begin with.
@@ -42,6 +45,8 @@ pub struct Ingredients<'a> {
     pub sessions: Arc<Sessions>,
     /// The profiles.
     pub profiles: Arc<Profiles>,
+    /// What there is to ask of WeChat with an access token.
+    pub wechat: Arc<ServerApi>,
     /// The apps that are configured.
     pub apps: Vec<AppId>,
     /// The time.
@@ -57,6 +62,7 @@ pub struct Internal {
     data_max_age: Duration,
     sessions: Arc<Sessions>,
     profiles: Arc<Profiles>,
+    wechat: Arc<ServerApi>,
     apps: Vec<AppId>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -71,7 +77,7 @@ impl fmt::Debug for Internal {
 impl Internal {
     /// The answers made of these.
     pub fn new(from: Ingredients<'_>) -> Self {
-        let Ingredients { section, addr, sessions, profiles, apps, clock, entropy } = from;
+        let Ingredients { section, addr, sessions, profiles, wechat, apps, clock, entropy } = from;
         Self {
             gate: Gate::new(addr, &section.hosts, section.token.as_ref().map(Secret::expose)),
             // Where neither is configured, which no file can say, the gate lets nobody in.
@@ -79,6 +85,7 @@ impl Internal {
             data_max_age: section.data_max_age,
             sessions,
             profiles,
+            wechat,
             apps,
             clock,
             entropy,
@@ -113,6 +120,10 @@ impl Internal {
             ["users", app, openid, "profile"] => {
                 only_get(&head.method)?;
                 profiles::answer(self, &users::of_path(self, app, openid)?, id).await
+            }
+            ["access_token"] => {
+                only_get(&head.method)?;
+                access_token::answer(self, head.uri.query().unwrap_or_default(), id).await
             }
             _ => Err(Refusal::NotFound),
         }

@@ -45,8 +45,13 @@ async fn of_token(sessions: &Sessions, token: &str) -> Result<UserKey, Refusal> 
     Ok(session.identity().user.clone())
 }
 
+/// The app of this AppID.
+pub(super) fn app(of: &Internal, app: &str) -> Result<AppId, Refusal> {
+    AppId::parse(app).ok().filter(|app| of.apps.contains(app)).ok_or(Refusal::UnknownApp)
+}
+
 fn known(of: &Internal, app: &str, openid: &str) -> Result<UserKey, Refusal> {
-    let app = AppId::parse(app).ok().filter(|app| of.apps.contains(app)).ok_or(Refusal::UnknownApp)?;
+    let app = self::app(of, app)?;
     let openid = OpenId::parse(openid).map_err(|_| Refusal::BadInput(OPENID))?;
     Ok(UserKey { app, openid })
 }

@@ -1,5 +1,6 @@
 //! The backends' listener: who gets in, and what is told there.
 
+mod access_token;
 mod decrypt;
 mod gate;
 
@@ -69,7 +70,10 @@ fn a_user_that_no_path_can_name_is_refused() {
 #[test]
 fn each_path_takes_its_methods_and_no_other() {
     let gw = start();
-    for (path, allowed) in [(profile_of("oAlice"), "GET, HEAD"), ("/internal/v1/decrypt".to_owned(), "POST")] {
+    let token = format!("/internal/v1/access_token?app={APP}");
+    for (path, allowed) in
+        [(profile_of("oAlice"), "GET, HEAD"), (token, "GET, HEAD"), ("/internal/v1/decrypt".to_owned(), "POST")]
+    {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
             let reply = asks(&gw, method, &path, &Value::Null);
             let refused = !allowed.split(", ").any(|known| known == method);
