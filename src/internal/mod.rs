@@ -4,6 +4,7 @@
 //! | path | method | answers |
 //! |---|---|---|
 //! | `/internal/v1/decrypt` | POST | what WeChat has encrypted for a user |
+//! | `/internal/v1/check_session` | POST | whether a user's key still counts |
 //! | `/internal/v1/users/{app}/{openid}/profile` | GET | the profile of a user |
 //! | `/internal/v1/access_token?app=` | GET | an access token of an app |
 //! | anything else | | 404 |
@@ -13,6 +14,7 @@
 
 mod access_token;
 mod answer;
+mod check_session;
 mod decrypt;
 mod profiles;
 mod users;
@@ -116,6 +118,10 @@ impl Internal {
             ["decrypt"] => {
                 only_post(&head.method)?;
                 decrypt::answer(self, body, id).await
+            }
+            ["check_session"] => {
+                only_post(&head.method)?;
+                check_session::answer(self, body, id).await
             }
             ["users", app, openid, "profile"] => {
                 only_get(&head.method)?;

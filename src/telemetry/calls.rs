@@ -85,12 +85,19 @@ pub struct WeChatApi {
     pub access_token: PlatformCalls,
     /// A phone number.
     pub phone_number: PlatformCalls,
+    /// Whether a session_key still is its user's.
+    pub check_session: PlatformCalls,
 }
 
 impl WeChatApi {
     /// Each by name.
-    pub fn each(&self) -> [(&'static str, &PlatformCalls); 3] {
-        [("login", &self.login), ("access_token", &self.access_token), ("phone_number", &self.phone_number)]
+    pub fn each(&self) -> [(&'static str, &PlatformCalls); 4] {
+        [
+            ("login", &self.login),
+            ("access_token", &self.access_token),
+            ("phone_number", &self.phone_number),
+            ("check_session", &self.check_session),
+        ]
     }
 }
 

@@ -15,6 +15,7 @@ mod endpoint;
 pub mod errcode;
 mod phone_number;
 mod server_api;
+mod session_check;
 mod stable_token;
 mod user_data;
 

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{AccessTokens, Client, Granted, PhoneNumbers, TellingNumber, TokenSource};
 use crate::{
-    model::{AppId, Clock, PhoneCode},
+    model::{AppId, Clock, PhoneCode, SessionKey, UserKey},
     platform::Error,
 };
 
@@ -27,6 +27,12 @@ impl ServerApi {
     /// A token of `app`, for a backend that calls WeChat by itself.
     pub async fn access_token(&self, app: &AppId) -> Result<Granted, Error> {
         self.tokens.give(app).await
+    }
+
+    /// Whether `key` still is the user's.
+    pub async fn check_session(&self, user: &UserKey, key: &SessionKey) -> Result<bool, Error> {
+        let client = &self.client;
+        self.tokens.with(&user.app, move |token| async move { client.check_session(user, &token, key).await }).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The backends' listener: who gets in, and what is told there.
 
 mod access_token;
+mod check_session;
 mod decrypt;
 mod gate;
 
