@@ -50,8 +50,6 @@ pub const COMPONENT_UNAUTHORIZED: i64 = 61003;
 /// What says that it is the AppSecret which is wrong.
 pub(super) const WRONG_SECRET: &[i64] = &[SECRET_INVALID, CREDENTIAL_INVALID];
 
-/// Which failure a non-zero errcode is. Codes of other calls, such as 42001 for an expired access token, have no
-/// business here and count as unknown.
 /// The access token is malformed, or another app's.
 pub const TOKEN_INVALID: i64 = 40014;
 /// The access token has expired.
