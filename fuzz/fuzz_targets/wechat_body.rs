@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
-use wxgate::wechat::{CodeSession, Error};
+use wxgate::platform::{CodeSession, Error};
 
 fuzz_target!(|body: &[u8]| {
     let read = wxgate::wechat::decode(body);

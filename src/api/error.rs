@@ -108,6 +108,8 @@ pub enum PhoneFailure {
     CodeInvalid,
     /// It is a login's.
     WrongKind,
+    /// The app's platform has no such codes.
+    NotOffered,
     /// WeChat has told the number, but it could not be kept; or it could not be removed.
     Store,
     /// What else can go wrong between WeChat and us, as with a login.
@@ -137,6 +139,7 @@ impl Error {
 impl PhoneFailure {
     fn of(error: &phone::Error) -> Self {
         match error {
+            phone::Error::WeChat(platform::Error::UnknownApp) => PhoneFailure::NotOffered,
             phone::Error::WeChat(error) => match LoginFailure::of_platform(error) {
                 LoginFailure::CodeInvalid | LoginFailure::CodeUsed => PhoneFailure::CodeInvalid,
                 why => PhoneFailure::WeChat(why),
@@ -218,6 +221,7 @@ mod tests {
             (wechat(platform::Error::CodeInvalid(no())), PhoneFailure::CodeInvalid),
             (wechat(platform::Error::CodeUsed(no())), PhoneFailure::CodeInvalid),
             (wechat(platform::Error::Busy(no())), PhoneFailure::WeChat(LoginFailure::Busy)),
+            (wechat(platform::Error::UnknownApp), PhoneFailure::NotOffered),
             (wechat(platform::Error::TokenRefused(no())), PhoneFailure::WeChat(LoginFailure::Unreachable)),
             (phone::Error::WrongKind(platform::Error::CodeInvalid(no())), PhoneFailure::WrongKind),
             (phone::Error::Old, PhoneFailure::CodeInvalid),

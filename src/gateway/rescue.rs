@@ -286,6 +286,7 @@ fn failed_phone(why: PhoneFailure) -> Rescue {
             "wrong_code_kind",
             "This looks like the code of wx.login. Send the code of the phone button, e.detail.code.",
         ),
+        PhoneFailure::NotOffered => nothing_here(),
         PhoneFailure::Store => profiles_unavailable(),
         PhoneFailure::WeChat(LoginFailure::RateLimited) => {
             too_many("WeChat tells no more phone numbers at the moment. Try again later.", NEXT_MINUTE)

@@ -60,7 +60,7 @@ impl Phones {
     }
 
     /// Spends `code` for the user's number and keeps that, or gives the answer that the same code got from this user just
-    /// now. When this answers with a number, the store has it.
+    /// now. When this answers with a number for the first time, the store has it.
     pub async fn exchange(&self, user: &UserKey, code: &PhoneCode) -> Result<PhoneNumber, Error> {
         let question = || {
             let (exchange, user, code) = (Arc::clone(&self.exchange), user.clone(), code.clone());

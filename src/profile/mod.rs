@@ -166,7 +166,7 @@ impl Profiles {
         if let Some(known) = self.phones.of(user) {
             return Ok(known.phone);
         }
-        let asked = self.phones.asks();
+        let asked = self.phones.asks(user);
         let phone = self.of(user).await?.phone();
         self.phones.learn(user, phone.clone(), asked);
         Ok(phone)
@@ -175,7 +175,15 @@ impl Profiles {
     /// Makes a change and says what has come of it. When this answers, the store has it. Sending it twice
     /// does no harm: what says nothing new leaves the version as it is.
     pub async fn change(&self, user: &UserKey, patch: &Patch, expected: Expected) -> Result<Profile, Error> {
-        let _forgotten = self.phones.forgets(user);
+        let forgotten = self.phones.forgets(user);
+        let outcome = self.make(user, patch, expected).await;
+        if !matches!(outcome, Err(Error::Store(_))) {
+            forgotten.is_over();
+        }
+        outcome
+    }
+
+    async fn make(&self, user: &UserKey, patch: &Patch, expected: Expected) -> Result<Profile, Error> {
         for _ in 0..TRIES {
             let before = self.of(user).await?;
             if !expected.is(before.version) {
@@ -213,11 +221,12 @@ impl Profiles {
 
     /// Removes all that is known of a user. True where there was something.
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
-        let _forgotten = self.phones.forgets(user);
         let outgoing = self.outgoing();
         let removed = |outgoing: &Outgoing| outgoing.removed(user, self.clock.now());
         let posting = outgoing.as_ref().map(removed).transpose()?;
+        let forgotten = self.phones.forgets(user);
         let removed = self.store.forget_profile(user, posting.as_ref()).await.map_err(Error::Store)?;
+        forgotten.is_over();
         if let Some(removed) = &removed {
             ring(outgoing.as_ref(), removed.written());
         }

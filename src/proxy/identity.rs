@@ -85,7 +85,10 @@ impl Headers {
                 headers.insert(name.clone(), value);
             }
         }
-        headers.insert(X_WX_SOURCE, known.map_or(WECHAT, |app| app.source.clone()));
+        // Of which platform such an app was is not known any more.
+        if let Some(app) = known {
+            headers.insert(X_WX_SOURCE, app.source.clone());
+        }
         if let Some(assertions) = &self.assertions {
             headers.insert(assertions.header().clone(), assertions.tell(session, upstream)?);
         }

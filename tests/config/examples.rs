@@ -104,7 +104,7 @@ fn every_listener_arrives_with_what_is_spoken_there() {
 
 #[test]
 fn every_key_arrives_where_it_belongs() {
-    let Config { server, admin, api, apps, wechat, sessions, identity, assertion, limits, log, .. } =
+    let Config { server, admin, api, wechat, sessions, identity, assertion, limits, log, .. } =
         read(include_str!("valid/everything.toml")).unwrap().config;
     let secs = Duration::from_secs;
 
@@ -124,16 +124,6 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(admin.hosts, ["wxgate.internal", "ops.example.com"]);
     assert_eq!(admin.token.unwrap().expose(), "hunter2-admin-token");
     assert_eq!(api.prefix, "/wx/v1");
-
-    let (other, kinds) = (apps[1].clone(), apps.iter().map(|app| app.platform).collect::<Vec<_>>());
-    let apps: Vec<_> = apps.iter().map(|a| (a.app_id.as_str(), a.secret.expose(), a.api_base.as_str())).collect();
-    let wechats = ("wx4f4bc4dec97d474b", "hunter2-app-secret", "https://api.weixin.qq.com/");
-    let qqs = ("1109999999", "hunter2-from-a-file", "https://api.q.qq.com/openserver/");
-    let douyins = ("tt5daf2b0123457910", "hunter2-app-secret", "https://developer.toutiao.com/");
-    assert_eq!(apps, [wechats, qqs, douyins]);
-    assert_eq!(kinds, [PlatformKind::WeChat, PlatformKind::WeChat, PlatformKind::Douyin]);
-    assert_eq!((other.idle, other.lifetime, other.per_user), (Some(secs(1800)), Some(secs(86_400)), Some(2)));
-    assert_eq!(other.other_secret.unwrap().expose(), "hunter2-admin-token");
 
     assert_eq!((wechat.timeout, wechat.replay_window), (Duration::from_millis(2500), secs(3)));
     assert_eq!((sessions.idle, sessions.lifetime), (secs(7200), secs(30 * 86_400)));
@@ -157,7 +147,23 @@ fn every_key_arrives_where_it_belongs() {
 }
 
 #[test]
-fn every_key_of_pictures_arrives_at_them() {
+fn every_key_of_an_app_arrives_at_that_app() {
+    let Config { apps, .. } = read(include_str!("valid/everything.toml")).unwrap().config;
+    let secs = Duration::from_secs;
+
+    let (other, kinds) = (apps[1].clone(), apps.iter().map(|app| app.platform).collect::<Vec<_>>());
+    let apps: Vec<_> = apps.iter().map(|a| (a.app_id.as_str(), a.secret.expose(), a.api_base.as_str())).collect();
+    let wechats = ("wx4f4bc4dec97d474b", "hunter2-app-secret", "https://api.weixin.qq.com/");
+    let qqs = ("1109999999", "hunter2-from-a-file", "https://api.q.qq.com/openserver/");
+    let douyins = ("tt5daf2b0123457910", "hunter2-app-secret", "https://developer.toutiao.com/");
+    assert_eq!(apps, [wechats, qqs, douyins]);
+    assert_eq!(kinds, [PlatformKind::WeChat, PlatformKind::WeChat, PlatformKind::Douyin]);
+    assert_eq!((other.idle, other.lifetime, other.per_user), (Some(secs(1800)), Some(secs(86_400)), Some(2)));
+    assert_eq!(other.other_secret.unwrap().expose(), "hunter2-admin-token");
+}
+
+#[test]
+fn every_key_of_pictures_arrives_there() {
     let Config { avatars, .. } = read(include_str!("valid/everything.toml")).unwrap().config;
     let s3 = S3 {
         endpoint: "http://minio.internal:9000".parse().unwrap(),

@@ -72,7 +72,8 @@ test('the answer to a login is a token and the seconds it lives, and nothing els
   assert.equal(answer.statusCode, 200);
   assert.deepEqual(Object.keys(answer.data).sort(), ['expiresIn', 'token']);
   assert.match(answer.data.token, /^wxg_/);
-  assert.equal(answer.data.expiresIn, 86_400);
+  // In whole seconds, and never more than there is: a millisecond after the login it is one less.
+  assert.ok([86_400, 86_399].includes(answer.data.expiresIn), String(answer.data.expiresIn));
 });
 
 test('pages that open at once share one login, and later ones need none', async () => {

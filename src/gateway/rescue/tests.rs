@@ -200,6 +200,7 @@ fn with_a_phone() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (limited, 429, "rate_limited", "retry 2"),
         (no_phone(PhoneFailure::CodeInvalid), 400, "phone_code_invalid", ""),
         (no_phone(PhoneFailure::WrongKind), 400, "wrong_code_kind", ""),
+        (no_phone(PhoneFailure::NotOffered), 404, "no_route", ""),
         (no_phone(PhoneFailure::Store), 503, "store_unavailable", "retry 1"),
         (wechat(LoginFailure::UserBlocked), 403, "user_blocked", ""),
         (wechat(LoginFailure::RateLimited), 429, "rate_limited", "retry 60"),

@@ -168,3 +168,12 @@ fn a_douyin_app_may_come_and_an_app_may_change_its_platform_while_it_runs() {
         (asked() > 0).then_some(())
     });
 }
+
+#[test]
+fn a_user_of_douyin_has_no_phone_button_and_wechat_is_not_asked_about_it() {
+    let gw = gateway();
+    let mut lin = gw.login_to(TT, "oLin");
+    let reply = lin.post("/v1/phone", r#"{"code":"a code"}"#);
+    assert_eq!((reply.status, reply.json()["code"].as_str()), (404, Some("no_route")));
+    assert_eq!(gw.app().counters().wechat.access_token.total(), 0);
+}
