@@ -1,5 +1,5 @@
-//! How much of uploads may be in memory at once. What counts is what has come, not how many are under way: somebody who sends
-//! slowly takes no place that others need.
+//! How much of uploads may be in memory at once. What counts is what has come, not how many are under way: somebody who has
+//! sent little takes little from others, and who sends slowly holds what he has for as long as an upload may take.
 
 use std::sync::Arc;
 

@@ -42,7 +42,7 @@ pub(super) fn explain(failure: &Failure, entry: &mut Entry) -> Response<Bytes> {
         entry.app = Some(app.clone());
         if let Some(advice) = failure.advice() {
             let request = entry.id.to_str().unwrap_or_default();
-            tracing::error!(request, app = app.as_str(), advice, "a call of WeChat failed because of the set-up");
+            tracing::error!(request, app = app.as_str(), advice, "a call of the platform failed because of the set-up");
         }
     }
     rescue.into_response(&entry.id)

@@ -235,7 +235,7 @@ fn no_secret_is_ever_told() {
     let written = gw.log.text();
     assert!(written.lines().count() > 10, "the log was written: {written}");
     assert!(
-        said.text().contains("a call of WeChat failed because of the set-up"),
+        said.text().contains("a call of the platform failed because of the set-up"),
         "the messages were written: {}",
         said.text()
     );

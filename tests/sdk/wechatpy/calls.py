@@ -9,25 +9,14 @@ import unittest
 import requests
 from wechatpy.exceptions import APILimitedException, WeChatClientException
 
-from stack import APP, SECRET, StandIn, client_of
+from stack import APP, SECRET, AtTheStandIn, client_of
 
 # As WeChat: so many logins of one user a minute.
 MINUTE_QUOTA = 100
 UNUSED = "wechatpy would ask for an access token first, which no login needs"
 
 
-class CodeToSession(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.wechat = StandIn()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.wechat.stop()
-
-    def setUp(self):
-        self.wechat.reset()
-
+class CodeToSession(AtTheStandIn):
     def exchange(self, code, app=APP, secret=SECRET):
         return client_of(self.wechat, app, secret, access_token=UNUSED).wxa.code_to_session(code)
 

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import unittest
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -164,6 +165,21 @@ class Wire:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class AtTheStandIn(unittest.TestCase):
+    """Stories that share one stand-in, each of which begins as if it had just started."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.wechat = StandIn()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.wechat.stop()
+
+    def setUp(self):
+        self.wechat.reset()
 
 
 def free_ports(count):

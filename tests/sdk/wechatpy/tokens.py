@@ -7,25 +7,14 @@ import unittest
 
 from wechatpy.exceptions import WeChatClientException
 
-from stack import APP, SECRET, WECHAT, StandIn, client_of
+from stack import APP, SECRET, WECHAT, AtTheStandIn, client_of
 
 TOKEN = "/cgi-bin/token"
 STABLE = "/cgi-bin/stable_token"
 PHONE = "/wxa/business/getuserphonenumber"
 
 
-class Tokens(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.wechat = StandIn()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.wechat.stop()
-
-    def setUp(self):
-        self.wechat.reset()
-
+class Tokens(AtTheStandIn):
     def phone_code(self, number, country="86"):
         told = {"appId": APP, "purePhoneNumber": number, "countryCode": country}
         return self.wechat.control("phone_codes", told)["code"]
