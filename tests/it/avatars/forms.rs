@@ -57,7 +57,7 @@ fn a_form_without_one_file_is_refused() {
         let reply = send(&mut alice, &body);
         gw.says_no(&reply, 400, "bad_request", NO_FORM, &[]);
     }
-    assert_eq!(send(&mut alice, &whole).status, 200, "on the same connection");
+    assert_eq!(send(&mut alice, &whole).status, 200, "and nobody has been hurt");
 }
 
 #[test]

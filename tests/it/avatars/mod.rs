@@ -74,7 +74,12 @@ fn upload_head(token: &str, length: usize) -> String {
 
 fn send(user: &mut User, body: &[u8]) -> Reply {
     let head = upload_head(&user.token, body.len());
-    user.client.send(head).send(body).reply()
+    let reply = user.client.send(head).send(body).reply();
+    // An upload that is refused before all of it has come ends its connection, and says so.
+    if reply.header("connection") == Some("close") {
+        user.client = user.client.anew();
+    }
+    reply
 }
 
 fn upload(user: &mut User, picture: &[u8]) -> Reply {
@@ -83,7 +88,7 @@ fn upload(user: &mut User, picture: &[u8]) -> Reply {
 
 /// Uploads what is taken, and gives the path of the picture.
 #[track_caller]
-fn uploaded(user: &mut User, picture: &[u8]) -> String {
+pub fn uploaded(user: &mut User, picture: &[u8]) -> String {
     let reply = upload(user, picture);
     assert_eq!(reply.status, 200, "{reply:?}");
     path_in(&reply)
@@ -104,7 +109,7 @@ fn look(gw: &TestGateway, path: &str) -> Look {
     seen(&reply.body)
 }
 
-fn in_folder(config: &mut Config, folder: &Path) {
+pub fn in_folder(config: &mut Config, folder: &Path) {
     let storage = AvatarStorage::Folder(folder.to_owned());
     config.avatars = Some(Avatars { storage, ..Avatars::new(PUBLIC) });
 }

@@ -55,6 +55,12 @@ impl Client {
         Self::over(Link::Unix(stream))
     }
 
+    /// Another connection to the same place, in the clear.
+    pub fn anew(&self) -> Self {
+        let addr = self.stream.get_ref().tcp().peer_addr().expect("a peer");
+        Self { host: self.host.clone(), ..Self::connect(addr) }
+    }
+
     pub fn over(link: Link) -> Self {
         Self { stream: BufReader::new(link), host: HOST.to_owned() }
     }
