@@ -31,6 +31,7 @@ pub mod admin;
 pub mod assertion;
 pub mod avatar;
 pub mod douyin;
+pub mod internal;
 pub mod limit;
 pub mod once;
 pub mod phone;
@@ -40,6 +41,7 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod upstream;
+pub mod webhook;
 pub mod wechat;
 
 pub mod config;

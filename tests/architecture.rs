@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("profile", "model wechat store"),
     ("avatar", "model config telemetry store profile"),
     ("upstream", "model config telemetry web"),
+    ("webhook", "model config telemetry store"),
     ("assertion", "model config"),
     ("phone", "model platform wechat profile once"),
     ("login", "model platform telemetry once"),
@@ -35,6 +36,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
     ("proxy", "model config upstream assertion web auth"),
     ("admin", "model config session profile upstream telemetry web"),
+    ("internal", "model config session profile web wechat platform"),
     // No platform: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
     ("api", "model auth login session profile avatar phone platform limit web telemetry"),
@@ -42,8 +44,8 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("gateway", "model routing limit session profile avatar auth api proxy telemetry web"),
     (
         "app",
-        "model web config telemetry routing limit server platform wechat douyin store session profile avatar upstream phone login \
-         assertion proxy admin api gateway",
+        "model web config telemetry routing limit server platform wechat douyin store session profile avatar upstream webhook phone \
+         login assertion proxy admin internal api gateway",
     ),
     // `routing`, to print what `wxgate explain` finds; `session`, to print how long those of an app stay; `server`, for the
     // signals and file limits of the process; `model`, for the type that keeps the admin token from being printed.
@@ -161,8 +163,8 @@ fn only_the_clock_reads_the_time_of_day() {
 #[test]
 fn only_bearer_reads_authorization() {
     // `proxy/identity.rs` removes the header where a route does not forward tokens; it never looks at its value. The
-    // operators' listener has a token of its own, and the configuration only forbids the name for other uses.
-    let others_business = ["auth/bearer.rs", "proxy/identity.rs", "admin/gate.rs", "config/resolve/identity.rs"];
+    // listeners that are not the public's have tokens of their own, and the configuration only forbids the name for other uses.
+    let others_business = ["auth/bearer.rs", "proxy/identity.rs", "web/gate.rs", "config/resolve/identity.rs"];
     let names_it = |s: &Source| {
         let code = s.code.replace("PROXY_AUTHORIZATION", "");
         code.contains("AUTHORIZATION") || s.code_and_text.to_ascii_lowercase().contains("\"authorization\"")
@@ -185,7 +187,9 @@ fn only_the_trust_boundary_tells_who_calls() {
 #[test]
 fn secrets_are_read_only_where_they_are_needed() {
     let may = [
-        "admin/gate.rs",            // the admin token, to keep its hash
+        "admin/mod.rs",             // the admin token, for the gate to keep its hash
+        "internal/mod.rs",          // the token of backends, likewise
+        "internal/access_token.rs", // an access token, for a backend
         "api/verify.rs",            // the token, for its client
         "app/services.rs",          // the token, on its way there
         "avatar/name.rs",           // the key, to derive that of names from it
@@ -209,9 +213,11 @@ fn secrets_are_read_only_where_they_are_needed() {
         "simulator/apps.rs",        // the secrets of apps that do not exist
         "upstream/tls.rs",          // the key of our certificate, for the library
         "telemetry/redact.rs",      // the key of the hash that stands for a user
+        "webhook/sign.rs",          // the secret that the receiver has too
         "wechat/code2session.rs",   // the AppSecret and the code, for WeChat
         "wechat/crypto.rs",         // the session_key, to see what WeChat did with it
         "wechat/phone_number.rs",   // the access token and the code, for WeChat
+        "wechat/session_check.rs",  // the access token, for WeChat
         "wechat/stable_token.rs",   // the AppSecret, for WeChat
     ];
     let reads = |s: &Source| s.module[0] != "config" && s.code.contains(".expose()");
@@ -220,9 +226,9 @@ fn secrets_are_read_only_where_they_are_needed() {
 
 #[test]
 fn only_rescue_chooses_an_error_status() {
-    // The stand-in and the operators' listener answer for themselves: no Mini Program ever sees those answers.
+    // The stand-in and the listeners of operators and backends answer for themselves: no Mini Program ever sees those answers.
     let chooses = |s: &Source| {
-        !["simulator", "admin"].contains(&s.module[0].as_str())
+        !["simulator", "admin", "internal"].contains(&s.module[0].as_str())
             && s.code.match_indices("StatusCode::").any(|(at, word)| is_error_status(&s.code[at + word.len()..]))
     };
     assert_eq!(others(&["gateway/rescue.rs"], chooses), NOBODY);
@@ -230,8 +236,13 @@ fn only_rescue_chooses_an_error_status() {
 
 #[test]
 fn only_the_transport_opens_connections_to_platforms() {
-    // The command line asks the operators' listener of a gateway, and nobody else.
-    assert_eq!(others(&["platform/transport.rs", "cli/sessions/ask.rs"], |s| s.code.contains("reqwest")), NOBODY);
+    // The command line asks the operators' listener of a gateway, and the webhook its receiver, and nobody else.
+    assert_eq!(
+        others(&["platform/transport.rs", "webhook/delivery.rs", "cli/sessions/ask.rs"], |s| s
+            .code
+            .contains("reqwest")),
+        NOBODY
+    );
 }
 
 #[test]

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
+pub(super) use crate::web::own::respond;
 use crate::{
     model::Entropy,
-    web::{Problem, headers::X_REQUEST_ID},
+    web::{Closed, Problem, own},
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// When it makes sense to ask again while the store is away, in seconds.
 const SOON: HeaderValue = HeaderValue::from_static("1");
@@ -44,11 +44,22 @@ pub(super) enum Refusal {
     Internal,
 }
 
+impl From<Closed> for Refusal {
+    fn from(why: Closed) -> Self {
+        match why {
+            Closed::Host => Self::Host,
+            Closed::Origin => Self::Origin,
+            Closed::TokenUnset => Self::TokenUnset,
+            Closed::TokenMissing => Self::TokenMissing,
+            Closed::TokenInvalid => Self::TokenInvalid,
+        }
+    }
+}
+
 impl Refusal {
     pub(super) fn into_response(self, id: &str) -> Response<Bytes> {
         let (status, problem) = self.told();
-        let mut response = respond(status, JSON, problem.to_json(id));
-        mark(&mut response, id);
+        let mut response = own::refusal(status, problem, id);
         let more = match self {
             Self::TokenUnset | Self::TokenMissing | Self::TokenInvalid => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
@@ -116,10 +127,7 @@ pub(super) fn text(status: StatusCode, body: &'static str) -> Response<Bytes> {
 
 /// A 200 with JSON in it.
 pub(super) fn json(value: &impl Serialize, id: &str) -> Result<Response<Bytes>, Refusal> {
-    let body = serde_json::to_vec(value).map_err(|_| Refusal::Internal)?;
-    let mut response = respond(StatusCode::OK, JSON, body.into());
-    mark(&mut response, id);
-    Ok(response)
+    own::json(value, id).map_err(|_| Refusal::Internal)
 }
 
 /// The answer to what never became a request: it has no id, since nothing is logged of it.
@@ -127,26 +135,11 @@ pub(super) fn malformed() -> Response<Bytes> {
     text(StatusCode::BAD_REQUEST, "the request is not well-formed\n")
 }
 
-pub(super) fn respond(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-fn mark(response: &mut Response<Bytes>, id: &str) {
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(X_REQUEST_ID, id);
-    }
-}
-
-/// An id to find a request by in the log: 32 hex digits. Nothing rests on its being hard to guess.
+/// An id to find a request by in the log. Nothing rests on its being hard to guess.
 pub(super) fn new_id(entropy: &dyn Entropy) -> String {
     let mut bytes = [0; 16];
     match entropy.fill(&mut bytes) {
-        Ok(()) => format!("{:032x}", u128::from_be_bytes(bytes)),
+        Ok(()) => own::id_of(bytes),
         Err(_) => "-".to_owned(),
     }
 }

@@ -13,11 +13,10 @@
 //! | `/v1/users/{app}/{openid}/profile` | DELETE | token | removes the user's profile |
 //! | anything else | | token | 404 |
 //!
-//! All but the first two are for a `Host` of the listener's own only, and for no other origin's pages: see [`gate`]. No
+//! All but the first two are for a `Host` of the listener's own only, and for no other origin's pages: see [`Gate`]. No
 //! body is read. `docs/ADMIN.md` tells the same to operators.
 
 mod answer;
-mod gate;
 mod health;
 mod metrics;
 mod profiles;
@@ -36,16 +35,16 @@ use bytes::Bytes;
 use http::{Response, request::Parts};
 
 use self::{
-    answer::Refusal, gate::Gate, health::Health, metrics::Metrics, profiles::ProfileApi, report::Report,
-    sessions::SessionApi,
+    answer::Refusal, health::Health, metrics::Metrics, profiles::ProfileApi, report::Report, sessions::SessionApi,
 };
 use crate::{
     config::sections,
-    model::{AppId, CertificateShelf, Clock, Entropy, Timestamp},
+    model::{AppId, CertificateShelf, Clock, Entropy, Secret, Timestamp},
     profile::Profiles,
     session::Sessions,
     telemetry::{Counters, Traffic},
     upstream::Upstreams,
+    web::Gate,
 };
 
 /// What the operators' answers are made of.
@@ -98,8 +97,9 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// The answers made of these.
     pub fn new(from: Ingredients<'_>) -> Self {
+        let token = from.section.token.as_ref().map(Secret::expose);
         Self {
-            gate: Gate::new(from.section, from.addr),
+            gate: Gate::new(Some(from.addr.ip()), &from.section.hosts, token),
             health: Health::new(from.ready, Arc::clone(&from.sessions)),
             metrics: Metrics::new(
                 Report {

@@ -49,7 +49,8 @@ impl Collector for Report {
         self.logins(&mut page, &counted)?;
         self.sessions(&mut page)?;
         self.avatars(&mut page)?;
-        self.store(&mut page)
+        self.store(&mut page)?;
+        self.webhook(&mut page)
     }
 }
 
@@ -146,6 +147,16 @@ impl Report {
         page.counters("avatar_uploads", "Pictures that were uploaded, by what came of them", "outcome", &uploads)?;
         let removals = self.counters.avatar_removals.each();
         page.counters("avatar_removals", "Pictures that no profile names any more", "outcome", &removals)
+    }
+
+    fn webhook(&self, page: &mut Page<'_>) -> fmt::Result {
+        let counts = &self.counters.webhook;
+        let help = "Changes that were to be told to the webhook, by what came of a try";
+        page.counters("webhook_notices", help, "outcome", &counts.each())?;
+        page.gauge("webhook_waiting", "Changes that wait to be told to the webhook", counts.waiting())?;
+        let (name, help) = ("webhook_oldest_age", "How long the oldest of these has waited");
+        let family = page.family(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        ConstGauge::new(counts.oldest().as_secs_f64()).encode(family)
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -1,10 +1,9 @@
 //! The small JSON bodies that our endpoints take.
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use crate::web::RequestBody;
+use crate::web::{RequestBody, json_body};
 
 use super::Error;
 
@@ -17,18 +16,13 @@ pub(super) async fn read(body: RequestBody) -> Result<Bytes, Error> {
 }
 
 /// The same where a body may be longer, or less long.
-pub(super) async fn read_up_to(mut body: RequestBody, max: u64) -> Result<Bytes, Error> {
-    body.limit(max).map_err(Error::Body)?;
-    Ok(body.collect().await.map_err(Error::Body)?.to_bytes())
+pub(super) async fn read_up_to(body: RequestBody, max: u64) -> Result<Bytes, Error> {
+    json_body::read(body, max).await.map_err(Error::Body)
 }
 
 /// Decodes JSON. The parser's own message stays inside: it may quote what was sent.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], expected: &'static str) -> Result<T, Error> {
-    // serde would take an array for an object, its items in the order of the fields.
-    if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(Error::BadInput(expected));
-    }
-    serde_json::from_slice(bytes).map_err(|_| Error::BadInput(expected))
+    json_body::decode(bytes).ok_or(Error::BadInput(expected))
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! `/v1/profile`: what the caller has told of himself. Whose profile it is follows from the session and from nothing else.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     auth::Access,
-    model::{Timestamp, UserKey},
-    profile::{self, Expected, Held, Profile, Told},
+    model::UserKey,
+    profile::{Expected, Profile, Told},
     web::RequestBody,
 };
 
@@ -78,51 +75,11 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Error> {
 }
 
 pub(super) fn told(profile: &Profile) -> Result<Response<Bytes>, Error> {
-    let mut response = json(&Whole(profile))?;
+    let mut response = json(profile)?;
     if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", profile.version())) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(response)
-}
-
-/// A profile as a client reads it: the values, and beside them the version and where each value comes from.
-struct Whole<'a>(&'a Profile);
-
-struct Origins<'a>(&'a Profile);
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Origin {
-    source: profile::Source,
-    updated_at: String,
-}
-
-impl Serialize for Whole<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.fields().len() + 2))?;
-        for (field, held) in self.0.fields() {
-            map.serialize_entry(field.name(), &held.value)?;
-        }
-        map.serialize_entry("version", &self.0.version())?;
-        map.serialize_entry("fields", &Origins(self.0))?;
-        map.end()
-    }
-}
-
-impl Serialize for Origins<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.fields().map(|(field, held)| (field.name(), Origin::of(held))))
-    }
-}
-
-impl Origin {
-    fn of(held: &Held) -> Self {
-        Self { source: held.source, updated_at: moment(held.updated_at) }
-    }
-}
-
-fn moment(at: Timestamp) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(at.as_millis())).to_string()
 }
 
 #[cfg(test)]

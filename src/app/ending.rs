@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{App, Error, config_file::causes};
 use crate::{
     config::Config,
-    server::{Stop, systemd},
+    server::{Running, Stop, systemd},
 };
 
 /// How long a stop waits for the store to take the last uses of sessions.
@@ -62,6 +62,7 @@ impl App {
                 tracing::info!("replaced: another wxgate takes new connections, requests under way may finish");
                 self.public.leave();
                 self.admin.leave();
+                self.internal.iter_mut().for_each(Running::leave);
                 None
             }
             Follower::Waits(waiting) => {
@@ -69,6 +70,7 @@ impl App {
                 // This one serves until clients know, since nobody else does.
                 self.public.leave_sockets();
                 self.admin.leave_sockets();
+                self.internal.iter_mut().for_each(Running::leave_sockets);
                 Some(waiting)
             }
         };
@@ -98,6 +100,7 @@ impl App {
         let parts = self.reloader.parts();
         let (limit, idle) = (parts.config.server.drain_timeout, parts.config.server.drain_idle);
         self.public.tell();
+        self.internal.iter().for_each(Running::tell);
         let drained = async {
             // Half of the time at least is for what is under way when nobody may begin anything any more.
             tokio::select! {
@@ -106,6 +109,11 @@ impl App {
             }
             self.public.drain();
             self.public.all_ended().await;
+            // Backends that answer somebody may ask until then.
+            self.internal.iter().for_each(Running::drain);
+            if let Some(internal) = &mut self.internal {
+                internal.all_ended().await;
+            }
         };
         tokio::select! {
             drained = timeout(limit, drained) => {
@@ -118,8 +126,14 @@ impl App {
         self.public.cut();
         let public = self.public.join(LAST_THREADS).await;
         self.admin.cut();
-        let ended = public.and(self.admin.join(LAST_THREADS).await).map_err(Error::Workers);
+        self.internal.iter().for_each(Running::cut);
+        let mut ended = public.and(self.admin.join(LAST_THREADS).await);
+        if let Some(internal) = self.internal {
+            ended = ended.and(internal.join(LAST_THREADS).await);
+        }
+        let ended = ended.map_err(Error::Workers);
         self.reloader.rest();
+        self.telling.end().await;
         self.housekeeping.abort();
         _ = timeout(LAST_THREADS, &mut self.housekeeping).await;
         // Nobody uses a session any more. What is not written now is lost, and makes a session look unused for longer.

@@ -85,6 +85,17 @@ pub(super) fn bind_admin(addr: SocketAddr, passed: &mut PassedSockets) -> Result
     Ok(listener.named(ADMIN))
 }
 
+/// The backends' listener, where there is one.
+pub(super) fn bind_internal(
+    section: Option<&sections::Internal>,
+    mode: u32,
+    passed: &mut PassedSockets,
+) -> Result<Option<Listener>, Error> {
+    let Some(section) = section else { return Ok(None) };
+    let bound = one(&section.listen, mode, 1, passed)?.into_iter().next();
+    Ok(bound.map(|listener| listener.named(section.listen.to_string())))
+}
+
 /// One place. Under one name systemd may have bound several.
 fn one(at: &ListenAt, mode: u32, workers: usize, passed: &mut PassedSockets) -> Result<Vec<Listener>, Error> {
     let inherited = passed.take(&at.to_string());

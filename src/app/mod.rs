@@ -1,5 +1,6 @@
 //! The only place that wires: a [`Config`] becomes a running gateway.
 
+mod backends;
 mod certificates;
 mod config_file;
 mod ending;
@@ -9,6 +10,7 @@ mod platforms;
 mod reload;
 mod services;
 mod stores;
+mod telling;
 
 use std::{
     fmt, io,
@@ -25,6 +27,7 @@ use self::{
     parts::{Groundwork, Outside, Parts, Seeds},
     services::{Back, BackParts, Front, FrontParts},
     stores::{Before, open_store},
+    telling::Telling,
 };
 use crate::{
     assertion, avatar,
@@ -40,6 +43,7 @@ use crate::{
     store::{KeyFileError, OpenError, RedisError, Store},
     telemetry::{Counters, LineWriter, LogLevelSwitch},
     upstream::{Resolver, SetupError, SystemResolver, Upstreams},
+    webhook,
 };
 
 /// Threads for what is not on the path of a proxied request: logins, and the housekeeping of what they need.
@@ -110,6 +114,9 @@ pub enum Error {
     /// The client for a platform's API can't be set up.
     #[error("no client for a platform's API")]
     Platform(#[source] platform::BuildError),
+    /// Nobody can be told of changes as the configuration asks for it.
+    #[error("no webhook")]
+    Webhook(#[from] webhook::SetupError),
     /// A route can't be used.
     #[error("the routes can't be used")]
     Routes(#[source] UnknownUpstream),
@@ -149,6 +156,7 @@ pub enum Error {
 pub fn rehearse(config: &Config) -> Result<(), Error> {
     let World { clock, entropy, resolver, .. } = World::default();
     listeners::tls(&config.server)?;
+    backends::tls(config)?;
     Upstreams::new(&config.upstreams, &clock, resolver)?;
     Groundwork::of(config, &*entropy, &Arc::default())?;
     Ok(())
@@ -159,6 +167,8 @@ pub fn rehearse(config: &Config) -> Result<(), Error> {
 pub struct App {
     public: Running,
     admin: Running,
+    internal: Option<Running>,
+    telling: Telling,
     ready: Arc<AtomicBool>,
     housekeeping: JoinHandle<()>,
     certificates: CertificateKeeper,
@@ -200,6 +210,8 @@ impl App {
         let mut sockets = world.sockets;
         let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, &mut sockets)?;
         let admin_listener = listeners::bind_admin(config.admin.listen, &mut sockets)?;
+        let internal = listeners::bind_internal(config.internal.as_ref(), config.server.socket_mode, &mut sockets)?;
+        let internal_tls = backends::tls(&config)?;
         let given_up = listeners::rest(sockets);
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
@@ -208,15 +220,12 @@ impl App {
         let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
         let groundwork = Groundwork::of(&config, &*world.entropy, &counters)?;
-        let before = match &world.predecessor {
-            Some(predecessor) => Before::Another(predecessor),
-            None if world.again => Before::Ourselves,
-            None => Before::Nobody,
-        };
+        let before = before(world.predecessor.as_ref(), world.again);
         let store = match world.store {
             Some(store) => store,
             None => open_store(&mut config.sessions, &world.entropy, before, &control.handle)?,
         };
+        let outbox = Arc::clone(&store);
         let outside = Outside { store, upstreams, shelf };
         let clock = Arc::clone(&world.clock);
         let shared = Arc::clone(&counters);
@@ -229,6 +238,7 @@ impl App {
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &reloader, &ready)?;
+        let internal = backends::start(internal, internal_tls, &parts, &reloader.follow(), &control.handle)?;
         let (all, handles) = (reloader.follow(), Arc::clone(&lines));
         let public = server::start(listeners, &options, move |worker| {
             let (parts, lines, redirects) = (all.clone(), Arc::clone(&handles), Arc::clone(&redirects));
@@ -236,13 +246,26 @@ impl App {
         })
         .map_err(Error::Workers)?;
         let sessions = Arc::clone(&parts.sessions);
+        let telling = Telling::start(outbox, reloader.follow(), &control.handle);
         let housekeeping = control.handle.spawn(async move { sessions.keep_house().await });
         if let Some(predecessor) = &world.predecessor {
             predecessor.may_go().map_err(Error::Predecessor)?;
         }
         listeners::give_up(given_up);
         counters.config.taken(Duration::from_millis(clock.now().as_millis()), 0, 0);
-        Ok(Self { public, admin, ready, housekeeping, certificates, reloader, counters, control, lines })
+        Ok(Self {
+            public,
+            admin,
+            internal,
+            telling,
+            ready,
+            housekeeping,
+            certificates,
+            reloader,
+            counters,
+            control,
+            lines,
+        })
     }
 
     /// Where it listens.
@@ -258,6 +281,11 @@ impl App {
     /// Where its operators' listener is.
     pub fn admin_addrs(&self) -> &[SocketAddr] {
         self.admin.addrs()
+    }
+
+    /// Where its backends' listener is, if it has one.
+    pub fn internal_place(&self) -> Option<&Place> {
+        self.internal.as_ref()?.places().first()
     }
 
     /// How its upstreams stand.
@@ -282,12 +310,24 @@ impl App {
 
     /// How many tasks it has, on all of its threads.
     pub fn tasks(&self) -> usize {
-        self.public.tasks() + self.admin.tasks() + self.control.handle.metrics().num_alive_tasks()
+        self.public.tasks()
+            + self.admin.tasks()
+            + self.internal.as_ref().map_or(0, Running::tasks)
+            + self.control.handle.metrics().num_alive_tasks()
     }
 
     /// Its listening sockets, for another process to take over.
-    pub fn handover(&self) -> [Handover; 2] {
-        [self.public.handover(), self.admin.handover()]
+    pub fn handover(&self) -> Vec<Handover> {
+        [&self.public, &self.admin].into_iter().chain(&self.internal).map(Running::handover).collect()
+    }
+}
+
+/// Who had the sessions.
+fn before(predecessor: Option<&Predecessor>, again: bool) -> Before<'_> {
+    match predecessor {
+        Some(predecessor) => Before::Another(predecessor),
+        None if again => Before::Ourselves,
+        None => Before::Nobody,
     }
 }
 

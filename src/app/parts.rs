@@ -16,14 +16,16 @@ use crate::{
     model::{AppId, CertificateShelf, Clock, Entropy, EntropyError},
     phone::Phones,
     platform::Platform,
-    profile::Profiles,
+    profile::{Outgoing, Profiles},
     proxy::Proxy,
     routing::Table,
     session::{Measured, Sessions},
-    store::Store,
+    store::{Bell, Room, Store},
     telemetry::{Counters, LineBuffer, Traffic, UserTagger},
     upstream::Upstreams,
     web::TrustedProxies,
+    webhook::Webhook,
+    wechat::ServerApi,
 };
 
 /// What all workers share.
@@ -35,6 +37,7 @@ pub(super) struct Parts {
     pub(super) sessions: Arc<Sessions>,
     pub(super) login: Arc<Login>,
     pub(super) platforms: Arc<Platforms>,
+    pub(super) server_api: Arc<ServerApi>,
     pub(super) profiles: Arc<Profiles>,
     pub(super) phones: Arc<Phones>,
     pub(super) avatars: Option<Arc<Avatars>>,
@@ -46,6 +49,8 @@ pub(super) struct Parts {
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) signer: Option<Arc<Signer>>,
+    pub(super) webhook: Option<Arc<Webhook>>,
+    pub(super) bell: Arc<Bell>,
 }
 
 /// What leads out of the process, or was read from outside.
@@ -59,8 +64,9 @@ pub(super) struct Outside {
 pub(super) struct Groundwork {
     table: Table,
     tagger: UserTagger,
-    platforms: Platforms,
+    platforms: Arc<Platforms>,
     signer: Option<Arc<Signer>>,
+    webhook: Option<Arc<Webhook>>,
 }
 
 impl Groundwork {
@@ -69,8 +75,9 @@ impl Groundwork {
         Ok(Self {
             table: Table::new(&config.routes, &names).map_err(Error::Routes)?,
             tagger: UserTagger::new(config.log.user_key.as_ref(), entropy)?,
-            platforms: Platforms::new(config, counters).map_err(Error::Platform)?,
+            platforms: Arc::new(Platforms::new(config, counters).map_err(Error::Platform)?),
             signer: Signer::of(config)?.map(Arc::new),
+            webhook: webhook_of(config)?,
         })
     }
 }
@@ -100,12 +107,14 @@ impl Parts {
         control: &runtime::Handle,
     ) -> Result<Self, OpenError> {
         let Outside { store, upstreams, shelf } = outside;
-        let Groundwork { table, tagger, platforms, signer } = groundwork;
+        let Groundwork { table, tagger, platforms, signer, webhook } = groundwork;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
         let traffic = Arc::new(gateway::traffic(&routes));
         let measured = Measured::new(Arc::clone(&store), Arc::clone(&counters));
         let profiles = Profiles::new(Arc::new(measured), Arc::clone(&clock));
         let (profiles, avatars) = with_pictures(profiles, &config, &clock, &entropy, &counters, control)?;
+        let bell = Arc::<Bell>::default();
+        profiles.tell(outgoing(&config, &bell, &entropy));
         let sessions = Arc::new(Sessions::new(
             &config.sessions,
             store,
@@ -115,9 +124,9 @@ impl Parts {
             tagger,
             Arc::clone(&counters),
         ));
-        let platforms = Arc::new(platforms);
+        let server_api = Arc::new(platforms.server_api(control, &clock));
         let phones = Arc::new(Phones::new(
-            Arc::new(platforms.server_api(control, &clock)),
+            Arc::clone(&server_api) as _,
             Arc::clone(&profiles),
             config.wechat.replay_window,
             control.clone(),
@@ -142,6 +151,7 @@ impl Parts {
             sessions,
             login,
             platforms,
+            server_api,
             profiles,
             phones,
             avatars,
@@ -153,6 +163,8 @@ impl Parts {
             upstreams,
             entropy,
             signer,
+            webhook,
+            bell,
         })
     }
 
@@ -198,6 +210,18 @@ impl Parts {
             None => gateway,
         }
     }
+}
+
+/// Who is told of changes.
+pub(super) fn webhook_of(config: &Config) -> Result<Option<Arc<Webhook>>, Error> {
+    Ok(config.webhook.as_ref().map(Webhook::new).transpose()?.map(Arc::new))
+}
+
+/// How changes are written down for that, where anybody is told.
+pub(super) fn outgoing(config: &Config, bell: &Arc<Bell>, entropy: &Arc<dyn Entropy>) -> Option<Outgoing> {
+    let section = config.webhook.as_ref()?;
+    let room = Room { per_user: section.max_per_user, in_all: section.max_waiting };
+    Some(Outgoing { room, bell: Arc::clone(bell), entropy: Arc::clone(entropy) })
 }
 
 fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {

@@ -5,7 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{runtime, sync::watch, task::JoinSet};
 
-use super::{CertificateKeeper, Error, parts::Parts, platforms::Platforms, services::Issuer};
+use super::{
+    CertificateKeeper, Error,
+    parts::{Parts, outgoing, webhook_of},
+    platforms::Platforms,
+    services::Issuer,
+};
 use crate::{
     assertion::Signer,
     config::{Change, Config},
@@ -17,6 +22,7 @@ use crate::{
     telemetry::LogLevelSwitch,
     upstream::Watch,
     web::TrustedProxies,
+    wechat::ServerApi,
 };
 
 /// Puts another configuration in the place of the one that a gateway runs with.
@@ -67,7 +73,9 @@ impl Reloader {
         if let Some(log_level) = &self.0.log_level {
             log_level.set(next.config.log.level);
         }
-        self.0.parts.send_replace(next);
+        self.0.parts.send_replace(Arc::clone(&next));
+        // Last, so that whoever sends knows where to, when the first change rings.
+        next.profiles.tell(outgoing(&next.config, &next.bell, &next.entropy));
         Ok(change)
     }
 
@@ -104,7 +112,7 @@ impl Upkeep {
 impl Parts {
     /// The parts of another configuration, which share with these what is the same.
     fn changed_to(&self, config: Config, control: &runtime::Handle) -> Result<Self, Error> {
-        let (platforms, login, phones) = self.askers_of(&config, control)?;
+        let Askers { platforms, server_api, login, phones } = self.askers_of(&config, control)?;
         let names: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
         let table = Table::new(&config.routes, &names).map_err(Error::Routes)?;
         let routes: Vec<String> = table.rules().iter().map(|rule| rule.label.clone()).collect();
@@ -117,6 +125,7 @@ impl Parts {
             sessions: Arc::clone(&self.sessions),
             login,
             platforms,
+            server_api,
             profiles: Arc::clone(&self.profiles),
             phones,
             avatars: self.avatars.clone(),
@@ -128,6 +137,8 @@ impl Parts {
             upstreams: Arc::new(upstreams),
             entropy: Arc::clone(&self.entropy),
             signer: Signer::of(&config)?.map(Arc::new),
+            webhook: webhook_of(&config)?,
+            bell: Arc::clone(&self.bell),
             config,
         })
     }
@@ -135,14 +146,26 @@ impl Parts {
     /// The platforms, and those who ask them. What is under way ends with the platforms and the times that it began with.
     fn askers_of(&self, config: &Config, control: &runtime::Handle) -> Result<Askers, Error> {
         if config.apps == self.config.apps && config.wechat == self.config.wechat {
-            return Ok((Arc::clone(&self.platforms), Arc::clone(&self.login), Arc::clone(&self.phones)));
+            return Ok(Askers {
+                platforms: Arc::clone(&self.platforms),
+                server_api: Arc::clone(&self.server_api),
+                login: Arc::clone(&self.login),
+                phones: Arc::clone(&self.phones),
+            });
         }
         let platforms = Arc::new(self.platforms.changed_to(config, &self.counters).map_err(Error::Platform)?);
         let issuer = Arc::new(Issuer::new(config, &self.sessions, &self.clock));
         let login = self.login.through(Arc::clone(&platforms) as Arc<dyn Platform>, issuer);
-        let phones = self.phones.through(Arc::new(platforms.server_api(control, &self.clock)));
-        Ok((platforms, Arc::new(login), Arc::new(phones)))
+        let server_api = Arc::new(platforms.server_api(control, &self.clock));
+        let phones = Arc::new(self.phones.through(Arc::clone(&server_api) as _));
+        Ok(Askers { platforms, server_api, login: Arc::new(login), phones })
     }
 }
 
-type Askers = (Arc<Platforms>, Arc<Login>, Arc<Phones>);
+/// The platforms, and those who ask them.
+struct Askers {
+    platforms: Arc<Platforms>,
+    server_api: Arc<ServerApi>,
+    login: Arc<Login>,
+    phones: Arc<Phones>,
+}

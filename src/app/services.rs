@@ -165,7 +165,7 @@ impl Service for Front {
 }
 
 /// Returns when there are other parts.
-async fn changed(parts: &mut watch::Receiver<Arc<Parts>>) {
+pub(super) async fn changed(parts: &mut watch::Receiver<Arc<Parts>>) {
     if parts.changed().await.is_err() {
         // Nobody is left who could change them.
         pending::<()>().await;

@@ -84,10 +84,21 @@ fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result
         "answers    {prefix}/verify, {prefix}/session, {prefix}/logout, {prefix}/profile and {prefix}/phone itself{jwks}"
     )?;
     writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
-    if config.admin.hosts.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "           also under the name {}", config.admin.hosts.join(" or "))
+    names(out, &config.admin.hosts)?;
+    let Some(internal) = &config.internal else { return Ok(()) };
+    let tls = if internal.tls.is_some() { " with TLS" } else { "" };
+    let proof = match (&internal.token, internal.asks_for_certificates()) {
+        (Some(_), true) => "with a token and a certificate",
+        (Some(_), false) => "with a token",
+        (None, _) => "with a certificate",
+    };
+    writeln!(out, "backends   {}{tls}, {proof}", internal.listen)?;
+    names(out, &internal.hosts)
+}
+
+/// Further names of a listener.
+fn names(out: &mut dyn Write, hosts: &[String]) -> io::Result<()> {
+    if hosts.is_empty() { Ok(()) } else { writeln!(out, "           also under the name {}", hosts.join(" or ")) }
 }
 
 fn listener(listener: &Listener) -> String {

@@ -55,7 +55,7 @@ struct Newcomer {
 }
 
 /// Returns when a new process serves, or waits until this one does not. One that fails leaves everything as it is.
-pub(super) async fn followed(signals: &mut ReplaceSignals, sockets: [Handover; 2]) -> Follower<Heir> {
+pub(super) async fn followed(signals: &mut ReplaceSignals, sockets: Vec<Handover>) -> Follower<Heir> {
     loop {
         signals.next().await;
         tracing::info!("told to make way for a new process");
@@ -122,7 +122,7 @@ impl Drop for Newcomer {
 }
 
 /// Starts it, hands the sockets over, and listens to what it says to that.
-async fn start(own: u32, sockets: [Handover; 2]) -> io::Result<Follower<Heir>> {
+async fn start(own: u32, sockets: Vec<Handover>) -> io::Result<Follower<Heir>> {
     if own == FIRST {
         // With the first process of a container all others end.
         return Err(io::Error::other("this one is the first process of a container, which ends with it"));
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_process_of_a_container_is_not_replaced() {
-        let error = start(FIRST, Default::default()).await.unwrap_err();
+        let error = start(FIRST, Vec::default()).await.unwrap_err();
         assert!(error.to_string().contains("first process of a container"), "{error}");
     }
 }

@@ -83,6 +83,9 @@ async fn live(
     for addr in app.admin_addrs() {
         tracing::info!(%addr, "operators' listener");
     }
+    if let Some(place) = app.internal_place() {
+        tracing::info!(addr = %place, "backends' listener");
+    }
     systemd::tell_ready();
     let certificates = app.certificates();
     let followed = replace::followed(&mut signals.replace, app.handover());

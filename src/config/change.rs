@@ -10,8 +10,8 @@ use std::{
 use super::{
     Config,
     sections::{
-        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Limits, ListenAt, Log, Route, Server,
-        Sessions, Tls, Upstream, WeChat,
+        Admin, Api, App, CertificateFiles, HostPattern, IdentityHeaders, Internal, Limits, ListenAt, Log, Route,
+        Server, Sessions, Tls, Upstream, WeChat,
     },
 };
 
@@ -70,6 +70,7 @@ impl Change {
         let mut change = Self { config: wanted, applied: Vec::new(), waiting: Vec::new() };
         change.server(running);
         change.whole_sections(running);
+        change.internal(running.internal.as_ref());
         change.sessions(&running.sessions);
         change.lists(running);
         change
@@ -121,6 +122,8 @@ impl Change {
         // All sections by name, so that a new one does not compile until somebody compares it.
         let Config {
             mut admin,
+            internal: _,
+            webhook,
             api,
             mut wechat,
             identity,
@@ -135,6 +138,14 @@ impl Change {
             routes: _,
         } = self.config.clone();
         compare!(self, "admin", Admin of running.admin, admin; live hosts token; restart listen; apart);
+        if running.webhook != webhook {
+            let how = match (&running.webhook, &webhook) {
+                (None, _) => How::Added,
+                (_, None) => How::Removed,
+                _ => How::Changed,
+            };
+            self.applied("webhook".to_owned(), how);
+        }
         compare!(self, "api", Api of running.api, api; live prefix; restart; apart);
         compare!(self, "wechat", WeChat of running.wechat, wechat; live timeout; restart replay_window; apart);
         compare!(self, "identity", IdentityHeaders of running.identity, identity;
@@ -152,6 +163,29 @@ impl Change {
         }
         (self.config.admin, self.config.wechat, self.config.log) = (admin, wechat, log);
         self.config.avatars = avatars;
+    }
+
+    fn internal(&mut self, old: Option<&Internal>) {
+        let mut new = self.config.internal.clone();
+        match (old, &mut new) {
+            (Some(old), Some(new)) => {
+                compare!(self, "internal", Internal of old, new;
+                    live hosts token data_max_age; restart listen; apart tls);
+                let paths_of = |section: &Internal| section.tls.as_ref().map(|tls| paths(&tls.files).0.to_owned());
+                let keys_of = |section: &Internal| section.tls.as_ref().map(|tls| paths(&tls.files).1.to_owned());
+                let asked = |section: &Internal| section.tls.as_ref().map(|tls| tls.client_ca.clone());
+                if paths_of(old) != paths_of(new) || keys_of(old) != keys_of(new) || asked(old) != asked(new) {
+                    self.waits("internal.tls".to_owned());
+                    new.tls.clone_from(&old.tls);
+                }
+            }
+            (None, None) => {}
+            (old, new) => {
+                self.waits("internal".to_owned());
+                *new = old.cloned();
+            }
+        }
+        self.config.internal = new;
     }
 
     fn sessions(&mut self, old: &Sessions) {

@@ -120,14 +120,6 @@ impl<'w, 't> Fields<'w, 't> {
         self.find(key)
     }
 
-    /// A key or section that a later version will know: refused, because ignoring it would promise what is not there.
-    pub(super) fn later(&mut self, key: &'static str, instead: &str) {
-        self.others.push(key);
-        if let Some(At { line, .. }) = self.find(key) {
-            self.error(line, key, format!("not built yet in this version; {instead}"));
-        }
-    }
-
     /// A table within this one: `[name]`.
     pub(super) fn section(&mut self, name: &'static str) -> Fields<'_, 't> {
         self.others.push(name);

@@ -18,7 +18,8 @@ pub use load::{
 };
 
 use sections::{
-    Admin, Api, App, Assertion, Avatars, IdentityHeaders, Limits, Log, Route, Server, Sessions, Upstream, WeChat,
+    Admin, Api, App, Assertion, Avatars, IdentityHeaders, Internal, Limits, Log, Route, Server, Sessions, Upstream,
+    WeChat, Webhook,
 };
 
 /// Everything the file says, checked, with defaults filled in.
@@ -28,6 +29,10 @@ pub struct Config {
     pub server: Server,
     /// `[admin]`
     pub admin: Admin,
+    /// `[internal]`, where backends are listened to.
+    pub internal: Option<Internal>,
+    /// `[webhook]`, where somebody is told of changes.
+    pub webhook: Option<Webhook>,
     /// `[api]`
     pub api: Api,
     /// `[[apps]]`, at least one, no AppID twice.

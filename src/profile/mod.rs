@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`field`] is what there is to tell and what a value may be, [`told`] what a client may send, [`patch`] what is to become
-//! of it, [`record`] how a profile rests. A patch changes only what it names. Two at once lose nothing: the one that comes too
+//! of it, [`record`] how a profile rests, [`shown`] how it is read, [`outgoing`] what others are told. A patch changes only what it names. Two at once lose nothing: the one that comes too
 //! late is made again, on what the other has left.
 //!
 //! All of it is personal data. Nothing in here is logged, and no type shows a value by `Debug`.
@@ -14,26 +14,33 @@
 mod error;
 mod field;
 mod near;
+mod outgoing;
 mod patch;
 mod phone;
 mod pictures;
 mod placeholder;
 mod record;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod told;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 pub use error::Error;
 pub use field::{Field, Value};
+pub use outgoing::Outgoing;
 pub use told::Told;
 
 use self::near::NearPhones;
 pub use self::{patch::Patch, pictures::Pictures};
 use crate::{
     model::{Clock, PhoneNumber, Timestamp, UserKey},
-    store::{ProfileRecord, Store},
+    store::{ProfileRecord, Store, Written},
 };
 
 /// So often a change is made anew because another was faster. Each time somebody's change was made.
@@ -124,18 +131,26 @@ pub struct Profiles {
     clock: Arc<dyn Clock>,
     phones: NearPhones,
     pictures: Option<Arc<dyn Pictures>>,
+    outgoing: RwLock<Option<Outgoing>>,
 }
 
 impl Profiles {
     /// The profiles that rest in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, phones: NearPhones::new(Arc::clone(&clock)), clock, pictures: None }
+        let phones = NearPhones::new(Arc::clone(&clock));
+        Self { store, clock, phones, pictures: None, outgoing: RwLock::default() }
     }
 
     /// The same, whose pictures are kept here.
     #[must_use]
     pub fn with_pictures(self, pictures: Arc<dyn Pictures>) -> Self {
         Self { pictures: Some(pictures), ..self }
+    }
+
+    /// From here on this is how others are told of changes, or nobody is. It can be another in the midst of everything: whoever
+    /// changes profiles holds the same ones, and none of them may go on with what a configuration before this one has said.
+    pub fn tell(&self, outgoing: Option<Outgoing>) {
+        *self.outgoing.write().unwrap_or_else(PoisonError::into_inner) = outgoing;
     }
 
     /// What is known of a user, which may be nothing.
@@ -189,7 +204,12 @@ impl Profiles {
             }
             let kept = ProfileRecord { version: after.version, bytes: record::write(&after) };
             let replaces = (before.version > 0).then_some(before.version);
-            if self.store.put_profile(user, replaces, &kept).await.map_err(Error::Store)? {
+            // Where nothing has changed there is nothing to tell: the change that this may repeat was written with its notice.
+            let outgoing = self.outgoing().filter(|_| changed);
+            let posting = outgoing.as_ref().map(|outgoing| outgoing.changed(user, &before, &after, now)).transpose()?;
+            let put = self.store.put_profile(user, replaces, &kept, posting.as_ref()).await.map_err(Error::Store)?;
+            if put.is_made() {
+                ring(outgoing.as_ref(), put);
                 if let Some(pictures) = self.pictures.as_ref().filter(|_| before.avatar() != after.avatar()) {
                     pictures.changed(user, before.avatar(), after.avatar());
                 }
@@ -201,15 +221,32 @@ impl Profiles {
 
     /// Removes all that is known of a user. True where there was something.
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
+        let outgoing = self.outgoing();
+        let removed = |outgoing: &Outgoing| outgoing.removed(user, self.clock.now());
+        let posting = outgoing.as_ref().map(removed).transpose()?;
         let forgotten = self.phones.forgets(user);
-        let gone = self.store.forget_profile(user).await.map_err(Error::Store)?;
+        let removed = self.store.forget_profile(user, posting.as_ref()).await.map_err(Error::Store)?;
         forgotten.settle();
+        if let Some(removed) = &removed {
+            ring(outgoing.as_ref(), removed.written());
+        }
         if let Some(pictures) = &self.pictures {
             // What can't be read names nothing that could be known.
-            let before = gone.as_ref().and_then(|gone| record::read(gone).ok()).unwrap_or_default();
+            let before = removed.as_ref().and_then(|removed| record::read(&removed.profile).ok()).unwrap_or_default();
             pictures.changed(user, before.avatar(), None);
         }
-        Ok(gone.is_some())
+        Ok(removed.is_some())
+    }
+
+    fn outgoing(&self) -> Option<Outgoing> {
+        self.outgoing.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Whoever sends hears of it.
+fn ring(outgoing: Option<&Outgoing>, written: Written) {
+    if let Some(outgoing) = outgoing {
+        outgoing.bell.ring(written);
     }
 }
 

@@ -200,6 +200,8 @@ mod tests {
         Config {
             server: sections::Server::default(),
             admin: sections::Admin::default(),
+            internal: None,
+            webhook: None,
             api: sections::Api::default(),
             apps: Vec::new(),
             wechat: sections::WeChat::default(),

@@ -7,9 +7,12 @@ use std::{
 };
 
 use rustls::{
-    HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection,
+    HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
     crypto::aws_lc_rs::{Ticketer, default_provider},
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    pki_types::{CertificateDer, pem::PemObject},
+    server::{
+        ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -50,7 +53,8 @@ pub enum Handshake {
     PlainHttp,
     /// What the client speaks is no TLS, or bad TLS.
     Garbage,
-    /// The client wants a version, a cipher or a protocol that is not spoken here.
+    /// The client wants a version, a cipher or a protocol that is not spoken here, or has no certificate where one is asked
+    /// for.
     Incompatible,
     /// No certificate is for the name that the client asks for, and strictness leaves it without.
     UnknownName,
@@ -99,12 +103,35 @@ impl Handshake {
 impl Tls {
     /// TLS as the section asks for it, with the certificates of this shelf.
     pub fn new(section: &sections::Tls, http2: bool, shelf: Arc<CertificateShelf>) -> Result<Self, rustls::Error> {
+        Self::with(section, http2, shelf, None)
+    }
+
+    /// The same for those alone who show a certificate that comes from one of these, which are PEM.
+    pub fn asking(
+        section: &sections::Tls,
+        http2: bool,
+        shelf: Arc<CertificateShelf>,
+        ca: &str,
+    ) -> Result<Self, rustls::Error> {
+        Self::with(section, http2, shelf, Some(ca))
+    }
+
+    fn with(
+        section: &sections::Tls,
+        http2: bool,
+        shelf: Arc<CertificateShelf>,
+        ca: Option<&str>,
+    ) -> Result<Self, rustls::Error> {
         let versions: &[_] = match section.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
         };
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-        let builder = builder.with_protocol_versions(versions)?.with_no_client_auth();
+        let builder = builder.with_protocol_versions(versions)?;
+        let builder = match ca {
+            Some(ca) => builder.with_client_cert_verifier(from_whom(ca)?),
+            None => builder.with_no_client_auth(),
+        };
         let mut config = builder.with_cert_resolver(Arc::new(Offer::of(&shelf)));
         // A memory of sessions would be shared between the workers, or useless. A ticket is the client's to keep. Its key is
         // made here, changes every few hours, and is not kept when the process ends.
@@ -193,6 +220,16 @@ impl ResolvesServerCert for Offer {
     }
 }
 
+/// Asks for a certificate that comes from one of these.
+fn from_whom(ca: &str) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots.add(certificate.map_err(|_| rustls::Error::General("client_ca can't be read as PEM".to_owned()))?)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider())).build();
+    verifier.map_err(|error| rustls::Error::General(error.to_string()))
+}
+
 fn choose<'c>(certificates: &'c Certificates, hello: &ClientHello<'_>) -> Option<&'c Arc<Certificate>> {
     let name = hello.server_name().map(str::to_ascii_lowercase);
     certificates.choose(name.as_deref(), hello.signature_schemes())
@@ -205,7 +242,10 @@ pub(super) fn failed(error: &io::Error) -> Handshake {
     };
     match error {
         rustls::Error::AlertReceived(_) => Handshake::Refused,
-        rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => Handshake::Incompatible,
+        rustls::Error::PeerIncompatible(_)
+        | rustls::Error::NoApplicationProtocol
+        | rustls::Error::NoCertificatesPresented
+        | rustls::Error::InvalidCertificate(_) => Handshake::Incompatible,
         rustls::Error::InvalidMessage(_)
         | rustls::Error::InappropriateMessage { .. }
         | rustls::Error::InappropriateHandshakeMessage { .. }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     model::{Session, SessionKey, Timestamp, TokenDigest, UserKey},
-    store::{Answer, ProfileRecord, Seen, Store, Watcher},
+    store::{Answer, Claim, Claimed, Fate, Posting, ProfileRecord, Removed, Seen, Store, Waiting, Watcher, Written},
     telemetry::{Counters, Operation, StoreCalls},
 };
 
@@ -84,12 +84,25 @@ impl Store for Measured {
         user: &'a UserKey,
         before: Option<u64>,
         profile: &'a ProfileRecord,
-    ) -> Answer<'a, bool> {
-        self.time(|calls| &calls.put_profile, self.behind.put_profile(user, before, profile))
+        posting: Option<&'a Posting>,
+    ) -> Answer<'a, Written> {
+        self.time(|calls| &calls.put_profile, self.behind.put_profile(user, before, profile, posting))
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
-        self.time(|calls| &calls.forget_profile, self.behind.forget_profile(user))
+    fn forget_profile<'a>(&'a self, user: &'a UserKey, posting: Option<&'a Posting>) -> Answer<'a, Option<Removed>> {
+        self.time(|calls| &calls.forget_profile, self.behind.forget_profile(user, posting))
+    }
+
+    fn claim_notices(&self, claim: Claim, now: Timestamp, limit: usize) -> Answer<'_, Vec<Claimed>> {
+        self.time(|calls| &calls.claim_notices, self.behind.claim_notices(claim, now, limit))
+    }
+
+    fn settle_notice<'a>(&'a self, user: &'a UserKey, by: [u8; 16], fate: Fate, now: Timestamp) -> Answer<'a, bool> {
+        self.time(|calls| &calls.settle_notice, self.behind.settle_notice(user, by, fate, now))
+    }
+
+    fn waiting_notices(&self) -> Answer<'_, Waiting> {
+        self.time(|calls| &calls.waiting_notices, self.behind.waiting_notices())
     }
 
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     control,
+    key_check::KeyCheck,
     reply::Reply,
     scenario::{Fault, Script},
     serving::Service,
@@ -28,6 +29,7 @@ const CODE2SESSION: &str = "/sns/jscode2session";
 const TOKEN: &str = "/cgi-bin/token";
 const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 const PHONE_NUMBER: &str = "/wxa/business/getuserphonenumber";
+const CHECK_SESSION: &str = "/wxa/checksession";
 
 /// The same call of Douyin's.
 const DOUYIN: &str = "/api/apps/v2/jscode2session";
@@ -76,7 +78,9 @@ impl StandIn {
         let (query, is_post) = (request.uri().query().unwrap_or_default(), request.method() == Method::POST);
         let plain = Voice::WeChat(Dialect::WeChat);
         match request.uri().path() {
-            path @ (CODE2SESSION | TOKEN) if request.method() != Method::GET => self.refused(path, 43001, plain),
+            path @ (CODE2SESSION | TOKEN | CHECK_SESSION) if request.method() != Method::GET => {
+                self.refused(path, 43001, plain)
+            }
             CODE2SESSION => {
                 let call = Call::parse(query);
                 let voice = Voice::WeChat(self.wechat.apps.dialect(call.app()));
@@ -85,6 +89,10 @@ impl StandIn {
             DOUYIN if !is_post => self.refused(DOUYIN, 43001, Voice::Douyin),
             DOUYIN => self.exchange(DOUYIN, &Call::parse_json(request.body()), Voice::Douyin).await,
             path @ (STABLE_TOKEN | PHONE_NUMBER) if !is_post => self.refused(path, 43002, plain),
+            CHECK_SESSION => {
+                let check = KeyCheck::parse(query);
+                self.call(CHECK_SESSION, None, |_| self.wechat.check_session(&check), Voice::ServerApi).await
+            }
             TOKEN => {
                 let call = TokenCall::plain(query);
                 self.call(TOKEN, None, |_| self.wechat.give_token(&call), Voice::ServerApi).await

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     apps::{Apps, Registry},
+    key_check::KeyCheck,
     phone_codes::{Number, PhoneCodes},
     tokens::{TokenCall, Tokens},
     user_data::{self, UserData, Whose},
@@ -208,6 +209,19 @@ impl WeChat {
         }
     }
 
+    /// Answers who asks whether a key is the user's.
+    pub(super) fn check_session(&self, check: &KeyCheck) -> Answer {
+        let state = self.state();
+        let checked = state.tokens.app_of(&check.token, self.clock.now()).and_then(|app| {
+            let key = state.keys.get(&(app.to_owned(), check.openid.clone())).ok_or(40003)?;
+            check.verdict(&STANDARD.encode(key))
+        });
+        match checked {
+            Ok(()) => object(json!({ "errcode": 0, "errmsg": "ok" })),
+            Err(errcode) => self.refusal(errcode, None),
+        }
+    }
+
     fn token_of(&self, call: &TokenCall) -> Result<(String, u64), i64> {
         call.complete()?;
         self.apps.accept(&call.appid, &call.secret)?;
@@ -363,6 +377,7 @@ fn usual_errmsg(errcode: i64) -> &'static str {
              more details at https://mmbizurl.cn/s/JtxxFh33r"
         }
         40002 => "invalid grant_type",
+        40003 => "invalid openid",
         40013 => "invalid appid",
         40029 => "invalid code",
         40066 => "invalid url",
@@ -381,6 +396,8 @@ fn usual_errmsg(errcode: i64) -> &'static str {
         45009 => "reach max api daily quota limit",
         45011 => "api minute-quota reach limit  mustslower  retry next minute",
         47001 => "data format error",
+        87008 => "invalid sig_method",
+        87009 => "invalid signature",
         _ => "error",
     }
 }

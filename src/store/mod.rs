@@ -7,6 +7,9 @@
 //! Beside the sessions it holds a profile of each user who has one. What is in it is the business of `profile/`; here it is
 //! bytes with a version. It outlives the user's sessions and goes only when it is told to.
 //!
+//! With a change of a profile it may be asked to keep a notice of it, for somebody who is told of changes: [`outbox`]. A notice is
+//! there where its change is, and stays until somebody says that it is over.
+//!
 //! **What "not found" is.** A session that never was, that was ended, or that has run out by `now` is `Ok(None)`, and there
 //! is no telling them apart. An [`Error`] means that nothing is known: the caller must neither let pass nor turn away.
 //!
@@ -31,6 +34,7 @@ mod error;
 mod folder;
 mod key_file;
 mod memory;
+mod outbox;
 mod redis;
 mod seal;
 mod sqlite;
@@ -43,6 +47,7 @@ pub use error::Error;
 pub use folder::make as make_folder;
 pub use key_file::{KeyFileError, make_key_file};
 pub use memory::Memory;
+pub use outbox::{Bell, Claim, Claimed, Fate, Notice, Posting, Room, Waiting, Written};
 pub use redis::{RedisError, RedisStore};
 pub use seal::{SealError, Sealer};
 pub use sqlite::{OpenError, Sqlite};
@@ -74,6 +79,29 @@ impl ProfileRecord {
     /// What is left of one whose bytes can't be read.
     fn unreadable(version: u64) -> Self {
         Self { version, bytes: Vec::new() }
+    }
+}
+
+/// What a removal of a profile has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// What the profile was. One that no longer can be read is removed too, and has no bytes.
+    pub profile: ProfileRecord,
+    /// Whether for want of room a notice is told to nobody.
+    pub crowded: bool,
+}
+
+impl Removed {
+    /// As a change, which it is.
+    pub fn written(&self) -> Written {
+        if self.crowded { Written::Crowded } else { Written::Yes }
+    }
+
+    /// The same with the bytes of the profile as they were before they were sealed.
+    fn opened(self, open: impl FnOnce(&[u8]) -> Result<Vec<u8>, SealError>) -> Self {
+        let version = self.profile.version;
+        let opened = open(&self.profile.bytes).map(|bytes| ProfileRecord { version, bytes });
+        Self { profile: opened.unwrap_or_else(|_| ProfileRecord::unreadable(version)), ..self }
     }
 }
 
@@ -115,18 +143,28 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The profile of a user. `None` is a user who has none.
     fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>>;
 
-    /// Puts a profile in the place of the one of version `before`, or where there is none. False where it is another, or is
-    /// there, or is not: then nothing has changed.
+    /// Puts a profile in the place of the one of version `before`, or where there is none. Not made where it is another, or is
+    /// there, or is not: then nothing has changed. Where it is made, `posting` is written down in the same step.
     fn put_profile<'a>(
         &'a self,
         user: &'a UserKey,
         before: Option<u64>,
         profile: &'a ProfileRecord,
-    ) -> Answer<'a, bool>;
+        posting: Option<&'a Posting>,
+    ) -> Answer<'a, Written>;
 
-    /// Removes a user's profile, whatever it is, and says what that was: one that no longer can be read is removed too, and has
-    /// no bytes. `None` is a user who had none.
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>>;
+    /// Removes a user's profile, whatever it is, posts this with it, and says what has gone. `None` is a user who had none: then
+    /// nothing is posted.
+    fn forget_profile<'a>(&'a self, user: &'a UserKey, posting: Option<&'a Posting>) -> Answer<'a, Option<Removed>>;
+
+    /// Gives the first notices of at most so many users, of those who are due and whom nobody has claimed, to this claim.
+    fn claim_notices(&self, claim: Claim, now: Timestamp, limit: usize) -> Answer<'_, Vec<Claimed>>;
+
+    /// Says what became of a notice. False where the claim is over: then nothing has changed.
+    fn settle_notice<'a>(&'a self, user: &'a UserKey, by: [u8; 16], fate: Fate, now: Timestamp) -> Answer<'a, bool>;
+
+    /// How much waits.
+    fn waiting_notices(&self) -> Answer<'_, Waiting>;
 
     /// Writes down when sessions were last used. It moves forward only, and passes over those that are gone. The caller
     /// vouches that each use came before the session's end.

@@ -32,6 +32,7 @@ const HEAD: usize = 1 + KEY_ID;
 /// What the bytes are, as a part of what they are bound to.
 const SESSION_KEY: &str = "session_key";
 const PROFILE: &str = "profile";
+const NOTICE: &str = "notice";
 
 /// Why something was not sealed or not opened.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,16 @@ impl Sealer {
     /// What [`seal_profile`](Self::seal_profile) made this of, for the same user.
     pub fn open_profile(&self, user: &UserKey, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         Ok(self.open(PROFILE, user, sealed)?.to_vec())
+    }
+
+    /// What is to be told of a user, as it may rest.
+    pub fn seal_notice(&self, user: &UserKey, notice: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal(NOTICE, user, notice)
+    }
+
+    /// What [`seal_notice`](Self::seal_notice) made this of, for the same user.
+    pub fn open_notice(&self, user: &UserKey, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        Ok(self.open(NOTICE, user, sealed)?.to_vec())
     }
 
     fn seal(&self, purpose: &str, user: &UserKey, secret: &[u8]) -> Result<Vec<u8>, SealError> {

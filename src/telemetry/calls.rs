@@ -33,6 +33,12 @@ pub struct StoreCalls {
     pub put_profile: Operation,
     /// Its removal.
     pub forget_profile: Operation,
+    /// Notices of changes, to be sent.
+    pub claim_notices: Operation,
+    /// What became of one.
+    pub settle_notice: Operation,
+    /// How many wait.
+    pub waiting_notices: Operation,
     /// Last uses, written down in batches.
     pub touch: Operation,
     /// What is brought into memory at the start.
@@ -47,7 +53,7 @@ pub struct StoreCalls {
 
 impl StoreCalls {
     /// Each by name.
-    pub fn each(&self) -> [(&'static str, &Operation); 14] {
+    pub fn each(&self) -> [(&'static str, &Operation); 17] {
         [
             ("begin", &self.begin),
             ("load", &self.load),
@@ -58,6 +64,9 @@ impl StoreCalls {
             ("profile", &self.profile),
             ("put_profile", &self.put_profile),
             ("forget_profile", &self.forget_profile),
+            ("claim_notices", &self.claim_notices),
+            ("settle_notice", &self.settle_notice),
+            ("waiting_notices", &self.waiting_notices),
             ("touch", &self.touch),
             ("recent", &self.recent),
             ("count", &self.count),
@@ -76,12 +85,19 @@ pub struct WeChatApi {
     pub access_token: PlatformCalls,
     /// A phone number.
     pub phone_number: PlatformCalls,
+    /// Whether a session_key still is its user's.
+    pub check_session: PlatformCalls,
 }
 
 impl WeChatApi {
     /// Each by name.
-    pub fn each(&self) -> [(&'static str, &PlatformCalls); 3] {
-        [("login", &self.login), ("access_token", &self.access_token), ("phone_number", &self.phone_number)]
+    pub fn each(&self) -> [(&'static str, &PlatformCalls); 4] {
+        [
+            ("login", &self.login),
+            ("access_token", &self.access_token),
+            ("phone_number", &self.phone_number),
+            ("check_session", &self.check_session),
+        ]
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     proxy_headers::ProxyHeaders,
     reloads::ConfigState,
     tls::{CertificateReloads, TlsHandshakes},
+    webhook::WebhookCounts,
 };
 
 /// A number that only grows.
@@ -117,6 +118,8 @@ pub struct Counters {
     pub avatar_uploads: AvatarUploads,
     /// Removals of pictures that nobody names.
     pub avatar_removals: AvatarRemovals,
+    /// What is told of changes.
+    pub webhook: WebhookCounts,
     /// How the configuration stands.
     pub config: ConfigState,
 }

@@ -13,6 +13,7 @@ mod reloads;
 mod tls;
 mod traffic;
 mod tunnels;
+mod webhook;
 
 pub use avatars::{AVATAR_REMOVALS, AVATAR_UPLOADS, AvatarRemovals, AvatarUploads};
 pub use calls::{Operation, PlatformCalls, StoreCalls, WeChatApi};
@@ -27,3 +28,4 @@ pub use reloads::ConfigState;
 pub use tls::{CertificateReloads, HANDSHAKES, TlsHandshakes};
 pub use traffic::{Counted, OpenConnection, OpenTunnel, Place, Traffic, WorkerTraffic};
 pub use tunnels::{TUNNEL_ENDS, TunnelCounts};
+pub use webhook::WebhookCounts;

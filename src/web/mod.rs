@@ -1,10 +1,13 @@
-//! Small pieces of HTTP that several modules speak: bodies, problems, header names, client addresses.
+//! Small pieces of HTTP that several modules speak: bodies, problems, header names, client addresses, gates.
 
 mod body;
 pub mod client_ip;
 pub mod endpoints;
+mod gate;
 mod header_writer;
 pub mod headers;
+pub mod json_body;
+pub mod own;
 mod pieces;
 mod problem;
 mod refusal;
@@ -13,6 +16,7 @@ mod timer;
 
 pub use body::{BodyError, BodyProgress, BodyWatch, RequestBody};
 pub use client_ip::{Client, Proto, TrustedProxies};
+pub use gate::{Closed, Gate};
 pub use header_writer::HeaderWriter;
 pub use pieces::write_pieces;
 pub use problem::Problem;

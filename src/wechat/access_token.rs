@@ -79,6 +79,13 @@ impl AccessTokens {
         tokio::time::timeout(self.timeout, self.renewing_once(app, call)).await.unwrap_or(Err(Error::Timeout))
     }
 
+    /// A token of `app` for somebody else to call WeChat with, and for how long that may go on.
+    pub async fn give(&self, app: &AppId) -> Result<Granted, Error> {
+        let lent = tokio::time::timeout(self.timeout, self.lend(app, None)).await.unwrap_or(Err(Error::Timeout))?;
+        let expires_in = lent.good_until.saturating_sub(self.clock.steady());
+        Ok(Granted { token: lent.token, expires_in })
+    }
+
     async fn renewing_once<T, F>(&self, app: &AppId, call: impl Fn(AccessToken) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
@@ -152,8 +159,7 @@ struct State {
 
 struct Kept {
     lent: Lent,
-    /// Both are moments of [`Clock::steady`].
-    good_until: Duration,
+    /// A moment of [`Clock::steady`].
     renew_from: Duration,
 }
 
@@ -162,6 +168,8 @@ struct Kept {
 struct Lent {
     token: AccessToken,
     number: u64,
+    /// A moment of [`Clock::steady`].
+    good_until: Duration,
 }
 
 type Renewal = watch::Receiver<Option<Result<Lent, Error>>>;
@@ -189,14 +197,14 @@ impl State {
         match granted {
             Ok(granted) => {
                 self.renewals += 1;
-                let lent = Lent { token: granted.token, number: self.renewals };
                 let good_until = asked + granted.expires_in.min(LONGEST).saturating_sub(BEFORE_ITS_END);
+                let lent = Lent { token: granted.token, number: self.renewals, good_until };
                 let renew_from = match before {
                     Some(before) if before.lent.token == lent.token => now + BETWEEN_TRIES,
                     _ => Duration::ZERO,
                 };
                 let renew_from = renew_from.max(good_until.saturating_sub(EARLY));
-                self.kept = Some(Kept { lent: lent.clone(), good_until, renew_from });
+                self.kept = Some(Kept { lent: lent.clone(), renew_from });
                 Ok(lent)
             }
             Err(error) => {
@@ -209,7 +217,7 @@ impl State {
 
 impl Kept {
     fn is_good(&self, now: Duration, refused: Option<u64>) -> bool {
-        now < self.good_until && refused.is_none_or(|number| number < self.lent.number)
+        now < self.lent.good_until && refused.is_none_or(|number| number < self.lent.number)
     }
 }
 

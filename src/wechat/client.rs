@@ -5,12 +5,12 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use super::{
     Granting, TokenSource, ToldNumber, code2session,
     endpoint::Endpoint,
-    phone_number,
+    phone_number, session_check,
     stable_token::{self, Granted},
 };
 use crate::{
     config::sections,
-    model::{AccessToken, AppId, LoginCode, PhoneCode},
+    model::{AccessToken, AppId, LoginCode, PhoneCode, SessionKey, UserKey},
     platform::{
         Asking, BuildError, CodeSession, Error, Platform,
         call::Call,
@@ -70,6 +70,21 @@ impl Client {
             phone_number::read(status, &body, app)
         };
         once_more(|| counted(&self.counters.wechat.phone_number, ask())).await
+    }
+
+    /// Whether `key` still is the user's. It is for the caller to give up in time.
+    pub(super) async fn check_session(
+        &self,
+        user: &UserKey,
+        token: &AccessToken,
+        key: &SessionKey,
+    ) -> Result<bool, Error> {
+        let endpoint = self.endpoint(&user.app)?;
+        let ask = || async {
+            let (status, body) = self.transport.get(session_check::url(endpoint, token, &user.openid, key)).await?;
+            session_check::read(status, &body)
+        };
+        once_more(|| counted(&self.counters.wechat.check_session, ask())).await
     }
 
     pub(super) fn apps(&self) -> impl Iterator<Item = AppId> {

@@ -6,12 +6,16 @@
 //! right, and whoever may try ciphertexts and is told about paddings can read without the key. So nothing in here tells a
 //! wrong padding from what else is wrong, and it takes the same steps whether the padding is right or not.
 
+use std::fmt::Write;
+
 use aws_lc_rs::{
     cipher::{AES_128, DecryptingKey, DecryptionContext, UnboundCipherKey},
     iv::FixedLength,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
 use sha1_smol::Sha1;
+use sha2::Sha256;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 use zeroize::Zeroizing;
 
@@ -25,6 +29,17 @@ pub(super) fn is_signed(text: &str, signature: &str, key: &SessionKey) -> bool {
     hash.update(text.as_bytes());
     hash.update(key.expose().as_bytes());
     hash.digest().to_string().as_bytes().ct_eq(signature.as_bytes()).into()
+}
+
+/// Shows WeChat that we have the key: the HMAC-SHA256 of a text, in hexadecimal. The key is taken as it is written.
+pub(super) fn signature(text: &[u8], key: &SessionKey) -> String {
+    // Any length will do for a key, so this is never left out.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()) else { return String::new() };
+    mac.update(text);
+    mac.finalize().into_bytes().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What came out of a decryption. Whether that is more than noise is not known yet.
@@ -73,6 +88,12 @@ fn padding_of(last: &[u8; BLOCK]) -> (u8, Choice) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signature_is_as_wechats_documents_show_it() {
+        let signed = signature(br#"{"foo":"bar"}"#, &SessionKey::new("o0q0otL8aEzpcZL/FT9WsQ=="));
+        assert_eq!(signed, "654571f79995b2ce1e149e53c0a33dc39c0a74090db514261454e8dbe432aa0b");
+    }
 
     /// As in the documentation of WeChat's signatures.
     const SIGNING_KEY: &str = "HyVFkGl5F5OQWJZZaNzBBg==";

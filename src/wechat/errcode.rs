@@ -34,6 +34,8 @@ pub const SECRET_FROZEN: i64 = 40243;
 pub const APPID_MISSING: i64 = 41002;
 /// The call had no AppSecret.
 pub const SECRET_MISSING: i64 = 41004;
+/// The signature, and so the session_key that made it, is not the user's, or not any more.
+pub const SIGNATURE_INVALID: i64 = 87009;
 /// The app's calls of this day are used up.
 pub const DAY_QUOTA: i64 = 45009;
 /// The app is not allowed to make this call.

@@ -15,6 +15,7 @@ mod endpoint;
 pub mod errcode;
 mod phone_number;
 mod server_api;
+mod session_check;
 mod stable_token;
 mod user_data;
 
@@ -26,7 +27,7 @@ pub use code2session::decode;
 pub use phone_number::ToldNumber;
 pub use server_api::ServerApi;
 pub use stable_token::Granted;
-pub use user_data::{Stale, UserInfo};
+pub use user_data::{Stale, UserData, UserInfo};
 
 use crate::{
     model::{AppId, PhoneCode},

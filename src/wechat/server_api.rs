@@ -4,8 +4,11 @@ use std::{fmt, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use super::{AccessTokens, Client, PhoneNumbers, TellingNumber, TokenSource};
-use crate::model::{AppId, Clock, PhoneCode};
+use super::{AccessTokens, Client, Granted, PhoneNumbers, TellingNumber, TokenSource};
+use crate::{
+    model::{AppId, Clock, PhoneCode, SessionKey, UserKey},
+    platform::Error,
+};
 
 /// Makes the calls that take an access token.
 pub struct ServerApi {
@@ -19,6 +22,17 @@ impl ServerApi {
         let source = Arc::clone(&client) as Arc<dyn TokenSource>;
         let tokens = AccessTokens::new(source, client.apps(), client.timeout(), runtime, clock);
         Self { client, tokens }
+    }
+
+    /// A token of `app`, for a backend that calls WeChat by itself.
+    pub async fn access_token(&self, app: &AppId) -> Result<Granted, Error> {
+        self.tokens.give(app).await
+    }
+
+    /// Whether `key` still is the user's.
+    pub async fn check_session(&self, user: &UserKey, key: &SessionKey) -> Result<bool, Error> {
+        let client = &self.client;
+        self.tokens.with(&user.app, move |token| async move { client.check_session(user, &token, key).await }).await
     }
 }
 

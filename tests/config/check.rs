@@ -21,6 +21,7 @@ fn check_says_what_the_gateway_would_do() {
     fs::write(folder.join("secrets/ca.pem"), &pair(0).0).unwrap();
     fs::create_dir(folder.join("tls")).unwrap();
     fs::write(folder.join("tls/wxgate.key"), &pair(0).1).unwrap();
+    fs::write(folder.join("tls/clients_ca.pem"), &pair(0).0).unwrap();
     for (which, chain, key) in [(0, "fullchain.pem", "key.pem"), (1, "other.pem", "other.key")] {
         fs::write(folder.join("tls").join(chain), &pair(which).0).unwrap();
         fs::write(folder.join("tls").join(key), &pair(which).1).unwrap();
@@ -207,7 +208,7 @@ fn check(config: &Path) -> Output {
 fn wxgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
     command.env_clear();
-    for name in ["WX_APP_SECRET", "ADMIN_TOKEN", "LOG_KEY", "S3_SECRET"] {
+    for name in ["WX_APP_SECRET", "ADMIN_TOKEN", "INTERNAL_TOKEN", "LOG_KEY", "S3_SECRET"] {
         command.env(name, format!("hunter2-for-{name}"));
     }
     command.env("SEAL_KEY", SEAL_KEY);

@@ -13,7 +13,7 @@ use wxgate::config::{
 use super::support::{MINIMAL, read, root};
 
 /// Keys that may be left out and have no value then; the reference shows them behind a `#`.
-const WITHOUT_DEFAULT: [&str; 44] = [
+const WITHOUT_DEFAULT: [&str; 52] = [
     "admin.token",
     "apps.idle",
     "apps.lifetime",
@@ -26,6 +26,11 @@ const WITHOUT_DEFAULT: [&str; 44] = [
     "avatars.s3.secret_key",
     "identity.assertion.issuer",
     "identity.assertion.key",
+    "internal.listen",
+    "internal.tls.cert",
+    "internal.tls.client_ca",
+    "internal.tls.key",
+    "internal.token",
     "log.user_key",
     "routes.apps",
     "routes.connect_timeout",
@@ -58,6 +63,9 @@ const WITHOUT_DEFAULT: [&str; 44] = [
     "upstreams.tls.cert",
     "upstreams.tls.key",
     "upstreams.tls.server_name",
+    "webhook.ca",
+    "webhook.secret",
+    "webhook.url",
 ];
 
 /// The sections that can't be there beside others: the reference has all of them behind a `#`.
@@ -65,8 +73,17 @@ const INSTEAD: [&str; 2] = ["avatars.s3", REDIS];
 const REDIS: &str = "sessions.redis";
 
 /// Sections that most leave out, and that have keys with a default: the reference has all of them behind a `#`.
-const LEFT_OUT: [&str; 6] =
-    ["avatars", "avatars.folder", "identity.assertion", "server.listeners", "server.tls", "server.tls.certificates"];
+const LEFT_OUT: [&str; 9] = [
+    "avatars",
+    "avatars.folder",
+    "identity.assertion",
+    "internal",
+    "internal.tls",
+    "server.listeners",
+    "server.tls",
+    "server.tls.certificates",
+    "webhook",
+];
 
 /// Sections whose default is not to be there, with a key each. The reference has them, since most want them.
 const CHOSEN: [(&str, &str); 2] = [("sessions.seal", "key"), ("sessions.snapshot", "path")];
@@ -181,6 +198,13 @@ fn the_sections_that_most_leave_out_show_their_defaults_too() {
     let default = |key: &str| ["region", "prefix", "allow_http", "path_style"].contains(&key);
     assert_eq!(config(s3(&|_| true)), config(s3(&|key| !default(key))));
     assert_eq!(s3(&|_| true).lines().count(), 11);
+    let internal = |wanted: &dyn Fn(&str) -> bool| format!("[internal]\n{}", keys("internal", wanted));
+    assert_eq!(config(internal(&|_| true)), config(internal(&|key| ["listen", "token"].contains(&key))));
+    assert_eq!(internal(&|_| true).lines().count(), 5);
+    let webhook = |wanted: &dyn Fn(&str) -> bool| format!("[webhook]\n{}", keys("webhook", wanted));
+    let needed = ["url", "secret", "ca"];
+    assert_eq!(config(webhook(&|_| true)), config(webhook(&|key| needed.contains(&key))));
+    assert_eq!(webhook(&|_| true).lines().count(), 12);
 }
 
 #[test]

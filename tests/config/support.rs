@@ -31,6 +31,8 @@ pub(crate) fn env(name: &str) -> Option<String> {
         "WX_APP_SECRET" => "hunter2-app-secret",
         "WX_OTHER_SECRET" => "hunter2-other-secret",
         "ADMIN_TOKEN" | "WXGATE_ADMIN_TOKEN" => "hunter2-admin-token",
+        "INTERNAL_TOKEN" | "WXGATE_INTERNAL_TOKEN" => "hunter2-internal-token",
+        "WEBHOOK_SECRET" | "WXGATE_WEBHOOK_SECRET" => "whsec_hunter2hhunter2hhunter2hhunter2hhunter2h",
         "LOG_KEY" | "WXGATE_LOG_KEY" => "hunter2-log-key-hunter2",
         "SEAL_KEY" => SEAL_KEY,
         "REDIS_PASSWORD" | "WXGATE_REDIS_PASSWORD" => "hunter2-redis",
@@ -49,9 +51,14 @@ pub(crate) fn file(path: &Path) -> io::Result<String> {
         Some("secrets/app") => Ok("hunter2-from-a-file\r\n".to_owned()),
         Some("secrets/old_seal" | "secrets/kept/seal.key") => Ok(SEAL_KEY.replacen('h', "H", 1)),
         Some("secrets/not_a_key/seal.key") => Ok("hunter2".to_owned()),
-        Some("secrets/ca.pem" | "tls/redis_ca.pem" | "tls/backend_ca.pem" | "tls/wxgate.pem") => {
-            Ok("-----BEGIN CERTIFICATE-----\n".to_owned())
-        }
+        Some(
+            "secrets/ca.pem"
+            | "tls/redis_ca.pem"
+            | "tls/backend_ca.pem"
+            | "tls/wxgate.pem"
+            | "tls/receiver_ca.pem"
+            | "tls/clients_ca.pem",
+        ) => Ok("-----BEGIN CERTIFICATE-----\n".to_owned()),
         Some("tls/wxgate.key") => Ok("-----BEGIN PRIVATE KEY-----\nhunter2\n".to_owned()),
         Some("tls/fullchain.pem") => Ok(pair(0).0.clone()),
         Some("tls/key.pem") => Ok(pair(0).1.clone()),

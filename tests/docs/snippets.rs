@@ -12,6 +12,7 @@ pub(crate) fn load(text: &str) -> Result<Loaded, ConfigErrors> {
     let secret = "a-secret-of-the-documentation";
     let named = |name: &str| match name.to_lowercase() {
         name if name.contains("seal") => "5e".repeat(32),
+        name if name.contains("webhook") => format!("whsec_{}", "c2Vj".repeat(10)),
         name if name.contains("assertion") => include_str!("../keys/ed25519.pem").to_owned(),
         name if name.contains("other") => format!("another-{secret}"),
         _ => secret.to_owned(),
@@ -25,7 +26,7 @@ fn pem(path: &Path) -> Option<String> {
     static PAIR: OnceLock<CertifiedKey<KeyPair>> = OnceLock::new();
     let pair = PAIR.get_or_init(|| generate_simple_self_signed(["api.example.com".to_owned()]).unwrap());
     match path.file_name()?.to_str()? {
-        "fullchain.pem" => Some(pair.cert.pem()),
+        "fullchain.pem" | "clients_ca.pem" | "receiver_ca.pem" => Some(pair.cert.pem()),
         "key.pem" => Some(pair.signing_key.serialize_pem()),
         _ => None,
     }

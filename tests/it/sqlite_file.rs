@@ -15,7 +15,7 @@ use wxgate::{
         AppId, Identity, OpenId, SealKey, Secret, Session, SessionKey, SystemEntropy, Terms, Timestamp, TokenDigest,
         UnionId, UserKey, UserTag,
     },
-    store::{Error, OpenError, ProfileRecord, Sealer, Sqlite, Store},
+    store::{Error, Notice, OpenError, Posting, ProfileRecord, Room, Sealer, Sqlite, Store},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -116,7 +116,7 @@ async fn a_file_of_a_newer_wxgate_is_refused_and_stays_as_it_is_to_the_last_byte
     assert!(!before[1].is_empty());
     assert_eq!(
         refusal(&path),
-        "wxgate.db was written by a newer wxgate (version 99 of the file, this one knows up to 2); start that one, or \
+        "wxgate.db was written by a newer wxgate (version 99 of the file, this one knows up to 3); start that one, or \
          name another file"
     );
     assert!(contents() == before);
@@ -147,8 +147,31 @@ async fn a_file_of_an_older_wxgate_is_taken_over_with_all_that_is_in_it() {
         assert_eq!(key.expect("a key").expose(), "tiihtNczf5v6AKRyjwEUhQ==");
         let before = store.profile(&user("o-anna")).await.unwrap();
         assert_eq!(before, restarted.then(|| profile.clone()));
-        assert_eq!(store.put_profile(&user("o-anna"), None, &profile).await.unwrap(), !restarted);
+        assert_eq!(store.put_profile(&user("o-anna"), None, &profile, None).await.unwrap().is_made(), !restarted);
     }
+}
+
+/// Profiles came with version 2 of the file, and what is to be told of them with version 3.
+#[tokio::test]
+async fn a_file_from_before_there_was_anything_to_be_told_keeps_its_profiles() {
+    let folder = folder();
+    let path = folder.path().join("wxgate.db");
+    let key = SealKey::parse(&Secret::new("07".repeat(32))).unwrap();
+    let open = || Sqlite::open(&path, Arc::new(Sealer::new(&key, &[], Arc::new(SystemEntropy)))).unwrap();
+    let user = UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse("o-anna").unwrap() };
+    let profile = ProfileRecord { version: 1, bytes: b"Anna".to_vec() };
+    let store = open();
+    assert!(store.put_profile(&user, None, &profile, None).await.unwrap().is_made());
+    drop(store);
+    let before =
+        "DROP TABLE notices; DROP TABLE waiting; ALTER TABLE counts DROP COLUMN notices; PRAGMA user_version = 2;";
+    Connection::open(&path).unwrap().execute_batch(before).unwrap();
+    let store = open();
+    assert_eq!(store.profile(&user).await.unwrap(), Some(profile.clone()));
+    let notice = Notice { id: [1; 16], made: NOW, bytes: b"told".to_vec() };
+    let posting = Posting { notice, room: Room { per_user: 2, in_all: 10 } };
+    assert!(store.put_profile(&user, Some(1), &profile, Some(&posting)).await.unwrap().is_made());
+    assert_eq!(store.waiting_notices().await.unwrap().notices, 1);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What two parts of a file have to agree on: names that point to something, and no two things that are the same.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::SocketAddr};
 
 use http::Method;
 
 use super::routes::RouteLines;
 use crate::config::{
     fields::{At, Walk, quoted},
-    sections::{Admin, App, Assertion, HostPattern, IdentityHeaders, Server, Upstream},
+    sections::{Admin, App, Assertion, HostPattern, IdentityHeaders, Internal, ListenAt, Server, Upstream},
     suggest::did_you_mean,
 };
 
@@ -18,19 +18,36 @@ pub(super) struct Named<T> {
     pub(super) value: Option<T>,
 }
 
-pub(super) fn listeners(walk: &mut Walk<'_>, server: &At<Server>, admin: &At<Admin>) {
-    let operators = admin.value.listen;
-    let same = |public: &std::net::SocketAddr| {
-        let ip = public.ip() == operators.ip() || public.ip().is_unspecified() || operators.ip().is_unspecified();
-        public.port() != 0 && public.port() == operators.port() && ip
-    };
+pub(super) fn listeners(walk: &mut Walk<'_>, server: &At<Server>, admin: &At<Admin>, internal: Option<&At<Internal>>) {
     let listeners = server.value.all_listeners();
-    if let Some(public) = listeners.iter().filter_map(|listener| listener.listen.addr()).find(same) {
+    let operators = admin.value.listen;
+    if let Some(public) = listeners.iter().filter_map(|listener| listener.listen.addr()).find(|at| meet(*at, operators))
+    {
         // The section that the file has is the one to point to; a default has no line.
         let line = if admin.line > 1 { admin.line } else { server.line };
         let message = format!("{operators} is where the public listens too ({public}); give it a port of its own");
         walk.error(line, "admin.listen", message);
     }
+    let Some(At { line, value: internal }) = internal else { return };
+    let is_taken = |other: &ListenAt| match (other.addr(), internal.listen.addr()) {
+        (Some(other), Some(own)) => meet(other, own),
+        _ => *other == internal.listen,
+    };
+    let others = listeners.into_iter().map(|listener| (listener.listen, "the public listens"));
+    let others = others.chain([(ListenAt::Tcp(operators), "operators are listened to")]);
+    for (other, who) in others.filter(|(other, _)| is_taken(other)).take(1) {
+        let own = &internal.listen;
+        walk.error(*line, "internal.listen", format!("{own} is where {who} too ({other}); give it a place of its own"));
+    }
+    if internal.token.is_some() && internal.token == admin.value.token {
+        walk.error(*line, "internal.token", "is the admin token too: backends would be operators; make another");
+    }
+}
+
+/// Whether two listeners would want the same address.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && ip
 }
 
 pub(super) fn apps(walk: &mut Walk<'_>, apps: &[Named<App>]) {

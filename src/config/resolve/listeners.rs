@@ -106,7 +106,8 @@ pub(super) fn none_twice(walk: &mut Walk<'_>, listed: &[(&str, &At<ListenAt>)]) 
     }
 }
 
-fn place(fields: &mut Fields<'_, '_>, text: &At<&str>) -> Option<At<ListenAt>> {
+/// A place as the file has it.
+pub(super) fn place(fields: &mut Fields<'_, '_>, text: &At<&str>) -> Option<At<ListenAt>> {
     let At { line, value } = *text;
     let read = if let Some(path) = value.strip_prefix("unix:") {
         let At { value: path, .. } = fields.place(&At { line, value: path });

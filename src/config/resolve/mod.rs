@@ -8,6 +8,7 @@ mod assertion;
 mod avatars;
 mod http2;
 mod identity;
+mod internal;
 mod limits;
 mod listeners;
 mod log;
@@ -19,6 +20,7 @@ mod servers;
 mod sessions;
 mod tls;
 mod upstreams;
+mod webhook;
 
 use super::{Config, fields::Fields};
 
@@ -26,6 +28,8 @@ use super::{Config, fields::Fields};
 pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let server = server::server(root.section("server"));
     let admin = server::admin(root.section("admin"));
+    let internal = internal::internal(root.section("internal"));
+    let webhook = webhook::webhook(root.section("webhook"));
     let api = api::api(root.section("api"));
     let wechat = sessions::wechat(root.section("wechat"));
     let sessions = sessions::sessions(root.section("sessions"));
@@ -37,9 +41,8 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let log = log::log(root.section("log"));
     let upstreams = upstreams::upstreams(&mut root);
     let routes = routes::routes(&mut root);
-    root.later("internal", "leave the section out");
 
-    across::listeners(root.walk, &server, &admin);
+    across::listeners(root.walk, &server, &admin, internal.as_ref());
     across::apps(root.walk, &apps);
     across::upstreams(root.walk, &upstreams, &routes);
     across::audiences(root.walk, &upstreams, assertion.is_some());
@@ -50,6 +53,8 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     Some(Config {
         server: server.value,
         admin: admin.value,
+        internal: internal.map(|internal| internal.value),
+        webhook,
         api,
         apps: apps.into_iter().map(|app| app.value).collect::<Option<_>>()?,
         wechat,

@@ -5,9 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 
 use super::{http2, listeners, tls};
-use crate::config::{
-    fields::{At, Fields, quoted},
-    sections::{Admin, ListenAt, Listener, Server, UnderscoreHeaders},
+use crate::{
+    config::{
+        fields::{At, Fields, quoted},
+        sections::{Admin, ListenAt, Listener, Server, UnderscoreHeaders},
+    },
+    model::Secret,
 };
 
 const KIB: u64 = 1024;
@@ -63,22 +66,26 @@ pub(super) fn admin(mut fields: Fields<'_, '_>) -> At<Admin> {
         Some(text) => address(&mut fields, text).unwrap_or(default.listen),
         None => default.listen,
     };
-    let hosts = admin_hosts(&mut fields);
-    let token = fields.secret("token");
-    if let Some(At { line, value }) = &token {
-        if value.expose().len() < LEAST_KEY_BYTES {
-            fields.error(*line, "token", format!("the secret is shorter than {LEAST_KEY_BYTES} bytes"));
-        } else if !value.expose().bytes().all(|b| b.is_ascii_graphic()) {
-            fields.error(*line, "token", "the secret has a character in it that no Authorization header can carry");
-        }
-    }
+    let hosts = hosts(&mut fields);
+    let token = token(&mut fields);
     let line = given.map_or(fields.line, |text| text.line);
     fields.finish();
-    At { line, value: Admin { listen, hosts, token: token.map(|token| token.value) } }
+    At { line, value: Admin { listen, hosts, token } }
+}
+
+/// What is shown in `Authorization`.
+pub(super) fn token(fields: &mut Fields<'_, '_>) -> Option<Secret> {
+    let At { line, value } = fields.secret("token")?;
+    if value.expose().len() < LEAST_KEY_BYTES {
+        fields.error(line, "token", format!("the secret is shorter than {LEAST_KEY_BYTES} bytes"));
+    } else if !value.expose().bytes().all(|b| b.is_ascii_graphic()) {
+        fields.error(line, "token", "the secret has a character in it that no Authorization header can carry");
+    }
+    Some(value)
 }
 
 /// Names as they come in a `Host`, in lower case.
-fn admin_hosts(fields: &mut Fields<'_, '_>) -> Vec<String> {
+pub(super) fn hosts(fields: &mut Fields<'_, '_>) -> Vec<String> {
     let Some(At { value: texts, .. }) = fields.list("hosts") else { return Vec::new() };
     let mut hosts = Vec::new();
     for text in texts {

@@ -50,7 +50,8 @@ pub(super) fn tls(mut fields: Fields<'_, '_>) -> Option<Tls> {
     Some(Tls { certificates: certificates.into_iter().flatten().collect(), ..tls })
 }
 
-fn pair(fields: &mut Fields<'_, '_>) -> Option<CertificateFiles> {
+/// A certificate and its key, as `cert` and `key` name their files.
+pub(super) fn pair(fields: &mut Fields<'_, '_>) -> Option<CertificateFiles> {
     let cert = fields.required("cert", "\"tls/fullchain.pem\"");
     let key = fields.required("key", "\"tls/key.pem\"");
     let (cert, key) = (cert?, key?);

@@ -148,7 +148,7 @@ fn tls(mut fields: Fields<'_, '_>, has_tls: bool) -> UpstreamTls {
 }
 
 /// The text of a file in which there is such a thing.
-fn pem(fields: &mut Fields<'_, '_>, key: &'static str, what: &str) -> Option<String> {
+pub(super) fn pem(fields: &mut Fields<'_, '_>, key: &'static str, what: &str) -> Option<String> {
     let At { line, value } = fields.text(key)?;
     let (outside, path) = (fields.walk.outside, Path::new(value));
     match outside.file(path) {

@@ -8,6 +8,7 @@ mod assertion;
 mod avatars;
 mod http2;
 mod identity;
+mod internal;
 mod limits;
 mod listen;
 mod log;
@@ -17,6 +18,7 @@ mod server;
 mod sessions;
 mod tls;
 mod upstreams;
+mod webhook;
 mod wechat;
 
 pub use admin::Admin;
@@ -26,6 +28,7 @@ pub use assertion::Assertion;
 pub use avatars::{AvatarStorage, Avatars, S3};
 pub use http2::Http2;
 pub use identity::IdentityHeaders;
+pub use internal::{Internal, InternalTls};
 pub use limits::{Limits, Rate};
 pub use listen::{ListenAt, Listener, Speaks};
 pub use log::{Log, LogFormat, LogLevel};
@@ -38,4 +41,5 @@ pub use upstreams::{
     Balance, ClientCertificate, Ejection, Endpoint, HealthChecks, Retry, ServerAddress, StatusPattern, Upstream,
     UpstreamServer, UpstreamTls,
 };
+pub use webhook::Webhook;
 pub use wechat::WeChat;

@@ -10,6 +10,7 @@
 
 mod digests;
 mod kept_key;
+mod outbox;
 mod profiles;
 mod users;
 
@@ -23,10 +24,11 @@ use std::{
 
 use self::{
     digests::Digests,
+    outbox::Outbox,
     profiles::Profiles,
     users::{SHARDS, Users},
 };
-use super::{Answer, ProfileRecord, Seen, Store};
+use super::{Answer, Claim, Claimed, Fate, Posting, ProfileRecord, Removed, Seen, Store, Waiting, Written};
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 /// Sessions and profiles that rest nowhere but in this process.
@@ -34,6 +36,7 @@ pub struct Memory {
     users: Users,
     digests: Digests,
     profiles: Profiles,
+    outbox: Outbox,
     /// The shard of users that is swept next.
     next_sweep: AtomicUsize,
 }
@@ -45,8 +48,15 @@ impl Memory {
             users: Users::new(),
             digests: Digests::new(),
             profiles: Profiles::new(),
+            outbox: Outbox::default(),
             next_sweep: AtomicUsize::new(0),
         }
+    }
+}
+
+impl Memory {
+    fn post(&self, user: &UserKey, posting: Option<&Posting>) -> Written {
+        posting.map_or(Written::Yes, |posting| self.outbox.post(user, posting))
     }
 }
 
@@ -111,12 +121,25 @@ impl Store for Memory {
         user: &'a UserKey,
         before: Option<u64>,
         profile: &'a ProfileRecord,
-    ) -> Answer<'a, bool> {
-        Box::pin(async move { Ok(self.profiles.put(user, before, profile)) })
+        posting: Option<&'a Posting>,
+    ) -> Answer<'a, Written> {
+        Box::pin(async move { Ok(self.profiles.put(user, before, profile, || self.post(user, posting))) })
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
-        Box::pin(async move { Ok(self.profiles.remove(user)) })
+    fn forget_profile<'a>(&'a self, user: &'a UserKey, posting: Option<&'a Posting>) -> Answer<'a, Option<Removed>> {
+        Box::pin(async move { Ok(self.profiles.remove(user, || self.post(user, posting))) })
+    }
+
+    fn claim_notices(&self, claim: Claim, now: Timestamp, limit: usize) -> Answer<'_, Vec<Claimed>> {
+        Box::pin(async move { Ok(self.outbox.claim(claim, now, limit)) })
+    }
+
+    fn settle_notice<'a>(&'a self, user: &'a UserKey, by: [u8; 16], fate: Fate, now: Timestamp) -> Answer<'a, bool> {
+        Box::pin(async move { Ok(self.outbox.settle(user, by, fate, now)) })
+    }
+
+    fn waiting_notices(&self) -> Answer<'_, Waiting> {
+        Box::pin(async move { Ok(self.outbox.waiting()) })
     }
 
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {

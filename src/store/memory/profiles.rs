@@ -6,7 +6,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{model::UserKey, store::ProfileRecord};
+use crate::{
+    model::UserKey,
+    store::{ProfileRecord, Removed, Written},
+};
 
 /// So many tables with a lock each, so that one that grows holds up few.
 const SHARDS: usize = 64;
@@ -27,23 +30,32 @@ impl Profiles {
         self.shard(user).get(user).cloned()
     }
 
-    pub(super) fn put(&self, user: &UserKey, before: Option<u64>, profile: &ProfileRecord) -> bool {
+    /// `post` is what happens in the same step.
+    pub(super) fn put(
+        &self,
+        user: &UserKey,
+        before: Option<u64>,
+        profile: &ProfileRecord,
+        post: impl FnOnce() -> Written,
+    ) -> Written {
         let mut shard = self.shard(user);
         match (shard.entry(user.clone()), before) {
             (Entry::Occupied(mut held), Some(before)) if held.get().version == before => {
                 held.insert(profile.clone());
-                true
+                post()
             }
             (Entry::Vacant(free), None) => {
                 free.insert(profile.clone());
-                true
+                post()
             }
-            _ => false,
+            _ => Written::No,
         }
     }
 
-    pub(super) fn remove(&self, user: &UserKey) -> Option<ProfileRecord> {
-        self.shard(user).remove(user)
+    pub(super) fn remove(&self, user: &UserKey, post: impl FnOnce() -> Written) -> Option<Removed> {
+        let mut shard = self.shard(user);
+        let profile = shard.remove(user)?;
+        Some(Removed { profile, crowded: post() == Written::Crowded })
     }
 
     /// No method leaves a table half changed, so what a panicking thread held is still good.

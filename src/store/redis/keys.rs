@@ -5,6 +5,11 @@
 //! wxg:u:{47}:18:<app>:<openid>    the digests of a user's sessions; 18 is the length of the AppID
 //! wxg:k:{47}:18:<app>:<openid>    the sealed session_key of a user's newest login
 //! wxg:p:{47}:18:<app>:<openid>    the sealed profile of a user
+//! wxg:q:{47}:18:<app>:<openid>    what is to be told of a user, the oldest first
+//! wxg:c:{47}:18:<app>:<openid>    whoever is telling the first of that
+//! wxg:o:{47}                      of whom something is to be told, and when the next try is due
+//! wxg:a:{47}                      the same, and how old the first is
+//! wxg:n:{47}                      how much of that there is
 //! ```
 //!
 //! `47` is the [`Shard`] as two octal digits: of a hash of the user, which the digest of each of that user's sessions has
@@ -19,7 +24,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{TokenDigest, UserKey};
+use crate::model::{AppId, OpenId, TokenDigest, UserKey};
 
 /// The hash slots of a Cluster.
 pub(super) const SLOTS: u16 = 16_384;
@@ -33,7 +38,7 @@ impl Shard {
     pub(super) const COUNT: u8 = TokenDigest::SHARDS;
 
     /// All of them.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
+    pub(super) fn all() -> impl Iterator<Item = Self> + Clone {
         (0..Self::COUNT).map(Self)
     }
 
@@ -108,6 +113,56 @@ impl Keys {
         self.of_user('p', user)
     }
 
+    /// What is to be told of a user.
+    pub(super) fn queue(&self, user: &UserKey) -> String {
+        self.of_user('q', user)
+    }
+
+    /// Whoever is telling the first of that.
+    pub(super) fn claim(&self, user: &UserKey) -> String {
+        self.of_user('c', user)
+    }
+
+    /// What the names of all queues of a group begin with; the member follows.
+    pub(super) fn queues_in(&self, shard: Shard) -> String {
+        format!("{}:", self.of_shard('q', shard))
+    }
+
+    /// The same of claims.
+    pub(super) fn claims_in(&self, shard: Shard) -> String {
+        format!("{}:", self.of_shard('c', shard))
+    }
+
+    /// Of whom something is to be told.
+    pub(super) fn waiting(&self, shard: Shard) -> String {
+        self.of_shard('o', shard)
+    }
+
+    /// Since when the first of that waits.
+    pub(super) fn ages(&self, shard: Shard) -> String {
+        self.of_shard('a', shard)
+    }
+
+    /// How many notices there are.
+    pub(super) fn notices(&self, shard: Shard) -> String {
+        self.of_shard('n', shard)
+    }
+
+    /// A user within a group.
+    pub(super) fn member(user: &UserKey) -> String {
+        // The length says where the AppID ends, in case it has a colon in it.
+        let (app, openid) = (user.app.as_str(), user.openid.as_str());
+        format!("{}:{app}:{openid}", app.len())
+    }
+
+    /// The user that [`member`](Self::member) made this of.
+    pub(super) fn user_of(member: &[u8]) -> Option<UserKey> {
+        let (len, rest) = std::str::from_utf8(member).ok()?.split_once(':')?;
+        let (app, openid) = rest.split_at_checked(len.parse().ok()?)?;
+        let openid = OpenId::parse(openid.strip_prefix(':')?).ok()?;
+        Some(UserKey { app: AppId::parse(app).ok()?, openid })
+    }
+
     /// The session whose key this is.
     pub(super) fn digest_in(&self, key: &[u8]) -> Option<TokenDigest> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b":s:{")?;
@@ -125,9 +180,11 @@ impl Keys {
     }
 
     fn of_user(&self, kind: char, user: &UserKey) -> String {
-        // The length says where the AppID ends, in case it has a colon in it.
-        let (app, openid) = (user.app.as_str(), user.openid.as_str());
-        format!("{}:{kind}:{{{}}}:{}:{app}:{openid}", self.prefix, Shard::of_user(user).tag(), app.len())
+        format!("{}:{}", self.of_shard(kind, Shard::of_user(user)), Self::member(user))
+    }
+
+    fn of_shard(&self, kind: char, shard: Shard) -> String {
+        format!("{}:{kind}:{{{}}}", self.prefix, shard.tag())
     }
 }
 

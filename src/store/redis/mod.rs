@@ -7,7 +7,7 @@
 //!                         └ link: whether changes are heard of, by one ear on each master
 //! ```
 //!
-//! [`keys`] names what is kept, [`records`] and [`profiles`] are what is in it; each change is one of the [`scripts`]. Everything runs on
+//! [`keys`] names what is kept, [`records`], [`profiles`] and [`outbox`] are what is in it; each change is one of the [`scripts`]. Everything runs on
 //! the runtime that is given, so an answer may be awaited on any thread, and what has begun is finished when the one
 //! who waits for it goes away.
 //!
@@ -25,6 +25,7 @@ mod lane;
 mod link;
 mod map;
 mod node;
+mod outbox;
 mod profiles;
 mod records;
 mod scripts;
@@ -43,11 +44,15 @@ use self::{
     connect::Connector,
     keys::{Keys, Shard},
     node::{Manner, Materials},
+    outbox::Outgoing,
     servers::Servers,
     task::Task,
     topology::Topology,
 };
-use super::{Answer, Error, ProfileRecord, Sealer, Seen, Store, Watcher};
+use super::{
+    Answer, Claim, Claimed, Error, Fate, Posting, ProfileRecord, Removed, Sealer, Seen, Store, Waiting, Watcher,
+    Written,
+};
 use crate::{
     config::sections,
     model::{Entropy, Session, SessionKey, Timestamp, TokenDigest, UserKey},
@@ -255,33 +260,50 @@ impl Store for RedisStore {
         user: &'a UserKey,
         before: Option<u64>,
         profile: &'a ProfileRecord,
-    ) -> Answer<'a, bool> {
+        posting: Option<&'a Posting>,
+    ) -> Answer<'a, Written> {
         let bytes = match self.sealer.seal_profile(user, &profile.bytes) {
             Ok(bytes) => bytes,
             Err(error) => return Box::pin(async { Err(error.into()) }),
         };
         let (servers, shard) = (Arc::clone(&self.servers), Shard::of_user(user));
-        let mut script = servers.scripts.put_profile.on(&[&servers.keys.profile(user)]);
+        let outgoing = match Outgoing::seal(&self.sealer, user, posting) {
+            Ok(outgoing) => outgoing,
+            Err(error) => return Box::pin(async { Err(error.into()) }),
+        };
+        let mut script = servers.scripts.put_profile.on(&names(&servers, user).each_ref().map(String::as_str));
         script.arg(profiles::version(before)).arg(profiles::encode(&ProfileRecord { bytes, ..*profile }));
+        outgoing.add_to(&mut script, user);
         let wait = self.wait();
-        self.run(async move { Ok(Self::change(&servers, shard, script, wait).await? == Value::Int(1)) })
+        self.run(async move { Ok(outbox::written(&Self::change(&servers, shard, script, wait).await?)) })
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+    fn forget_profile<'a>(&'a self, user: &'a UserKey, posting: Option<&'a Posting>) -> Answer<'a, Option<Removed>> {
         let (servers, sealer, user) = (Arc::clone(&self.servers), Arc::clone(&self.sealer), user.clone());
-        let script = servers.scripts.forget_profile.on(&[&servers.keys.profile(&user)]);
+        let outgoing = match Outgoing::seal(&self.sealer, &user, posting) {
+            Ok(outgoing) => outgoing,
+            Err(error) => return Box::pin(async { Err(error.into()) }),
+        };
+        let mut script = servers.scripts.forget_profile.on(&names(&servers, &user).each_ref().map(String::as_str));
+        outgoing.add_to(&mut script, &user);
         let wait = self.wait();
         self.run(async move {
-            let gone = Self::change(&servers, Shard::of_user(&user), script, wait).await?;
-            Ok(match profiles::decode(&gone) {
-                Ok(None) => None,
-                Ok(Some(gone)) => Some(match sealer.open_profile(&user, &gone.bytes) {
-                    Ok(bytes) => ProfileRecord { bytes, ..gone },
-                    Err(_) => ProfileRecord::unreadable(gone.version),
-                }),
-                Err(_) => Some(ProfileRecord::unreadable(0)),
-            })
+            let answer = Self::change(&servers, Shard::of_user(&user), script, wait).await?;
+            let removed = profiles::removed(&answer)?;
+            Ok(removed.map(|removed| removed.opened(|sealed| sealer.open_profile(&user, sealed))))
         })
+    }
+
+    fn claim_notices(&self, claim: Claim, now: Timestamp, limit: usize) -> Answer<'_, Vec<Claimed>> {
+        self.claim(claim, now, limit)
+    }
+
+    fn settle_notice<'a>(&'a self, user: &'a UserKey, by: [u8; 16], fate: Fate, now: Timestamp) -> Answer<'a, bool> {
+        self.settle(user, by, fate, now)
+    }
+
+    fn waiting_notices(&self) -> Answer<'_, Waiting> {
+        self.waiting()
     }
 
     fn touch(&self, seen: Vec<Seen>) -> Answer<'_, ()> {
@@ -346,6 +368,12 @@ impl fmt::Debug for RedisStore {
 /// Whole milliseconds, and never none: Redis takes that for a mistake.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// The keys of a change of a profile, with those of the notice of it.
+fn names(servers: &Servers, user: &UserKey) -> [String; 5] {
+    let (keys, shard) = (&servers.keys, Shard::of_user(user));
+    [keys.profile(user), keys.waiting(shard), keys.ages(shard), keys.notices(shard), keys.queue(user)]
 }
 
 fn first(answers: Vec<Value>) -> Result<Value, Error> {

@@ -9,7 +9,8 @@
 
 use redis::Value;
 
-use crate::store::{Error, ProfileRecord};
+use super::outbox;
+use crate::store::{Error, ProfileRecord, Removed, Written};
 
 /// The first byte of what this version writes.
 const FORMAT: u8 = 1;
@@ -38,6 +39,18 @@ pub(super) fn decode(record: &Value) -> Result<Option<ProfileRecord>, Error> {
     let rest = record.strip_prefix(&[FORMAT]).ok_or(UNREADABLE)?;
     let (version, sealed) = rest.split_first_chunk().ok_or(UNREADABLE)?;
     Ok(Some(ProfileRecord { version: u64::from_be_bytes(*version), bytes: sealed.to_vec() }))
+}
+
+/// What `scripts/forget_profile.lua` says, with the profile sealed as it was. What is no record was removed too.
+pub(super) fn removed(answer: &Value) -> Result<Option<Removed>, Error> {
+    let (told, record) = match answer {
+        Value::Nil => return Ok(None),
+        Value::Array(pair) => pair.split_first().ok_or(UNREADABLE)?,
+        _ => return Err(UNREADABLE),
+    };
+    let [record] = record else { return Err(UNREADABLE) };
+    let profile = decode(record).ok().flatten().unwrap_or_else(|| ProfileRecord::unreadable(0));
+    Ok(Some(Removed { profile, crowded: outbox::written(told) == Written::Crowded }))
 }
 
 const UNREADABLE: Error = Error::Unreadable("a profile");

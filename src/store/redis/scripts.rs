@@ -19,6 +19,8 @@ pub(super) struct Scripts {
     pub(super) touch: Step,
     pub(super) put_profile: Step,
     pub(super) forget_profile: Step,
+    pub(super) claim: Step,
+    pub(super) settle: Step,
 }
 
 /// One script.
@@ -36,8 +38,10 @@ impl Scripts {
             sessions_of: Step::new(include_str!("scripts/sessions_of.lua")),
             session_key: Step::new(include_str!("scripts/session_key.lua")),
             touch: Step::new(include_str!("scripts/touch.lua")),
-            put_profile: Step::new(include_str!("scripts/put_profile.lua")),
-            forget_profile: Step::new(include_str!("scripts/forget_profile.lua")),
+            put_profile: Step::of_notices(include_str!("scripts/put_profile.lua")),
+            forget_profile: Step::of_notices(include_str!("scripts/forget_profile.lua")),
+            claim: Step::of_notices(include_str!("scripts/claim.lua")),
+            settle: Step::of_notices(include_str!("scripts/settle.lua")),
         }
     }
 
@@ -46,14 +50,22 @@ impl Scripts {
         let sessions = [&self.begin, &self.end, &self.end_user, &self.sessions_of, &self.session_key, &self.touch];
         sessions
             .into_iter()
-            .chain([&self.put_profile, &self.forget_profile])
+            .chain([&self.put_profile, &self.forget_profile, &self.claim, &self.settle])
             .map(|step| redis::cmd("SCRIPT").arg("LOAD").arg(&step.text).take())
     }
 }
 
 impl Step {
     fn new(own: &str) -> Self {
-        let text = [include_str!("scripts/live.lua"), own].concat();
+        Self::behind(include_str!("scripts/live.lua"), own)
+    }
+
+    fn of_notices(own: &str) -> Self {
+        Self::behind(include_str!("scripts/outbox.lua"), own)
+    }
+
+    fn behind(shared: &str, own: &str) -> Self {
+        let text = [shared, own].concat();
         let hash = Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }

@@ -215,7 +215,7 @@ impl<'c> Change<'c> {
         Ok(self.prepared(sql)?.execute(params)?)
     }
 
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         sql: &str,
         params: impl Params,

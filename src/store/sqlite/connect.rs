@@ -59,6 +59,8 @@ fn inspect(path: &Path, how: OpenFlags) -> rusqlite::Result<Found> {
 pub(super) fn bring_up_to_date(path: &Path, steps_done: usize) -> rusqlite::Result<Connection> {
     let mut connection = for_writing(path)?;
     migrate(&mut connection, steps_done, STEPS)?;
+    // Whoever had claimed something was a process that is gone: there is but one at a time.
+    connection.execute("UPDATE waiting SET claim = NULL, due = 0 WHERE claim IS NOT NULL", [])?;
     Ok(connection)
 }
 

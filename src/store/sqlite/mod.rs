@@ -19,6 +19,7 @@ mod checkpoints;
 mod connect;
 mod error;
 mod files;
+mod outbox;
 mod profiles;
 mod queries;
 mod readers;
@@ -35,8 +36,18 @@ use std::{path::Path, sync::Arc};
 
 pub use error::OpenError;
 
-use self::{changes::SWEEP, connect::Found, files::Refusal, readers::Readers, schema::STEPS, writer::Writer};
-use super::{Answer, ProfileRecord, Sealer, Seen, Store};
+use self::{
+    changes::{Change, SWEEP},
+    connect::Found,
+    files::Refusal,
+    readers::Readers,
+    schema::STEPS,
+    writer::Writer,
+};
+use super::{
+    Answer, Claim, Claimed, Fate, Notice, Posting, ProfileRecord, Removed, SealError, Sealer, Seen, Store, Waiting,
+    Written,
+};
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
 /// Uses that are written down in one piece. Logins get their turn between two.
@@ -74,6 +85,14 @@ impl Sqlite {
     /// Whether a file that another process has is one that this one could use. Nothing in it is changed.
     pub fn look(path: &Path) -> Result<(), OpenError> {
         steps_done(path, connect::look_beside(path)).map(|_| ())
+    }
+}
+
+impl Sqlite {
+    fn sealed(&self, user: &UserKey, posting: Option<&Posting>) -> Result<Option<Posting>, SealError> {
+        let Some(Posting { notice, room }) = posting else { return Ok(None) };
+        let bytes = self.sealer.seal_notice(user, &notice.bytes)?;
+        Ok(Some(Posting { notice: Notice { bytes, ..*notice }, room: *room }))
     }
 }
 
@@ -143,23 +162,50 @@ impl Store for Sqlite {
         user: &'a UserKey,
         before: Option<u64>,
         profile: &'a ProfileRecord,
-    ) -> Answer<'a, bool> {
+        posting: Option<&'a Posting>,
+    ) -> Answer<'a, Written> {
         Box::pin(async move {
             let bytes = self.sealer.seal_profile(user, &profile.bytes)?;
+            let posting = self.sealed(user, posting)?;
             let (user, sealed) = (user.clone(), ProfileRecord { bytes, ..*profile });
-            self.writer.change(1, move |change| change.put_profile(&user, before, &sealed)).await
+            let put = move |change: &Change<'_>| change.put_profile(&user, before, &sealed, posting.as_ref());
+            self.writer.change(1, put).await
         })
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+    fn forget_profile<'a>(&'a self, user: &'a UserKey, posting: Option<&'a Posting>) -> Answer<'a, Option<Removed>> {
         Box::pin(async move {
-            let whose = user.clone();
-            let gone = self.writer.change(1, move |change| change.forget_profile(&whose)).await?;
-            Ok(gone.map(|gone| match self.sealer.open_profile(user, &gone.bytes) {
-                Ok(bytes) => ProfileRecord { bytes, ..gone },
-                Err(_) => ProfileRecord::unreadable(gone.version),
-            }))
+            let (posting, whose) = (self.sealed(user, posting)?, user.clone());
+            let forget = move |change: &Change<'_>| change.forget_profile(&whose, posting.as_ref());
+            let removed = self.writer.change(1, forget).await?;
+            Ok(removed.map(|removed| removed.opened(|sealed| self.sealer.open_profile(user, sealed))))
         })
+    }
+
+    fn claim_notices(&self, claim: Claim, now: Timestamp, limit: usize) -> Answer<'_, Vec<Claimed>> {
+        Box::pin(async move {
+            let mut claimed = self.writer.change(limit, move |change| change.claim(&claim, now, limit)).await?;
+            for Claimed { user, notice, .. } in &mut claimed {
+                // One that can't be read is there all the same: whoever has claimed it gives it up.
+                *notice = notice.take().and_then(|sealed| {
+                    Some(Notice { bytes: self.sealer.open_notice(user, &sealed.bytes).ok()?, ..sealed })
+                });
+            }
+            Ok(claimed)
+        })
+    }
+
+    fn settle_notice<'a>(&'a self, user: &'a UserKey, by: [u8; 16], fate: Fate, now: Timestamp) -> Answer<'a, bool> {
+        let user = user.clone();
+        Box::pin(self.writer.change(1, move |change| change.settle(&user, by, fate, now)))
+    }
+
+    fn waiting_notices(&self) -> Answer<'_, Waiting> {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "as a path it is not general enough in its lifetimes"
+        )]
+        Box::pin(self.readers.ask(|queries| queries.waiting()))
     }
 
     fn touch(&self, mut seen: Vec<Seen>) -> Answer<'_, ()> {

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{changes::Change, queries::Queries};
 use crate::{
     model::UserKey,
-    store::{Error, ProfileRecord},
+    store::{Error, Posting, ProfileRecord, Removed, Written},
 };
 
 impl Change<'_> {
@@ -15,7 +15,8 @@ impl Change<'_> {
         user: &UserKey,
         before: Option<u64>,
         sealed: &ProfileRecord,
-    ) -> Result<bool, Error> {
+        posting: Option<&Posting>,
+    ) -> Result<Written, Error> {
         let app = self.number_of_app(&user.app)?;
         let (openid, version) = (user.openid.as_str(), column(sealed.version));
         let put = match before {
@@ -29,19 +30,23 @@ impl Change<'_> {
                 params![app, openid, version, sealed.bytes],
             ),
         };
-        Ok(put? == 1)
+        if put? == 1 { self.with(user, posting) } else { Ok(Written::No) }
     }
 
     /// Removes a user's profile and says what it was, sealed. One of a version that is none is removed too.
-    pub(super) fn forget_profile(&self, user: &UserKey) -> Result<Option<ProfileRecord>, Error> {
+    pub(super) fn forget_profile(&self, user: &UserKey, posting: Option<&Posting>) -> Result<Option<Removed>, Error> {
         let forget = "DELETE FROM profiles WHERE app = (SELECT id FROM apps WHERE app_id = ?1) AND openid = ?2
                       RETURNING version, sealed";
         let row = self.prepared(forget)?.query_row(params![user.app.as_str(), user.openid.as_str()], |row| {
             Ok((row.get::<_, i64>(0).unwrap_or_default(), row.get(1).unwrap_or_default()))
         });
-        Ok(row
-            .optional()?
-            .map(|(version, bytes)| ProfileRecord { version: u64::try_from(version).unwrap_or_default(), bytes }))
+        let Some((version, bytes)) = row.optional()? else { return Ok(None) };
+        let profile = ProfileRecord { version: u64::try_from(version).unwrap_or_default(), bytes };
+        Ok(Some(Removed { profile, crowded: self.with(user, posting)? == Written::Crowded }))
+    }
+
+    fn with(&self, user: &UserKey, posting: Option<&Posting>) -> Result<Written, Error> {
+        posting.map_or(Ok(Written::Yes), |posting| self.post(user, posting))
     }
 }
 

@@ -68,6 +68,29 @@ pub(super) const STEPS: &[&str] = &[
         UNIQUE (app, openid)
     ) STRICT;
 ",
+    "
+    CREATE TABLE waiting (               -- users of whom something is to be told
+        id INTEGER PRIMARY KEY,
+        app INTEGER NOT NULL REFERENCES apps (id),
+        openid TEXT NOT NULL,
+        due INTEGER NOT NULL,            -- when the first may be tried, or the claim on it ends; milliseconds since 1970
+        claim BLOB,                      -- of whoever is at it
+        UNIQUE (app, openid)
+    ) STRICT;
+    CREATE INDEX waiting_by_due ON waiting (due);
+
+    CREATE TABLE notices (
+        id INTEGER PRIMARY KEY,          -- in the order in which they are told
+        waiting INTEGER NOT NULL,
+        event BLOB NOT NULL,             -- its 16 bytes of identity
+        made INTEGER NOT NULL,           -- milliseconds since 1970
+        attempts INTEGER NOT NULL,
+        sealed BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX notices_by_user ON notices (waiting);
+
+    ALTER TABLE counts ADD COLUMN notices INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Takes a file that has been through `from` steps through the rest of them: all in one transaction, or none.

@@ -70,8 +70,8 @@ fn while_it_drains_it_is_alive_and_not_ready() {
 }
 
 #[test]
-fn the_two_listeners_have_nothing_in_common() {
-    let gw = TestGateway::start();
+fn the_three_listeners_have_nothing_in_common() {
+    let gw = TestGateway::with(crate::internal::listening);
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(gw.client().get(path).code(), "token_missing", "{path} is an ordinary path in public");
     }
@@ -84,7 +84,19 @@ fn the_two_listeners_have_nothing_in_common() {
     for path in ["/v1/sessions/count", &sessions_of("oAlice")] {
         assert_eq!(gw_with_token.client().request("GET", path, &[BEARER], "").code(), "token_invalid", "{path}");
     }
-    assert_eq!(gw.wechat.total_calls(), 0);
+    for path in ["/healthz", "/metrics", "/v1/verify", "/v1/session", "/v1/profile", "/v1/sessions/count", "/orders"] {
+        let reply = gw.internal().request("GET", path, &[crate::internal::BEARER], "");
+        assert_eq!((reply.status, reply.code().as_str()), (404, "not_found"), "{path}");
+    }
+    for path in ["/internal/v1/decrypt".to_owned(), format!("/internal/v1/users/{APP}/oAlice/profile")] {
+        let in_public = gw.client().request("GET", &path, &[crate::internal::BEARER], "");
+        assert_eq!(in_public.code(), "token_invalid", "{path} is an ordinary path in public");
+        assert_eq!(gw.admin().request("GET", &path, &[crate::internal::BEARER], "").code(), "admin_token_unset");
+        assert_eq!(operator(&gw_with_token, "GET", &path).code(), "not_found");
+    }
+    let as_operator = gw.internal().request("GET", "/internal/v1/decrypt", &[BEARER], "");
+    assert_eq!(as_operator.code(), "internal_token_invalid");
+    assert_eq!((gw.wechat.total_calls(), gw.upstream.count()), (0, 0));
 }
 
 #[test]

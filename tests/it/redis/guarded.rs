@@ -39,9 +39,22 @@ fn a_user_with_the_least_rights_can_do_everything() {
     assert_eq!(one.wait(one.store.recent(10, super::NOW)).unwrap().len(), 2);
     assert!(one.wait(one.store.session_key(&super::user("o1"), super::NOW)).unwrap().is_some());
     let profile = wxgate::store::ProfileRecord { version: 1, bytes: b"Anna".to_vec() };
-    assert!(one.wait(one.store.put_profile(&super::user("o1"), None, &profile)).unwrap());
+    let room = wxgate::store::Room { per_user: 2, in_all: 1000 };
+    for (before, made) in [(None, 1), (Some(1), 2), (Some(1), 3)] {
+        let notice = wxgate::store::Notice { id: [made; 16], made: super::NOW, bytes: b"told".to_vec() };
+        let posting = wxgate::store::Posting { notice, room };
+        assert!(
+            one.wait(one.store.put_profile(&super::user("o1"), before, &profile, Some(&posting))).unwrap().is_made()
+        );
+    }
+    let claim = wxgate::store::Claim { by: [7; 16], lasts: std::time::Duration::from_mins(1) };
+    for fate in [wxgate::store::Fate::Again(super::NOW), wxgate::store::Fate::Over] {
+        assert_eq!(one.wait(one.store.claim_notices(claim, super::NOW, 10)).unwrap().len(), 1);
+        assert!(one.wait(one.store.settle_notice(&super::user("o1"), [7; 16], fate, super::NOW)).unwrap());
+    }
+    assert_eq!(one.wait(one.store.waiting_notices()).unwrap().notices, 1);
     assert_eq!(one.wait(one.store.profile(&super::user("o1"))).unwrap(), Some(profile));
-    assert!(one.wait(one.store.forget_profile(&super::user("o1"))).unwrap().is_some());
+    assert!(one.wait(one.store.forget_profile(&super::user("o1"), None)).unwrap().is_some());
     assert!(one.end(&second).unwrap());
     one.wait(one.store.end_user(&super::user("o1"), super::NOW)).unwrap();
     one.wait(one.store.check()).unwrap();

@@ -6,7 +6,7 @@ mod binaries;
 mod cluster;
 mod guarded;
 mod index;
-mod instances;
+pub mod instances;
 mod page;
 mod sentinel;
 mod strange;

@@ -5,6 +5,7 @@
 
 mod memory;
 mod model;
+mod outbox;
 mod profiles;
 mod races;
 mod redis;
@@ -22,9 +23,13 @@ use std::{
 
 use wxgate::{
     model::{AppId, Identity, OpenId, Session, SessionKey, Terms, Timestamp, TokenDigest, UserKey, UserTag},
-    store::{ProfileRecord, Store},
+    store::{Claim, Claimed, Fate, Notice, Posting, ProfileRecord, Removed, Room, Store, Written},
 };
 
+/// Notices of one user that the suite has room for.
+pub const PER_USER: usize = 3;
+/// How long a claim lasts that is not to run out.
+pub const LASTS: Duration = Duration::from_hours(1);
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const IDLE: Duration = Duration::from_secs(100);
 /// A second before a session that is never used runs out.
@@ -96,6 +101,16 @@ macro_rules! every_promise {
                 of_many_changes_of_one_version_one_is_made
                 a_change_that_meets_a_removal_is_before_it_or_not_made
             }
+            outbox {
+                a_notice_is_there_where_its_change_is
+                one_users_are_told_one_after_the_other_and_hold_up_nobody
+                what_is_to_be_tried_again_waits_and_counts
+                a_claim_of_which_nothing_is_heard_goes_to_another
+                where_there_is_no_room_the_oldest_but_one_gives_way
+                where_there_is_no_room_at_all_a_change_is_made_and_told_to_nobody
+                a_restart_forgets_no_notice
+                of_many_who_claim_one_has_it
+            }
         }
 
         #[test]
@@ -103,7 +118,19 @@ macro_rules! every_promise {
             $crate::stores::model::any_run_of_steps::<$under_test>();
         }
     };
-    ($under_test:ty; stories { $($story:ident)+ } races { $($race:ident)+ } profiles { $($profile:ident)+ }) => {
+    (
+        $under_test:ty;
+        stories { $($story:ident)+ }
+        races { $($race:ident)+ }
+        profiles { $($profile:ident)+ }
+        outbox { $($notice:ident)+ }
+    ) => {
+        $(
+            #[test]
+            fn $notice() {
+                $crate::stores::play::<$under_test>(async |world| $crate::stores::outbox::$notice(world).await);
+            }
+        )+
         $(
             #[test]
             fn $story() {
@@ -238,11 +265,37 @@ impl<S: UnderTest> World<S> {
 
     /// Puts a profile of this version, which says so, in the place of another.
     pub async fn put_profile(&self, user: &UserKey, before: Option<u64>, version: u64) -> bool {
-        self.store().put_profile(user, before, &profile(version)).await.expect("an answer")
+        self.store().put_profile(user, before, &profile(version), None).await.expect("an answer").is_made()
     }
 
     pub async fn forget_profile(&self, user: &UserKey) -> bool {
-        self.store().forget_profile(user).await.expect("an answer").is_some()
+        self.store().forget_profile(user, None).await.expect("an answer").is_some()
+    }
+
+    /// The same, of which this is to be told.
+    pub async fn put_telling(&self, user: &UserKey, before: Option<u64>, version: u64, notice: u8) -> Written {
+        let posting = posting(self.now(), notice);
+        self.store().put_profile(user, before, &profile(version), Some(&posting)).await.expect("an answer")
+    }
+
+    pub async fn forget_telling(&self, user: &UserKey, notice: u8) -> Option<Removed> {
+        let posting = posting(self.now(), notice);
+        self.store().forget_profile(user, Some(&posting)).await.expect("an answer")
+    }
+
+    /// Takes all that is due.
+    pub async fn claimed(&self, lasts: Duration) -> Vec<Claimed> {
+        self.store().claim_notices(Claim { by: [7; 16], lasts }, self.now(), 1000).await.expect("an answer")
+    }
+
+    pub async fn claim(&self) -> Vec<(UserKey, u8)> {
+        let claimed = self.claimed(LASTS).await;
+        claimed.into_iter().map(|one| (one.user.clone(), outbox::number(&one))).collect()
+    }
+
+    /// Says what became of one that [`claim`](Self::claim) has taken.
+    pub async fn settle(&self, user: &UserKey, fate: Fate) -> bool {
+        self.store().settle_notice(user, [7; 16], fate, self.now()).await.expect("an answer")
     }
 
     pub async fn touch(&self, session: &Session, at: Timestamp) {
@@ -280,6 +333,12 @@ pub fn user(app: &str, openid: &str) -> UserKey {
 /// The profile of this version, like no other.
 pub fn profile(version: u64) -> ProfileRecord {
     ProfileRecord { version, bytes: format!("profile {version}").into_bytes() }
+}
+
+/// A notice made of this number, and no other.
+pub fn posting(made: Timestamp, number: u8) -> Posting {
+    let notice = Notice { id: [number; 16], made, bytes: vec![number] };
+    Posting { notice, room: Room { per_user: PER_USER, in_all: 1_000_000 } }
 }
 
 pub fn anna() -> UserKey {

@@ -6,9 +6,12 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use wxgate::model::{Session, Terms, Timestamp, TokenDigest, UserKey};
+use wxgate::{
+    model::{Session, Terms, Timestamp, TokenDigest, UserKey},
+    store::{Fate, Removed, Written},
+};
 
-use super::{IDLE, LIFETIME, SECOND, UnderTest, World, digests, profile, runtime, user};
+use super::{IDLE, LIFETIME, PER_USER, SECOND, UnderTest, World, digests, profile, runtime, user};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -22,6 +25,8 @@ enum Step {
     /// In the place of the one that is there, or of another.
     PutProfile(usize, bool),
     ForgetProfile(usize),
+    /// Takes what waits to be told. So many of it are told, the others are to be tried again.
+    Tell(usize),
     Wait(u64),
     Sweep,
     Restart,
@@ -36,6 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4usize).prop_map(Step::LogOutEverywhere),
         3 => ((0..4usize), prop::bool::weighted(0.7)).prop_map(|(whose, fits)| Step::PutProfile(whose, fits)),
         1 => (0..4usize).prop_map(Step::ForgetProfile),
+        2 => (0..5usize).prop_map(Step::Tell),
         4 => (1..70u64).prop_map(Step::Wait),
         1 => Just(Step::Sweep),
         1 => Just(Step::Restart),
@@ -64,6 +70,9 @@ struct Model {
     /// The version of each user's profile, and of the last that was put anywhere.
     profiles: [Option<u64>; 4],
     puts: u64,
+    /// What waits to be told of each user, by number, and the last number there was.
+    told: [Vec<u8>; 4],
+    notices: u8,
 }
 
 impl Model {
@@ -95,6 +104,39 @@ impl Model {
     fn counts(&self, now: Timestamp) -> (u64, u64) {
         let count = |held: &dyn Fn(&Plain) -> bool| self.all.iter().filter(|p| held(p)).count() as u64;
         (count(&|p| p.live(now)), count(&|p| !p.ended))
+    }
+
+    /// What becomes of a change of which something is to be told.
+    fn written(&mut self, whose: usize, made: bool) -> Written {
+        if !made {
+            return Written::No;
+        }
+        self.notices += 1;
+        let (queue, notice) = (&mut self.told[whose], self.notices);
+        let is_full = queue.len() >= PER_USER;
+        if is_full {
+            queue.remove(1);
+        }
+        queue.push(notice);
+        if is_full { Written::Crowded } else { Written::Yes }
+    }
+
+    /// The first of each user is given out, in the order of that user's, and nothing else.
+    async fn tell<S: UnderTest>(&mut self, world: &World<S>, most: usize) {
+        let mut claimed = world.claim().await;
+        claimed.sort_by_key(|(user, _)| users().iter().position(|known| known == user));
+        let firsts = users().into_iter().zip(&self.told);
+        let firsts: Vec<_> = firsts.filter_map(|(user, queue)| Some((user, *queue.first()?))).collect();
+        assert_eq!(claimed, firsts);
+        for (at, (user, _)) in claimed.iter().enumerate() {
+            let fate = if at < most { Fate::Over } else { Fate::Again(world.now()) };
+            assert!(world.settle(user, fate).await);
+            assert!(!world.settle(user, fate).await, "a claim is settled once");
+            let whose = users().iter().position(|known| known == user).expect("a user");
+            if at < most {
+                self.told[whose].remove(0);
+            }
+        }
     }
 
     fn key_of(&self, whose: usize, now: Timestamp) -> Option<String> {
@@ -174,15 +216,20 @@ async fn take<S: UnderTest>(world: &mut World<S>, model: &mut Model, per_user: u
             model.puts += 1;
             let held = model.profiles[whose];
             let before = if fits { held } else { Some(held.map_or(model.puts, |held| held + 1)) };
-            assert_eq!(world.put_profile(&users()[whose], before, model.puts).await, fits);
+            let written = world.put_telling(&users()[whose], before, model.puts, model.notices + 1).await;
+            assert_eq!(written, model.written(whose, fits));
             if fits {
                 model.profiles[whose] = Some(model.puts);
             }
         }
         Step::ForgetProfile(whose) => {
-            let was_there = model.profiles[whose].take().is_some();
-            assert_eq!(world.forget_profile(&users()[whose]).await, was_there);
+            let held = model.profiles[whose].take();
+            let removed = world.forget_telling(&users()[whose], model.notices + 1).await;
+            let written = model.written(whose, held.is_some());
+            let crowded = written == Written::Crowded;
+            assert_eq!(removed, held.map(|held| Removed { profile: profile(held), crowded }));
         }
+        Step::Tell(most) => model.tell(world, most).await,
         Step::Wait(secs) => world.later(SECOND * u32::try_from(secs).expect("a short time")),
         Step::Sweep => {
             world.sweep().await;
@@ -211,6 +258,8 @@ async fn agree<S: UnderTest>(world: &World<S>, model: &Model) {
             assert_eq!(Some(told.last_seen()), plain.map(|p| p.seen));
         }
     }
+    let waiting = world.store().waiting_notices().await.expect("an answer");
+    assert_eq!(waiting.notices, model.told.iter().map(Vec::len).sum::<usize>() as u64);
     let recent = world.store().recent(1_000, now).await.expect("an answer");
     assert_eq!(digests(&recent), digests(model.all.iter().filter(|p| p.live(now)).map(|p| &p.session)));
 }

@@ -1,6 +1,6 @@
 //! What the contract says of profiles: one for each user, changed by version, there until it is told to go.
 
-use wxgate::store::ProfileRecord;
+use wxgate::store::{ProfileRecord, Removed};
 
 use super::{LIFETIME, UnderTest, World, anna, bert, profile, races::at_once, user};
 
@@ -58,7 +58,8 @@ pub async fn a_profile_that_is_forgotten_is_gone_and_may_come_again<S: UnderTest
     let session = world.login(&anna()).await;
     assert!(!world.forget_profile(&anna()).await);
     assert!(world.put_profile(&anna(), None, 1).await);
-    assert_eq!(world.store().forget_profile(&anna()).await.unwrap(), Some(profile(1)), "and says what it was");
+    let removed = world.store().forget_profile(&anna(), None).await.unwrap();
+    assert_eq!(removed, Some(Removed { profile: profile(1), crowded: false }), "and says what it was");
     assert!(!world.forget_profile(&anna()).await);
     assert_eq!(world.profile(&anna()).await, None);
     assert!(!world.put_profile(&anna(), Some(1), 2).await, "a change of what is gone brings nothing back");
@@ -71,7 +72,7 @@ pub async fn a_profile_may_be_long_and_hold_any_bytes<S: UnderTest>(world: &mut 
     for (version, bytes) in [(1, Vec::new()), (2, bytes), ((1 << 53) - 1, b"\0".to_vec())] {
         let before = world.profile(&anna()).await.map(|profile| profile.version);
         let profile = ProfileRecord { version, bytes };
-        assert!(world.store().put_profile(&anna(), before, &profile).await.unwrap());
+        assert!(world.store().put_profile(&anna(), before, &profile, None).await.unwrap().is_made());
         assert!(world.profile(&anna()).await == Some(profile));
     }
 }
@@ -92,7 +93,10 @@ pub async fn of_many_changes_of_one_version_one_is_made<S: UnderTest>(world: &mu
     for round in 1..=ROUNDS {
         let change = |n: u64| {
             let store = world.store();
-            async move { store.put_profile(&anna(), before, &profile(round * 10 + n)).await.expect("an answer") }
+            async move {
+                let put = store.put_profile(&anna(), before, &profile(round * 10 + n), None).await;
+                put.expect("an answer").is_made()
+            }
         };
         let made = at_once((0..6).map(change)).await;
         assert_eq!(made.iter().filter(|made| **made).count(), 1, "{made:?}");
@@ -109,10 +113,10 @@ pub async fn a_change_that_meets_a_removal_is_before_it_or_not_made<S: UnderTest
             let store = world.store();
             async move {
                 if removes {
-                    return store.forget_profile(&anna()).await.expect("an answer").is_some();
+                    return store.forget_profile(&anna(), None).await.expect("an answer").is_some();
                 }
                 let next = profile(2 * round + 2);
-                store.put_profile(&anna(), Some(2 * round + 1), &next).await.expect("an answer")
+                store.put_profile(&anna(), Some(2 * round + 1), &next, None).await.expect("an answer").is_made()
             }
         };
         at_once([false, true].map(act)).await;

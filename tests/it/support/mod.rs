@@ -36,6 +36,7 @@ use wxgate::{
         },
     },
     model::{AppId, AppSecret, ManualClock, Timestamp},
+    server::Place,
     simulator::{Options, Simulator},
     store::Store,
     upstream::Resolver,
@@ -107,6 +108,19 @@ impl TestGateway {
     pub fn admin(&self) -> Client {
         let addr = self.app().admin_addrs()[0];
         Client::connect(addr).calling(&addr.to_string())
+    }
+
+    /// A connection to the backends' listener, where there is one with an address.
+    pub fn internal(&self) -> Client {
+        let addr = self.internal_addr();
+        Client::connect(addr).calling(&addr.to_string())
+    }
+
+    pub fn internal_addr(&self) -> SocketAddr {
+        match self.app().internal_place() {
+            Some(Place::Tcp(addr)) => *addr,
+            other => panic!("no address: {other:?}"),
+        }
     }
 
     pub fn app(&self) -> &App {
@@ -240,6 +254,8 @@ fn config(api_base: &str, upstream: &Recorder) -> Config {
     Config {
         server: Server { listen: vec![free.into()], workers: 2, drain_idle: Duration::ZERO, ..Server::default() },
         admin: Admin { listen: free, ..Admin::default() },
+        internal: None,
+        webhook: None,
         api: Api::default(),
         apps: vec![app(APP, SECRET), app(OTHER_APP, OTHER_SECRET)],
         wechat: WeChat::default(),

@@ -16,7 +16,10 @@ use std::{
 use tokio::sync::Semaphore;
 use wxgate::{
     model::{Session, SessionKey, Terms, Timestamp, TokenDigest, UserKey},
-    store::{Answer, Error, Memory, ProfileRecord, Seen, Store, Watcher},
+    store::{
+        Answer, Claim, Claimed, Error, Fate, Memory, Posting, ProfileRecord, Removed, Seen, Store, Waiting, Watcher,
+        Written,
+    },
 };
 
 /// Where a store can stop: before it does what it is asked for, or after, before it answers.
@@ -217,17 +220,39 @@ impl Store for Scripted {
         user: &'a UserKey,
         before: Option<u64>,
         profile: &'a ProfileRecord,
-    ) -> Answer<'a, bool> {
+        posting: Option<&'a Posting>,
+    ) -> Answer<'a, Written> {
         Box::pin(async move {
             self.note("put_profile")?;
-            self.behind.put_profile(user, before, profile).await
+            self.behind.put_profile(user, before, profile, posting).await
         })
     }
 
-    fn forget_profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
+    fn forget_profile<'a>(&'a self, user: &'a UserKey, posting: Option<&'a Posting>) -> Answer<'a, Option<Removed>> {
         Box::pin(async move {
             self.note("forget_profile")?;
-            self.behind.forget_profile(user).await
+            self.behind.forget_profile(user, posting).await
+        })
+    }
+
+    fn claim_notices(&self, claim: Claim, now: Timestamp, limit: usize) -> Answer<'_, Vec<Claimed>> {
+        Box::pin(async move {
+            self.note("claim_notices")?;
+            self.behind.claim_notices(claim, now, limit).await
+        })
+    }
+
+    fn settle_notice<'a>(&'a self, user: &'a UserKey, by: [u8; 16], fate: Fate, now: Timestamp) -> Answer<'a, bool> {
+        Box::pin(async move {
+            self.note("settle_notice")?;
+            self.behind.settle_notice(user, by, fate, now).await
+        })
+    }
+
+    fn waiting_notices(&self) -> Answer<'_, Waiting> {
+        Box::pin(async move {
+            self.note("waiting_notices")?;
+            self.behind.waiting_notices().await
         })
     }
 

@@ -11,7 +11,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_tim
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
     crypto::aws_lc_rs::default_provider,
-    pki_types::ServerName,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 use tempfile::TempDir;
@@ -109,6 +110,16 @@ impl Dialler {
     /// The same, wanting one of these protocols.
     pub fn offering(mut self, protocols: &[&str]) -> Self {
         self.0.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        self
+    }
+
+    /// The same, showing this certificate where one is asked for.
+    pub fn showing(mut self, pair: &Pair) -> Self {
+        let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes()).collect::<Result<Vec<_>, _>>().expect("PEM");
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM");
+        let key = default_provider().key_provider.load_private_key(key).expect("a key");
+        let own = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        self.0.client_auth_cert_resolver = Arc::new(own);
         self
     }
 

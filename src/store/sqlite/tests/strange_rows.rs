@@ -57,12 +57,12 @@ fn a_profile_that_we_did_not_write_is_unreadable_and_not_missing() {
         let users = [session(1), session(2)].map(|session| session.identity().user.clone());
         let profile = crate::store::ProfileRecord { version: 1, bytes: b"Anna".to_vec() };
         for user in &users {
-            assert!(world.runtime.block_on(world.store.put_profile(user, None, &profile)).unwrap());
+            assert!(world.runtime.block_on(world.store.put_profile(user, None, &profile, None)).unwrap().is_made());
         }
         world.inside(damage);
         let of = |user| world.runtime.block_on(world.store.profile(user));
         assert!(is_unreadable(&of(&users[0])), "{damage}");
-        assert!(world.runtime.block_on(world.store.forget_profile(&users[0])).unwrap().is_some(), "{damage}");
+        assert!(world.runtime.block_on(world.store.forget_profile(&users[0], None)).unwrap().is_some(), "{damage}");
         assert_eq!(of(&users[0]).unwrap(), None);
     }
 }

@@ -1,28 +1,39 @@
-//! Who may ask on the operators' listener.
+//! Who may ask at a listener that is not the public's: by the name of the listener, from which page, with which token.
 //!
 //! It mostly listens on loopback, and there a browser is the danger: a page from anywhere can send requests to it, and by
 //! DNS rebinding even read the answers, under a name of the page's own that suddenly leads to this machine. So the name
 //! that a request came under must be one of ours, and where a browser names the page's origin, that must be ours as well.
 //! The token comes in `Authorization` only, which no browser sends by itself as it would a cookie.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-};
+use std::{fmt, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts, uri::Authority};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::answer::Refusal;
-use crate::config::sections;
-
-pub(super) struct Gate {
-    addr: IpAddr,
+/// Lets in who comes under the right name, from no foreign page, and with the token.
+pub struct Gate {
+    /// Where the listener is; a Unix socket has no address.
+    addr: Option<IpAddr>,
     /// More names for the listener, in lower case.
     hosts: Vec<String>,
-    /// The SHA-256 of the admin token: what is compared takes the same time however long the two are.
+    /// The SHA-256 of the token: what is compared takes the same time however long the two are.
     token: Option<[u8; 32]>,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The request came under a name that is not this listener's.
+    Host,
+    /// A page of another origin asks.
+    Origin,
+    /// No token is configured, so nobody can have it.
+    TokenUnset,
+    /// No token came.
+    TokenMissing,
+    /// Another token came.
+    TokenInvalid,
 }
 
 impl fmt::Debug for Gate {
@@ -32,31 +43,31 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    pub(super) fn new(section: &sections::Admin, addr: SocketAddr) -> Self {
-        let token = section.token.as_ref().map(|token| Sha256::digest(token.expose()).into());
-        Self { addr: addr.ip(), hosts: section.hosts.clone(), token }
+    /// The gate of a listener at this address, with these further names, and this token where there is one.
+    pub fn new(addr: Option<IpAddr>, hosts: &[String], token: Option<&str>) -> Self {
+        Self { addr, hosts: hosts.to_vec(), token: token.map(|token| Sha256::digest(token).into()) }
     }
 
     /// Whether the request was meant for this listener, and by nobody's page but its own.
-    pub(super) fn is_for_us(&self, head: &Parts) -> Result<(), Refusal> {
-        let host = only(&head.headers, &header::HOST).filter(|host| self.is_ours(host)).ok_or(Refusal::Host)?;
+    pub fn is_for_us(&self, head: &Parts) -> Result<(), Closed> {
+        let host = only(&head.headers, &header::HOST).filter(|host| self.is_ours(host)).ok_or(Closed::Host)?;
         match only(&head.headers, &header::ORIGIN) {
             Some(origin) if is_origin_of(host, origin) => Ok(()),
             None if !head.headers.contains_key(header::ORIGIN) => Ok(()),
-            _ => Err(Refusal::Origin),
+            _ => Err(Closed::Origin),
         }
     }
 
-    /// Whether the admin token is presented. Without one in the configuration nobody has it.
-    pub(super) fn knows(&self, head: &Parts) -> Result<(), Refusal> {
-        let expected = self.token.ok_or(Refusal::TokenUnset)?;
+    /// Whether the token is presented. Without one in the configuration nobody has it.
+    pub fn knows(&self, head: &Parts) -> Result<(), Closed> {
+        let expected = self.token.ok_or(Closed::TokenUnset)?;
         if !head.headers.contains_key(header::AUTHORIZATION) {
-            return Err(Refusal::TokenMissing);
+            return Err(Closed::TokenMissing);
         }
         let line = only(&head.headers, &header::AUTHORIZATION).unwrap_or_default();
         let presented = line.strip_prefix("Bearer ").unwrap_or_default();
         let matches: bool = expected.ct_eq(Sha256::digest(presented).as_slice()).into();
-        if matches { Ok(()) } else { Err(Refusal::TokenInvalid) }
+        if matches { Ok(()) } else { Err(Closed::TokenInvalid) }
     }
 
     /// A name under which this listener is known. The port is not looked at: behind a forwarded port it is another one,
@@ -70,9 +81,9 @@ impl Gate {
         }
         let name = authority.host().to_ascii_lowercase();
         // A listener on all addresses is known by each of them. No name can be rebound to look like an address.
-        let is_ours = |ip: IpAddr| ip.is_loopback() || ip == self.addr || self.addr.is_unspecified();
+        let is_here = |ip: IpAddr| self.addr.is_some_and(|addr| ip == addr || addr.is_unspecified());
         let ip = name.trim_start_matches('[').trim_end_matches(']').parse();
-        name == "localhost" || self.hosts.contains(&name) || ip.is_ok_and(is_ours)
+        name == "localhost" || self.hosts.contains(&name) || ip.is_ok_and(|ip: IpAddr| ip.is_loopback() || is_here(ip))
     }
 }
 
@@ -93,12 +104,10 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::model::Secret;
 
-    fn gate(listen: &str, hosts: &[&str], token: Option<&str>) -> Gate {
-        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let section = sections::Admin { hosts, token: token.map(Secret::new), listen: listen.parse().unwrap() };
-        Gate::new(&section, section.listen)
+    fn gate(at: &str, hosts: &[&str], token: Option<&str>) -> Gate {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        Gate::new(at.parse().ok(), &hosts, token)
     }
 
     fn head(headers: &[(&str, &str)]) -> Parts {
@@ -138,23 +147,25 @@ mod tests {
             "127.1",
         ];
         let all = [hosts.as_slice(), foreign.as_slice()].concat();
-        assert_eq!(hosts_let_in(&gate("10.1.2.3:9901", &["ops.internal"], None), &all), hosts);
-        assert_eq!(hosts_let_in(&gate("127.0.0.1:9901", &[], None), &all), &hosts[..5]);
-        let everywhere = hosts_let_in(&gate("0.0.0.0:9901", &[], None), &all);
+        assert_eq!(hosts_let_in(&gate("10.1.2.3", &["ops.internal"], None), &all), hosts);
+        assert_eq!(hosts_let_in(&gate("127.0.0.1", &[], None), &all), &hosts[..5]);
+        let everywhere = hosts_let_in(&gate("0.0.0.0", &[], None), &all);
         assert_eq!(everywhere, [&hosts[..6], &["10.9.9.9", "0.0.0.0"]].concat());
+        let by_a_socket = hosts_let_in(&gate("unix", &["ops.internal"], None), &all);
+        assert_eq!(by_a_socket, [&hosts[..5], &hosts[6..]].concat(), "a socket has no address");
     }
 
     #[test]
     fn a_request_has_one_host() {
-        let gate = gate("127.0.0.1:9901", &[], None);
+        let gate = gate("127.0.0.1", &[], None);
         for headers in [&[][..], &[("host", "localhost"), ("host", "localhost")]] {
-            assert_eq!(gate.is_for_us(&head(headers)), Err(Refusal::Host));
+            assert_eq!(gate.is_for_us(&head(headers)), Err(Closed::Host));
         }
     }
 
     #[test]
     fn no_page_but_the_listeners_own_is_let_in() {
-        let gate = gate("127.0.0.1:9901", &[], None);
+        let gate = gate("127.0.0.1", &[], None);
         let from = |origins: &[&str]| {
             let mut headers = vec![("host", "localhost:9901")];
             headers.extend(origins.iter().map(|origin| ("origin", *origin)));
@@ -173,20 +184,20 @@ mod tests {
             "file://",
             "localhost:9901",
         ] {
-            assert_eq!(from(&[origin]), Err(Refusal::Origin), "{origin}");
+            assert_eq!(from(&[origin]), Err(Closed::Origin), "{origin}");
         }
-        assert_eq!(from(&[own, own]), Err(Refusal::Origin));
+        assert_eq!(from(&[own, own]), Err(Closed::Origin));
     }
 
     #[test]
     fn only_the_whole_token_in_one_line_is_the_token() {
-        let gate = gate("127.0.0.1:9901", &[], Some("operators-token!"));
+        let gate = gate("127.0.0.1", &[], Some("operators-token!"));
         let say = |lines: &[&str]| {
             let lines: Vec<_> = lines.iter().map(|line| ("authorization", *line)).collect();
             gate.knows(&head(&lines))
         };
         assert_eq!(say(&["Bearer operators-token!"]), Ok(()));
-        assert_eq!(say(&[]), Err(Refusal::TokenMissing));
+        assert_eq!(say(&[]), Err(Closed::TokenMissing));
         for line in [
             "",
             "Bearer ",
@@ -197,23 +208,23 @@ mod tests {
             "Basic operators-token!",
             "operators-token!",
         ] {
-            assert_eq!(say(&[line]), Err(Refusal::TokenInvalid), "{line}");
+            assert_eq!(say(&[line]), Err(Closed::TokenInvalid), "{line}");
         }
-        assert_eq!(say(&["Bearer operators-token!", "Bearer operators-token!"]), Err(Refusal::TokenInvalid));
+        assert_eq!(say(&["Bearer operators-token!", "Bearer operators-token!"]), Err(Closed::TokenInvalid));
     }
 
     #[test]
     fn where_no_token_is_configured_nobody_has_it() {
-        let gate = gate("127.0.0.1:9901", &[], None);
+        let gate = gate("127.0.0.1", &[], None);
         for lines in [&[][..], &[("authorization", "Bearer ")], &[("authorization", "")]] {
-            assert_eq!(gate.knows(&head(lines)), Err(Refusal::TokenUnset));
+            assert_eq!(gate.knows(&head(lines)), Err(Closed::TokenUnset));
         }
     }
 
     /// Nothing but the fixed 32 bytes of two digests is compared, so how much of a guess is right takes no time to tell.
     #[test]
     fn what_is_compared_is_as_long_for_every_guess() {
-        let gate = gate("127.0.0.1:9901", &[], Some("operators-token!"));
+        let gate = gate("127.0.0.1", &[], Some("operators-token!"));
         assert_eq!(gate.token, Some(Sha256::digest("operators-token!").into()));
         assert!(!format!("{gate:?}").contains("token"), "{gate:?}");
     }

@@ -1,0 +1,81 @@
+//! Which user a request is about: named in its path, or in its body by AppID and openid, or there by a session token.
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{Internal, answer::Refusal};
+use crate::{
+    model::{AppId, OpenId, UserKey},
+    session::{SessionToken, Sessions},
+};
+
+const OPENID: &str = "This can't be an openid.";
+const ENCODED: &str =
+    "The path has a % in it that is not followed by two hexadecimal digits, or bytes that are no UTF-8.";
+const NAMED: &str = "Name the user either by app and openid or by token.";
+
+/// A user, as a body names one.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    app: Option<String>,
+    openid: Option<String>,
+    token: Option<Zeroizing<String>>,
+}
+
+impl Named {
+    /// Who that is. A token counts as used: the backend asks for the user who has just come with it.
+    pub(super) async fn user(&self, of: &Internal) -> Result<UserKey, Refusal> {
+        match (&self.app, &self.openid, &self.token) {
+            (Some(app), Some(openid), None) => known(of, app, openid),
+            (None, None, Some(token)) => of_token(&of.sessions, token).await,
+            _ => Err(Refusal::BadInput(NAMED)),
+        }
+    }
+}
+
+/// The user that a path names. What is encoded in two ways, or in none, is not guessed at.
+pub(super) fn of_path(of: &Internal, app: &str, openid: &str) -> Result<UserKey, Refusal> {
+    known(of, &decoded(app)?, &decoded(openid)?)
+}
+
+async fn of_token(sessions: &Sessions, token: &str) -> Result<UserKey, Refusal> {
+    let token = SessionToken::parse(token.as_bytes()).ok_or(Refusal::NoSession)?;
+    let session = sessions.resolve(&token).await?.ok_or(Refusal::NoSession)?;
+    Ok(session.identity().user.clone())
+}
+
+/// The app of this AppID.
+pub(super) fn app(of: &Internal, app: &str) -> Result<AppId, Refusal> {
+    AppId::parse(app).ok().filter(|app| of.apps.contains(app)).ok_or(Refusal::UnknownApp)
+}
+
+fn known(of: &Internal, app: &str, openid: &str) -> Result<UserKey, Refusal> {
+    let app = self::app(of, app)?;
+    let openid = OpenId::parse(openid).map_err(|_| Refusal::BadInput(OPENID))?;
+    Ok(UserKey { app, openid })
+}
+
+fn decoded(piece: &str) -> Result<String, Refusal> {
+    let is_encoded = |(at, _)| {
+        let digits = piece.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let decoded = percent_decode_str(piece).decode_utf8().map_err(|_| Refusal::BadInput(ENCODED))?;
+    if piece.match_indices('%').all(is_encoded) { Ok(decoded.into_owned()) } else { Err(Refusal::BadInput(ENCODED)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_of_a_path_is_decoded_once_and_strictly() {
+        for (piece, text) in [("oAlice", "oAlice"), ("o%2FA", "o/A"), ("%25%32%46", "%2F"), ("a+b", "a+b"), ("", "")] {
+            assert_eq!(decoded(piece), Ok(text.to_owned()), "{piece}");
+        }
+        for piece in ["%", "a%", "a%4", "%zz", "%+1", "%ff", "a%2", "%%41"] {
+            assert_eq!(decoded(piece), Err(Refusal::BadInput(ENCODED)), "{piece}");
+        }
+    }
+}

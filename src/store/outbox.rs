@@ -1,0 +1,133 @@
+//! What waits to be told to others: notices of changes, each written down in the same step as its change.
+//!
+//! Each user has a queue. Its first notice is given to one sender at a time, who says what became of it; the next one is given
+//! to nobody before that. So those of one user are told in their order, and one user's never wait for another's.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use crate::model::{Timestamp, UserKey};
+
+/// Something to be told. It is personal data, and does not print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// By which whoever is told can see that it was told before.
+    pub id: [u8; 16],
+    /// When it came to be.
+    pub made: Timestamp,
+    /// What is told.
+    pub bytes: Vec<u8>,
+}
+
+/// How many notices may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Of one user; at least two.
+    pub per_user: usize,
+    /// In all. Where they are kept in parts, this is spread over them.
+    pub in_all: usize,
+}
+
+/// A notice to be written down with a change. Where there is no room, the user's oldest gives way that is not the first, since
+/// the first may be under way; where there is none such, this one is lost. The change is made all the same.
+#[derive(Clone, Debug)]
+pub struct Posting {
+    /// What is to be told.
+    pub notice: Notice,
+    /// Within which bounds.
+    pub room: Room,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was not made, and nothing is told.
+    No,
+    /// It was made.
+    Yes,
+    /// It was made, and for want of room a notice is told to nobody.
+    Crowded,
+}
+
+impl Written {
+    /// Whether the change was made.
+    pub fn is_made(self) -> bool {
+        self != Self::No
+    }
+}
+
+/// Who takes notices to send them, and how long they are that one's if nothing is heard.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// A number of its own.
+    pub by: [u8; 16],
+    /// By the store's own clock where several senders share it.
+    pub lasts: Duration,
+}
+
+/// The first notice of a user, for whoever has claimed it.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Whose.
+    pub user: UserKey,
+    /// None where it is there and can't be read.
+    pub notice: Option<Notice>,
+    /// How often it was tried in vain.
+    pub attempts: u32,
+}
+
+/// What becomes of a notice that was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is over: told, or given up. The user's next one may be claimed.
+    Over,
+    /// It is to be tried again, not before this.
+    Again(Timestamp),
+}
+
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Notices.
+    pub notices: u64,
+    /// When the oldest of them was made.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Between those who post and whoever sends, in one process.
+#[derive(Debug, Default)]
+pub struct Bell {
+    posted: Notify,
+    crowded: AtomicU64,
+}
+
+impl Bell {
+    /// A change was made with a posting.
+    pub fn ring(&self, written: Written) {
+        if written == Written::Crowded {
+            self.crowded.fetch_add(1, Ordering::Relaxed);
+        }
+        self.posted.notify_one();
+    }
+
+    /// Returns when it has rung since.
+    pub async fn rung(&self) {
+        self.posted.notified().await;
+    }
+
+    /// How many notices were lost for want of room since this was asked.
+    pub fn take_crowded(&self) -> u64 {
+        self.crowded.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notice").field("made", &self.made).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,21 @@
+-- Keys: who waits, since when, how many notices, the user's queue and claim. Takes: who has claimed, the user's name, 1 where
+-- the first notice is over and 0 where it is tried again, and when that or the next one is due. Gives 1 where it was so.
+if redis.call('GET', KEYS[5]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[5])
+local first = redis.call('LINDEX', KEYS[4], 0)
+if first and ARGV[3] == '0' then
+  local tried = struct.unpack('>I4', first, 2) + 1
+  redis.call('LSET', KEYS[4], 0, string.sub(first, 1, 1) .. struct.pack('>I4', tried) .. string.sub(first, 6))
+elseif first then
+  redis.call('LPOP', KEYS[4])
+  redis.call('INCRBY', KEYS[3], -1)
+  first = redis.call('LINDEX', KEYS[4], 0)
+end
+if first then
+  redis.call('ZADD', KEYS[1], ARGV[4], ARGV[2])
+  redis.call('ZADD', KEYS[2], struct.unpack('>I8', first, 6), ARGV[2])
+else
+  redis.call('ZREM', KEYS[1], ARGV[2])
+  redis.call('ZREM', KEYS[2], ARGV[2])
+end
+return 1

@@ -1,0 +1,135 @@
+//! Who gets in: with which token, by which certificate, under which name.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde_json::Value;
+use wxgate::{
+    config::sections::{Internal, InternalTls, ListenAt},
+    model::Secret,
+    server::Place,
+};
+
+use super::{BEARER, TOKEN, asks, listening, profile_of, start};
+use crate::support::{Client, TestGateway, tls::Authority};
+
+#[test]
+fn without_its_token_a_backend_hears_nothing() {
+    let gw = start();
+    let missing = gw.internal().get(&profile_of("oAlice"));
+    assert_eq!((missing.status, missing.code().as_str()), (401, "internal_token_missing"));
+    let session = format!("Bearer {}", gw.login("oAlice").token);
+    for value in ["", "Bearer ", "Bearer the-backends-toke", "Basic the-backends-token", TOKEN, &session] {
+        for (method, path) in
+            [("GET", profile_of("oAlice")), ("POST", "/internal/v1/decrypt".into()), ("GET", "/x".into())]
+        {
+            let reply = gw.internal().request(method, &path, &[("Authorization", value)], "");
+            assert_eq!((reply.status, reply.code().as_str()), (401, "internal_token_invalid"), "{value}");
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+    assert_eq!(
+        gw.internal().request("GET", &profile_of("oAlice"), &[BEARER, BEARER], "").code(),
+        "internal_token_invalid"
+    );
+}
+
+#[test]
+fn a_section_without_any_proof_lets_nobody_in() {
+    let gw = TestGateway::with(|config| {
+        listening(config);
+        config.internal.as_mut().unwrap().token = None;
+    });
+    for headers in [&[][..], &[("Authorization", "Bearer ")], &[BEARER]] {
+        assert_eq!(gw.internal().request("GET", &profile_of("oAlice"), headers, "").status, 401);
+    }
+}
+
+#[test]
+fn a_foreign_name_and_a_foreign_page_get_nothing() {
+    let gw = start();
+    for host in ["evil.example", "localhost.evil.example", "10.0.0.1"] {
+        let reply = gw.internal().calling(host).request("GET", &profile_of("oAlice"), &[BEARER], "");
+        assert_eq!((reply.status, reply.code().as_str()), (403, "host_not_allowed"), "{host}");
+    }
+    let page = ("Origin", "http://evil.example");
+    let reply = gw.internal().request("GET", &profile_of("oAlice"), &[BEARER, page], "");
+    assert_eq!((reply.status, reply.code().as_str()), (403, "origin_not_allowed"));
+}
+
+#[test]
+fn another_token_counts_from_a_reload_on() {
+    let mut gw = start();
+    gw.reload(|config| config.internal.as_mut().unwrap().token = Some(Secret::new("the-next-token-of-all")));
+    let next = ("Authorization", "Bearer the-next-token-of-all");
+    crate::support::until("the next token", || {
+        (gw.internal().request("GET", &profile_of("oAlice"), &[next], "").status == 200).then_some(())
+    });
+    assert_eq!(asks(&gw, "GET", &profile_of("oAlice"), &Value::Null).code(), "internal_token_invalid");
+}
+
+#[test]
+fn a_unix_socket_is_asked_with_the_token_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("backends.sock");
+    let gw = TestGateway::with(|config| {
+        let at = ListenAt::Unix(path.clone());
+        config.internal = Some(Internal { token: Some(Secret::new(TOKEN)), ..Internal::new(at) });
+    });
+    assert_eq!(gw.app().internal_place(), Some(&Place::Unix(path.clone())));
+    let ask = |headers: &[(&str, &str)]| {
+        Client::connect_unix(&path).calling("localhost").request("GET", &profile_of("oAlice"), headers, "").status
+    };
+    assert_eq!((ask(&[BEARER]), ask(&[])), (200, 401));
+    gw.stop();
+    assert!(!path.exists());
+}
+
+/// A gateway whose backends come over TLS, asked for a certificate of `of`, and for the token where there is to be one.
+fn over_tls(server: &Authority, of: Option<&Authority>, token: Option<&str>) -> TestGateway {
+    TestGateway::with(|config| {
+        let files = server.files("internal", &["backends.example"]);
+        let tls = Some(InternalTls { files, client_ca: of.map(Authority::pem) });
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let hosts = vec!["backends.example".to_owned()];
+        config.internal = Some(Internal { tls, hosts, token: token.map(Secret::new), ..Internal::new(free.into()) });
+    })
+}
+
+#[test]
+fn where_certificates_are_asked_for_nobody_comes_in_without_one() {
+    let (server, backends, others) = (Authority::new(), Authority::new(), Authority::new());
+    let gw = over_tls(&server, Some(&backends), None);
+    let ask = |mut client: Client| client.request("GET", &profile_of("oAlice"), &[], "").status;
+    let shown = server.dialler().showing(&backends.pair(&["orders"]));
+    assert_eq!(ask(shown.dial(gw.internal_addr(), "backends.example")), 200);
+    for stranger in [server.dialler(), server.dialler().showing(&others.pair(&["orders"]))] {
+        // With TLS 1.3 a client learns of it only when it reads.
+        let heard = stranger.try_dial(gw.internal_addr(), "backends.example").map(|mut client| {
+            client.send(format!("GET {} HTTP/1.1\r\nHost: backends.example\r\n\r\n", profile_of("oAlice")));
+            client.try_reply("GET").map(|reply| reply.status)
+        });
+        assert!(heard.and_then(|reply| reply).is_err());
+    }
+    let mut plain = Client::connect(gw.internal_addr()).calling("backends.example");
+    assert_eq!(plain.get(&profile_of("oAlice")).status, 400, "nothing is told in the clear");
+}
+
+#[test]
+fn with_a_certificate_and_a_token_both_are_asked_for() {
+    let (server, backends) = (Authority::new(), Authority::new());
+    let gw = over_tls(&server, Some(&backends), Some(TOKEN));
+    let shown = server.dialler().showing(&backends.pair(&["orders"]));
+    let ask = |headers: &[(&str, &str)]| {
+        shown.dial(gw.internal_addr(), "backends.example").request("GET", &profile_of("oAlice"), headers, "").status
+    };
+    assert_eq!((ask(&[BEARER]), ask(&[])), (200, 401));
+}
+
+#[test]
+fn over_tls_a_token_is_enough() {
+    let server = Authority::new();
+    let gw = over_tls(&server, None, Some(TOKEN));
+    let mut client = server.dialler().dial(gw.internal_addr(), "backends.example");
+    assert_eq!(client.request("GET", &profile_of("oAlice"), &[BEARER], "").status, 200);
+    assert_eq!(client.request("GET", &profile_of("oAlice"), &[], "").status, 401);
+}

@@ -1,0 +1,90 @@
+//! The backends' listener: who gets in, and what is told there.
+
+mod access_token;
+mod check_session;
+mod decrypt;
+mod gate;
+
+use serde_json::{Value, json};
+use wxgate::{
+    config::{Config, sections::Internal},
+    model::Secret,
+};
+
+use crate::support::{APP, Reply, TestGateway};
+
+pub const BEARER: (&str, &str) = ("Authorization", "Bearer the-backends-token");
+const TOKEN: &str = "the-backends-token";
+
+/// The listener on a free port, with a token.
+pub fn listening(config: &mut Config) {
+    let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    config.internal = Some(Internal { token: Some(Secret::new(TOKEN)), ..Internal::new(free.into()) });
+}
+
+fn start() -> TestGateway {
+    TestGateway::with(listening)
+}
+
+/// A backend's question, with the token.
+fn asks(gw: &TestGateway, method: &str, path: &str, body: &Value) -> Reply {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    gw.internal().request(method, path, &[BEARER], &body)
+}
+
+fn profile_of(openid: &str) -> String {
+    format!("/internal/v1/users/{APP}/{openid}/profile")
+}
+
+#[test]
+fn a_backend_reads_what_a_user_has_told() {
+    let gw = start();
+    let mut alice = gw.login("o/Alice");
+    let unknown = asks(&gw, "GET", &profile_of("o%2FAlice"), &Value::Null);
+    assert_eq!((unknown.status, unknown.json()), (200, json!({ "version": 0, "fields": {} })));
+    let told = alice.put("/v1/profile", &json!({ "nickName": "小明" }));
+    let read = asks(&gw, "GET", &profile_of("%6f%2FAlice"), &Value::Null);
+    assert_eq!((read.status, read.json()), (200, told.json()));
+    assert_eq!(read.header("etag"), told.header("etag"));
+    assert_eq!(read.header("cache-control"), Some("no-store"));
+    let somebody_else = asks(&gw, "GET", &profile_of("oBob"), &Value::Null);
+    assert_eq!(somebody_else.json()["version"], 0);
+}
+
+#[test]
+fn a_user_that_no_path_can_name_is_refused() {
+    let gw = start();
+    for (path, code) in [
+        (profile_of("o%2"), "bad_request"),
+        (profile_of("%ff"), "bad_request"),
+        (profile_of("a%20b"), "bad_request"),
+        (profile_of(""), "bad_request"),
+        (profile_of("o/Alice"), "not_found"),
+        ("/internal/v1/users/wxunknown/oAlice/profile".to_owned(), "unknown_app"),
+        (format!("/internal/v1/users/{APP}/oAlice/profile/"), "not_found"),
+        (format!("/users/{APP}/oAlice/profile"), "not_found"),
+    ] {
+        assert_eq!(asks(&gw, "GET", &path, &Value::Null).code(), code, "{path}");
+    }
+}
+
+#[test]
+fn each_path_takes_its_methods_and_no_other() {
+    let gw = start();
+    let token = format!("/internal/v1/access_token?app={APP}");
+    for (path, allowed) in
+        [(profile_of("oAlice"), "GET, HEAD"), (token, "GET, HEAD"), ("/internal/v1/decrypt".to_owned(), "POST")]
+    {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+            let reply = asks(&gw, method, &path, &Value::Null);
+            let refused = !allowed.split(", ").any(|known| known == method);
+            assert_eq!(reply.status == 405, refused, "{method} {path}: {reply:?}");
+            assert_eq!(reply.header("allow"), refused.then_some(allowed), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn without_the_section_there_is_no_listener() {
+    assert!(TestGateway::start().app().internal_place().is_none());
+}
