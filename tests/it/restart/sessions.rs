@@ -18,9 +18,9 @@ const FILE: &str = "[sessions.snapshot]\npath = \"data/wxgate.db\"\n";
 
 #[test]
 fn with_a_file_of_sessions_nobody_fails_and_nobody_is_logged_out() {
-    let mut story = Story::with("restart_file", "drain_idle = \"300ms\"", FILE);
+    let mut story = Story::with("restart_file", "drain_idle = \"2s\"", FILE);
     let bearer = story.login();
-    story.replaced_under_load(10, "/orders", &bearer);
+    story.replaced_under_load(4, "/orders", &bearer);
     let bearer = story.login();
     assert_eq!(story.get("/orders", &bearer), 200);
 }
