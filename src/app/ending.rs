@@ -63,6 +63,10 @@ impl App {
                 self.public.leave();
                 self.admin.leave();
                 self.internal.iter_mut().for_each(Running::leave);
+                if self.reloader.parts().config.sessions.redis.is_some() {
+                    // The follower tells them, to whom its own configuration says.
+                    self.telling.rest();
+                }
                 None
             }
             Follower::Waits(waiting) => {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! [`field`] is what there is to tell and what a value may be, [`told`] what a client may send, [`patch`] what is to become
-//! of it, [`record`] how a profile rests, [`shown`] how it is read, [`outgoing`] what others are told. A patch changes only what it names. Two at once lose nothing: the one that comes too
-//! late is made again, on what the other has left.
+//! of it, [`record`] how a profile rests, [`shown`] how it is read, [`outgoing`] what others are told. A patch changes only what
+//! it names. Two at once lose nothing: the one that comes too late is made again, on what the other has left.
 //!
 //! All of it is personal data. Nothing in here is logged, and no type shows a value by `Debug`.
 
@@ -199,8 +199,7 @@ impl Profiles {
             // What says nothing new is written again: it may repeat a change that was made and could not be answered, and is
             // safe only now.
             if changed {
-                // The time, so that a profile that is removed and made anew does not come by a version that somebody knows.
-                after.version = now.as_millis().max(before.version + 1);
+                after.version = next_version(before.version, now);
             }
             let kept = ProfileRecord { version: after.version, bytes: record::write(&after) };
             let replaces = (before.version > 0).then_some(before.version);
@@ -222,8 +221,10 @@ impl Profiles {
     /// Removes all that is known of a user. True where there was something.
     pub async fn forget(&self, user: &UserKey) -> Result<bool, Error> {
         let outgoing = self.outgoing();
-        let removed = |outgoing: &Outgoing| outgoing.removed(user, self.clock.now());
-        let posting = outgoing.as_ref().map(removed).transpose()?;
+        let posting = match &outgoing {
+            Some(outgoing) => Some(outgoing.removed(user, self.version_of(user).await, self.clock.now())?),
+            None => None,
+        };
         let forgotten = self.phones.forgets(user);
         let removed = self.store.forget_profile(user, posting.as_ref()).await.map_err(Error::Store)?;
         forgotten.settle();
@@ -238,9 +239,19 @@ impl Profiles {
         Ok(removed.is_some())
     }
 
+    /// What can't be read can be removed all the same, and where the store does not answer the removal will hear of it.
+    async fn version_of(&self, user: &UserKey) -> u64 {
+        self.store.profile(user).await.ok().flatten().map_or(0, |record| record.version)
+    }
+
     fn outgoing(&self) -> Option<Outgoing> {
         self.outgoing.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The time, so that a profile that is removed and made anew does not come by a version that somebody knows.
+fn next_version(before: u64, now: Timestamp) -> u64 {
+    now.as_millis().max(before + 1)
 }
 
 /// Whoever sends hears of it.

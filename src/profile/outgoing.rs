@@ -44,7 +44,9 @@ struct Changed<'a> {
 }
 
 #[derive(Serialize)]
-struct Removed {}
+struct Removed {
+    version: u64,
+}
 
 impl Outgoing {
     pub(super) fn changed(
@@ -58,8 +60,10 @@ impl Outgoing {
         self.posting("profile.changed", user, Changed { changed, profile: after }, now)
     }
 
-    pub(super) fn removed(&self, user: &UserKey, now: Timestamp) -> Result<Posting, Error> {
-        self.posting("profile.removed", user, Removed {}, now)
+    /// Of a profile whose version was this one. The removal has one above it, so that who hears of it late can tell.
+    pub(super) fn removed(&self, user: &UserKey, before: u64, now: Timestamp) -> Result<Posting, Error> {
+        let version = super::next_version(before, now);
+        self.posting("profile.removed", user, Removed { version }, now)
     }
 
     fn posting(

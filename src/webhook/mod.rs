@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The store sees to it that a user's notices are sent one after the other and by one sender at a time; see
-//! [`Store::claim_notices`]. A notice that was sent and of which the store could not be told is sent again: at least once, never
-//! out of order. [`sign`] is how a receiver knows us, [`delivery`] one try, [`delay`] how long it is to the next.
+//! [`Store::claim_notices`]. A notice that was sent and of which the store could not be told is sent again: at least once, and in
+//! order for as long as claims hold. [`sign`] is how a receiver knows us, [`delivery`] one try, [`delay`] how long it is to the next.
 //!
 //! What is sent is personal data, and where it is sent may hold a secret: neither is logged.
 
@@ -16,32 +16,44 @@ mod delivery;
 mod sign;
 
 use std::{
+    collections::HashMap,
     fmt,
     future::Future,
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::{Id, JoinSet},
+    time::{Instant, sleep, timeout},
+};
 
 pub use self::delivery::SetupError;
 use self::delivery::{Delivery, Outcome};
 use crate::{
     config::sections,
-    model::{Clock, Entropy},
+    model::{Clock, Entropy, UserKey},
     store::{Bell, Claim, Claimed, Fate, Notice, Store},
     telemetry::Counters,
 };
 
-/// So often it is asked what is due.
+/// So often it is asked what is due; ever less often where nothing is, unless something rings.
 const TICK: Duration = Duration::from_millis(500);
+const LONGEST_TICK: Duration = Duration::from_secs(2);
 
-/// How much longer than a try a claim lasts: whoever takes over comes after the try is over.
+/// So often it is asked how much waits.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How much longer than a try a claim lasts: whoever takes over comes after the try is over. A try that has not begun by then
+/// is left to whoever claims it next.
 const AFTER_A_TRY: Duration = Duration::from_secs(10);
+
+/// How long a stop waits for what is under way. What is not over then is sent again after the next start.
+const LAST_TRIES: Duration = Duration::from_secs(5);
 
 /// Whoever is told, and how.
 #[derive(Debug)]
@@ -65,8 +77,58 @@ pub struct Sender {
     entropy: Arc<dyn Entropy>,
     counters: Arc<Counters>,
     bell: Arc<Bell>,
-    /// Whether the last try failed: worth a line in the log once, and not with every try.
-    failing: Arc<AtomicBool>,
+    trouble: Arc<Trouble>,
+}
+
+/// What is worth a line in the log when it begins, and not each time.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// The last try failed.
+    receiver: AtomicBool,
+    /// The store did not say what is due.
+    store: AtomicBool,
+    /// The last notice could not be opened.
+    key: AtomicBool,
+    /// So many were given up since that was told.
+    given_up: AtomicU64,
+}
+
+/// Tries under way, and whose.
+#[derive(Default)]
+struct UnderWay {
+    tries: JoinSet<()>,
+    whose: HashMap<Id, UserKey>,
+}
+
+impl UnderWay {
+    fn forget_done(&mut self) {
+        while let Some(done) = self.tries.try_join_next_with_id() {
+            self.whose.remove(&done.map_or_else(|error| error.id(), |(id, ())| id));
+        }
+    }
+
+    /// Returns when one more is done, or never where there is none.
+    async fn one_done(&mut self) {
+        match self.tries.join_next_with_id().await {
+            Some(done) => drop(self.whose.remove(&done.map_or_else(|error| error.id(), |(id, ())| id))),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn has(&self, user: &UserKey) -> bool {
+        self.whose.values().any(|other| other == user)
+    }
+
+    fn begin(&mut self, user: UserKey, one: impl Future<Output = ()> + Send + 'static) {
+        self.whose.insert(self.tries.spawn(one).id(), user);
+    }
+
+    async fn finish(mut self) {
+        let done = async { while self.tries.join_next().await.is_some() {} };
+        if timeout(LAST_TRIES, done).await.is_err() {
+            self.tries.shutdown().await;
+        }
+    }
 }
 
 impl fmt::Debug for Sender {
@@ -84,52 +146,78 @@ impl Sender {
         counters: Arc<Counters>,
         bell: Arc<Bell>,
     ) -> Self {
-        Self { store, clock, entropy, counters, bell, failing: Arc::default() }
+        Self { store, clock, entropy, counters, bell, trouble: Arc::default() }
     }
 
-    /// Sends to whoever is the `current` receiver, until it is to stop; then what is under way is finished.
-    pub async fn run(self, current: impl Fn() -> Option<Arc<Webhook>>, stop: impl Future<Output = ()>) {
-        let (mut under_way, mut stop) = (JoinSet::new(), pin!(stop));
+    /// Sends to whoever is the `current` receiver, until it is to stop; then what is under way is finished, and nothing of it
+    /// holds the store any more.
+    pub async fn run(&self, current: impl Fn() -> Option<Arc<Webhook>>, stop: impl Future<Output = ()>) {
+        let (mut under_way, mut stop) = (UnderWay::default(), pin!(stop));
+        let (mut pause, mut looked) = (TICK, None::<Instant>);
         loop {
+            under_way.forget_done();
             if let Some(webhook) = current() {
-                self.begin(&webhook, &mut under_way).await;
-                self.look().await;
+                let found = self.begin(&webhook, &mut under_way).await;
+                pause = if found { TICK } else { LONGEST_TICK.min(pause * 2) };
+                if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                    self.look().await;
+                    looked = Some(Instant::now());
+                }
+            } else {
+                self.counters.webhook.wait(0, Duration::ZERO);
             }
             tokio::select! {
                 () = &mut stop => break,
-                () = self.bell.rung() => {}
-                Some(_) = under_way.join_next() => {}
-                () = sleep(TICK) => {}
+                () = self.bell.rung() => pause = TICK,
+                () = under_way.one_done() => {}
+                () = sleep(pause) => {}
             }
         }
-        while under_way.join_next().await.is_some() {}
+        under_way.finish().await;
     }
 
-    async fn begin(&self, webhook: &Arc<Webhook>, under_way: &mut JoinSet<()>) {
-        while under_way.try_join_next().is_some() {}
-        let free = webhook.section.in_flight.saturating_sub(under_way.len());
-        let mut by = [0; 16];
-        if free == 0 || self.entropy.fill(&mut by).is_err() {
-            return;
+    /// Begins what is due. True where there was something.
+    async fn begin(&self, webhook: &Arc<Webhook>, under_way: &mut UnderWay) -> bool {
+        let free = webhook.section.in_flight.saturating_sub(under_way.tries.len());
+        if free == 0 {
+            return false;
+        }
+        let (mut by, asked) = ([0; 16], Instant::now());
+        if let Err(error) = self.entropy.fill(&mut by) {
+            self.note_store(Err(&error));
+            return false;
         }
         let claim = Claim { by, lasts: webhook.section.timeout + AFTER_A_TRY };
         match self.store.claim_notices(claim, self.clock.now(), free).await {
             Ok(claimed) => {
+                self.note_store(Ok(()));
+                let found = !claimed.is_empty();
                 for claimed in claimed {
-                    let (sender, webhook) = (self.clone(), Arc::clone(webhook));
-                    under_way.spawn(async move { sender.tell(&webhook, claimed, by).await });
+                    // A clock that jumps ends a claim under its try. The next one of a user has to wait all the same.
+                    if !under_way.has(&claimed.user) {
+                        let (sender, webhook, user) = (self.clone(), Arc::clone(webhook), claimed.user.clone());
+                        under_way.begin(user, async move { sender.tell(&webhook, claimed, by, asked).await });
+                    }
                 }
+                found
             }
-            Err(error) => tracing::debug!(%error, "the store does not say what is to be told to the webhook"),
+            Err(error) => {
+                self.note_store(Err(&error));
+                false
+            }
         }
     }
 
-    /// How much waits, for the metrics.
+    /// How much waits, for the metrics, and what was given up.
     async fn look(&self) {
         let crowded = self.bell.take_crowded();
         if crowded > 0 {
             self.counters.webhook.crowded.add(crowded);
             tracing::error!(crowded, "changes are not told to the webhook for want of room");
+        }
+        let given_up = self.trouble.given_up.swap(0, Ordering::Relaxed);
+        if given_up > 0 {
+            tracing::error!(given_up, "changes are not told to the webhook any more: it answered 410, or max_age is over");
         }
         if let Ok(waiting) = self.store.waiting_notices().await {
             let age = waiting.oldest.map(|made| self.clock.now().since(made));
@@ -137,29 +225,43 @@ impl Sender {
         }
     }
 
-    async fn tell(&self, webhook: &Webhook, Claimed { user, notice, attempts }: Claimed, by: [u8; 16]) {
-        let fate = if let Some(notice) = notice {
-            self.send(webhook, &notice, attempts).await
-        } else {
-            self.counters.webhook.unreadable.inc();
-            tracing::error!("a change can't be told to the webhook: no key opens it");
-            Fate::Over
-        };
+    async fn tell(&self, webhook: &Webhook, claimed: Claimed, by: [u8; 16], asked: Instant) {
+        if asked.elapsed() > AFTER_A_TRY {
+            tracing::warn!("the store took so long that a change is told to the webhook only later");
+            return;
+        }
+        let user = claimed.user.clone();
+        let fate = self.fate(webhook, claimed).await;
         // Where the store does not hear of it, the claim runs out and it is sent again.
         if let Err(error) = self.store.settle_notice(&user, by, fate, self.clock.now()).await {
             tracing::warn!(%error, "what the webhook was told may be told again");
         }
     }
 
-    async fn send(&self, webhook: &Webhook, notice: &Notice, attempts: u32) -> Fate {
+    async fn fate(&self, webhook: &Webhook, Claimed { notice, attempts, made, .. }: Claimed) -> Fate {
         let counts = &self.counters.webhook;
         let now = self.clock.now();
-        if now.since(notice.made) > webhook.section.max_age {
+        // What was never tried is tried once, however long nobody was there to do it.
+        if attempts > 0 && now.since(made) > webhook.section.max_age {
             counts.expired.inc();
-            tracing::error!(attempts, "a change is not told to the webhook any more: it is older than max_age");
+            self.trouble.given_up.fetch_add(1, Ordering::Relaxed);
             return Fate::Over;
         }
-        let outcome = webhook.delivery.send(notice, now).await;
+        let Some(notice) = notice else {
+            counts.unreadable.inc();
+            if !self.trouble.key.swap(true, Ordering::Relaxed) {
+                tracing::error!("a change can't be told to the webhook: no key of sessions.seal opens it; it is kept until max_age");
+            }
+            // Another process may have the key, or this one after a restart.
+            return Fate::Again(now + webhook.section.longest_retry);
+        };
+        self.trouble.key.store(false, Ordering::Relaxed);
+        self.send(webhook, &notice, attempts).await
+    }
+
+    async fn send(&self, webhook: &Webhook, notice: &Notice, attempts: u32) -> Fate {
+        let counts = &self.counters.webhook;
+        let outcome = webhook.delivery.send(notice, self.clock.now()).await;
         self.note(&outcome, attempts);
         match outcome {
             Outcome::Delivered => {
@@ -168,6 +270,7 @@ impl Sender {
             }
             Outcome::Gone => {
                 counts.gone.inc();
+                self.trouble.given_up.fetch_add(1, Ordering::Relaxed);
                 Fate::Over
             }
             Outcome::Failed { asked_to_wait, .. } => {
@@ -180,13 +283,23 @@ impl Sender {
 
     fn note(&self, outcome: &Outcome, attempts: u32) {
         let fails = matches!(outcome, Outcome::Failed { .. });
-        let failed_before = self.failing.swap(fails, Ordering::Relaxed);
+        let failed_before = self.trouble.receiver.swap(fails, Ordering::Relaxed);
         match outcome {
             Outcome::Failed { why, .. } if !failed_before => {
                 tracing::warn!(why, attempts, "the webhook does not take what it is told; it is told again");
             }
-            Outcome::Gone => tracing::error!("the webhook answers 410: that change is not told again"),
             Outcome::Delivered if failed_before => tracing::info!("the webhook takes what it is told again"),
+            _ => {}
+        }
+    }
+
+    fn note_store(&self, outcome: Result<(), &dyn fmt::Display>) {
+        let failed_before = self.trouble.store.swap(outcome.is_err(), Ordering::Relaxed);
+        match outcome {
+            Err(error) if !failed_before => {
+                tracing::warn!(%error, "the store does not say what is to be told to the webhook");
+            }
+            Ok(()) if failed_before => tracing::info!("the store says again what is to be told to the webhook"),
             _ => {}
         }
     }
