@@ -63,7 +63,9 @@ impl Outgoing {
     /// Of a profile whose version was this one. The removal has one above it, so that who hears of it late can tell.
     pub(super) fn removed(&self, user: &UserKey, before: u64, now: Timestamp) -> Result<Posting, Error> {
         let version = super::next_version(before, now);
-        self.posting("profile.removed", user, Removed { version }, now)
+        let posting = self.posting("profile.removed", user, Removed { version }, now)?;
+        // What came before it is nobody's business any more, unless it is under way.
+        Ok(Posting { supersedes: true, ..posting })
     }
 
     fn posting(

@@ -28,7 +28,8 @@ use std::{
 };
 
 use tokio::{
-    task::{Id, JoinSet},
+    sync::Mutex,
+    task::{Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout},
 };
 
@@ -93,34 +94,40 @@ struct Trouble {
     given_up: AtomicU64,
 }
 
-/// Tries under way, and whose.
+/// Tries under way. Those of one user come one after the other whatever becomes of their claims: a clock that jumps ends a
+/// claim under its try.
 #[derive(Default)]
 struct UnderWay {
     tries: JoinSet<()>,
-    whose: HashMap<Id, UserKey>,
+    turns: HashMap<Id, (UserKey, Turn)>,
 }
+
+/// Held by the try of a user that is under way.
+type Turn = Arc<Mutex<()>>;
 
 impl UnderWay {
     fn forget_done(&mut self) {
         while let Some(done) = self.tries.try_join_next_with_id() {
-            self.whose.remove(&done.map_or_else(|error| error.id(), |(id, ())| id));
+            self.forget(done);
         }
     }
 
     /// Returns when one more is done, or never where there is none.
     async fn one_done(&mut self) {
         match self.tries.join_next_with_id().await {
-            Some(done) => drop(self.whose.remove(&done.map_or_else(|error| error.id(), |(id, ())| id))),
+            Some(done) => self.forget(done),
             None => std::future::pending().await,
         }
     }
 
-    fn has(&self, user: &UserKey) -> bool {
-        self.whose.values().any(|other| other == user)
+    fn forget(&mut self, done: Result<(Id, ()), JoinError>) {
+        self.turns.remove(&done.map_or_else(|error| error.id(), |(id, ())| id));
     }
 
-    fn begin(&mut self, user: UserKey, one: impl Future<Output = ()> + Send + 'static) {
-        self.whose.insert(self.tries.spawn(one).id(), user);
+    fn begin<F: Future<Output = ()> + Send + 'static>(&mut self, user: UserKey, one: impl FnOnce(Turn) -> F) {
+        let same = self.turns.values().find(|(other, _)| *other == user);
+        let turn = same.map(|(_, turn)| Arc::clone(turn)).unwrap_or_default();
+        self.turns.insert(self.tries.spawn(one(Arc::clone(&turn))).id(), (user, turn));
     }
 
     async fn finish(mut self) {
@@ -158,7 +165,9 @@ impl Sender {
             under_way.forget_done();
             if let Some(webhook) = current() {
                 let found = self.begin(&webhook, &mut under_way).await;
-                pause = if found { TICK } else { LONGEST_TICK.min(pause * 2) };
+                // What others have written down for the first time comes a little later. What is due again comes at its time.
+                let idle = !found && self.counters.webhook.waiting() == 0;
+                pause = if idle { LONGEST_TICK.min(pause * 2) } else { TICK };
                 if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
                     self.look().await;
                     looked = Some(Instant::now());
@@ -193,11 +202,11 @@ impl Sender {
                 self.note_store(Ok(()));
                 let found = !claimed.is_empty();
                 for claimed in claimed {
-                    // A clock that jumps ends a claim under its try. The next one of a user has to wait all the same.
-                    if !under_way.has(&claimed.user) {
-                        let (sender, webhook, user) = (self.clone(), Arc::clone(webhook), claimed.user.clone());
-                        under_way.begin(user, async move { sender.tell(&webhook, claimed, by, asked).await });
-                    }
+                    let (sender, webhook, user) = (self.clone(), Arc::clone(webhook), claimed.user.clone());
+                    under_way.begin(user, |turn| async move {
+                        let _turn = turn.lock().await;
+                        sender.tell(&webhook, claimed, by, asked).await;
+                    });
                 }
                 found
             }
@@ -227,7 +236,7 @@ impl Sender {
 
     async fn tell(&self, webhook: &Webhook, claimed: Claimed, by: [u8; 16], asked: Instant) {
         if asked.elapsed() > AFTER_A_TRY {
-            tracing::warn!("the store took so long that a change is told to the webhook only later");
+            tracing::warn!("a change is told to the webhook only later: its claim will not last for a try");
             return;
         }
         let user = claimed.user.clone();

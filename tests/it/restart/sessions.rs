@@ -7,6 +7,7 @@ use rustix::process::{Signal, kill_process};
 
 use super::Story;
 use crate::support::{
+    Recorder,
     binary::{folder, is_alive},
     client::head,
     redis_server::RedisServer,
@@ -38,6 +39,42 @@ fn with_sessions_in_redis_nobody_fails_and_nobody_is_logged_out() {
     story.replaced_under_load(3, "/orders", &bearer);
     assert_eq!(story.client().request("POST", "/v1/logout", &[("Authorization", &bearer)], "").status, 204);
     assert_eq!(story.get("/orders", &bearer), 401);
+}
+
+/// The old process has a request under way for as long as that takes.
+#[test]
+fn what_is_changed_when_a_new_process_serves_is_told_to_whom_the_new_one_knows() {
+    let server = RedisServer::start();
+    let [before, after] = [(); 2].map(|()| {
+        let receiver = Recorder::start();
+        receiver.answers("HTTP/1.1 204 No Content\r\n\r\n");
+        receiver
+    });
+    let webhook = |receiver: &Recorder| {
+        format!("[webhook]\nurl = \"http://{}/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n", receiver.addr())
+    };
+    let sessions = format!(
+        "[sessions.redis]\nurl = \"redis://{}\"\n[sessions.seal]\nkey = \"{}\"\n",
+        server.addr(),
+        "5e".repeat(32)
+    );
+    let mut story = Story::with("restart_webhook", "watch = \"0s\"", &(sessions + &webhook(&before)));
+    let bearer = story.login();
+    let (mut long, finish) = story.with_a_long_one();
+    let file = folder("restart_webhook").join("gateway.toml");
+    swap(&file, &fs::read_to_string(&file).unwrap().replace(&webhook(&before), &webhook(&after)));
+    story.gw.signal(Signal::USR2);
+    story.gw.messages.line("replaced: another wxgate takes new connections");
+    for n in 1..=5 {
+        let name = format!(r#"{{"nickName":"{n}"}}"#);
+        let reply = story.client().request("PUT", "/v1/profile", &[("Authorization", &bearer)], &name);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        after.wait_for(n);
+    }
+    assert_eq!(before.count(), 0);
+    finish.send(()).unwrap();
+    assert_eq!(long.reply().text(), "ok");
+    story.gw.await_successor();
 }
 
 #[test]

@@ -67,8 +67,9 @@ fn a_removal_is_told_and_takes_the_picture_along() {
     let mut alice = gw.login("oAlice");
     let path = uploaded(&mut alice, &picture());
     assert_eq!(gw.client().get(&path).status, 200);
+    let version = data(&receiver, 1)["profile"]["version"].as_u64().unwrap();
     assert_eq!(alice.request("DELETE", "/v1/profile", &[], "").status, 204);
-    assert_eq!(data(&receiver, 2), json!({ "app": APP, "openid": "oAlice" }));
+    assert_eq!(data(&receiver, 2), json!({ "app": APP, "openid": "oAlice", "version": version + 1 }));
     until("the picture to go", || (gw.client().get(&path).status == 404).then_some(()));
 }
 

@@ -1,5 +1,6 @@
 //! Changes of profiles are told to a receiver: signed, at least once, in the order of their user.
 
+mod claims;
 mod fields;
 mod lasting;
 mod order;
@@ -104,15 +105,16 @@ fn what_says_nothing_new_is_not_told_and_a_removal_is() {
     for _ in 0..2 {
         assert_eq!(alice.request("DELETE", "/v1/profile", &[], "").status, 204);
     }
-    let removed = body(&receiver.wait_for(3)[2]);
-    assert_eq!(
-        (&removed["type"], &removed["data"]),
-        (&json!("profile.removed"), &json!({ "app": APP, "openid": "oAlice" }))
-    );
+    let seen = receiver.wait_for(3);
+    let (last, removed) = (body(&seen[1]), body(&seen[2]));
+    let version = last["data"]["profile"]["version"].as_u64().unwrap() + 1;
+    let data = json!({ "app": APP, "openid": "oAlice", "version": version });
+    assert_eq!((&removed["type"], &removed["data"]), (&json!("profile.removed"), &data), "above what it removes");
+    gw.later(std::time::Duration::from_secs(1));
     change(&mut alice, &json!({ "nickName": "小红" }));
-    receiver.wait_for(4);
-    let mut ids: Vec<_> = receiver.seen().iter().map(|seen| seen.header("webhook-id").unwrap().to_owned()).collect();
-    ids.dedup();
+    assert!(body(&receiver.wait_for(4)[3])["data"]["profile"]["version"].as_u64().unwrap() > version);
+    let ids: std::collections::HashSet<_> =
+        receiver.seen().iter().map(|seen| seen.header("webhook-id").unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 4);
     until("everything told", || (metric(&gw, "wxgate_webhook_waiting") == 0.0).then_some(()));
     assert_eq!(metric(&gw, "wxgate_webhook_notices_total{outcome=\"delivered\"}"), 4.0);
@@ -156,6 +158,14 @@ fn a_reload_turns_it_on_off_and_elsewhere() {
         n += 1;
         change(&mut alice, &json!({ "nickName": n.to_string() }));
         (second.count() > 0).then_some(())
+    });
+    gw.reload(|config| config.webhook = None);
+    until("nobody's", || {
+        n += 1;
+        let before = second.count();
+        change(&mut alice, &json!({ "nickName": n.to_string() }));
+        gw.later(std::time::Duration::from_secs(1));
+        (metric(&gw, "wxgate_webhook_waiting") == 0.0 && second.count() == before).then_some(())
     });
     assert!(told(&first).iter().all(|(_, nickname)| nickname != "0"), "what was changed before is told to nobody");
 }
