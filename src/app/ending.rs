@@ -30,6 +30,14 @@ pub enum Follower<W> {
     Waits(W),
 }
 
+/// Returns when one of its workers has ended, and never where there is none.
+async fn ended(running: Option<&mut Running>) {
+    match running {
+        Some(running) => running.any_ended().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl App {
     /// Runs until a signal comes, a worker dies or there is a follower; then stops: requests under way may finish within
     /// `drain_timeout`, and a second signal ends that too. A follower that waits is given back then, with the configuration to
@@ -43,6 +51,7 @@ impl App {
             follower = follower => return self.make_way(follower, stop).await,
             () = stop.next() => tracing::info!("stopping: clients are told to go, requests under way may finish"),
             () = self.public.any_ended() => tracing::error!("a worker has ended; stopping"),
+            () = ended(self.internal.as_mut()) => tracing::error!("the worker for backends has ended; stopping"),
         }
         systemd::tell_stopping();
         self.stop(stop.next()).await?;

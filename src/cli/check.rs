@@ -85,6 +85,10 @@ fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result
     )?;
     writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
     names(out, &config.admin.hosts)?;
+    if let Some(webhook) = &config.webhook {
+        // Its path and query may be secrets.
+        writeln!(out, "tells      {} of changes of profiles", webhook.url.origin().ascii_serialization())?;
+    }
     let Some(internal) = &config.internal else { return Ok(()) };
     let tls = if internal.tls.is_some() { " with TLS" } else { "" };
     let proof = match (&internal.token, internal.asks_for_certificates()) {
