@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Internal, answer::Refusal, decrypt::MAX_BYTES, users::Named};
 use crate::web::{RequestBody, json_body, own};
 
-const EXPECTED: &str = "The body must be a JSON object with app and openid, or token.";
+pub(super) const EXPECTED: &str = "The body must be a JSON object with app and openid, or token.";
 
 #[derive(Serialize)]
 struct Told {

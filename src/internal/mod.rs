@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `/internal/v1/decrypt` | POST | what WeChat has encrypted for a user |
 //! | `/internal/v1/check_session` | POST | whether a user's key still counts |
+//! | `/internal/v1/reset_session_key` | POST | whether the key has given way to another |
 //! | `/internal/v1/users/{app}/{openid}/profile` | GET | the profile of a user |
 //! | `/internal/v1/access_token?app=` | GET | an access token of an app |
 //! | anything else | | 404 |
@@ -17,6 +18,7 @@ mod answer;
 mod check_session;
 mod decrypt;
 mod profiles;
+mod reset_session_key;
 mod users;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
@@ -122,6 +124,10 @@ impl Internal {
             ["check_session"] => {
                 only_post(&head.method)?;
                 check_session::answer(self, body, id).await
+            }
+            ["reset_session_key"] => {
+                only_post(&head.method)?;
+                reset_session_key::answer(self, body, id).await
             }
             ["users", app, openid, "profile"] => {
                 only_get(&head.method)?;

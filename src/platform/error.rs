@@ -138,6 +138,9 @@ pub enum Flaw {
     /// Something that WeChat marked as meant for another app.
     #[error("its watermark is another app's")]
     ForeignWatermark,
+    /// Something of another user than the one who was asked for.
+    #[error("it is of another user")]
+    ForeignUser,
     /// A number that is not in our table.
     #[error("it has an unknown {0}")]
     UnknownErrcode(Refusal),

@@ -45,16 +45,20 @@ pub(crate) fn whole_number(field: &'static str, value: &Value) -> Result<Option<
 /// A login, if its fields are what they claim to be. Empty texts count as absent.
 pub(crate) fn session(openid: Value, unionid: Value, session_key: Value) -> Result<CodeSession, Flaw> {
     let openid = required("openid", openid)?;
-    let session_key = required("session_key", session_key)?;
+    let session_key = self::session_key(session_key)?;
     let unionid = optional("unionid", unionid)?;
-    if session_key.len() > MAX_SESSION_KEY || !session_key.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Flaw::BadSessionKey);
-    }
     Ok(CodeSession {
         openid: OpenId::parse(&openid).map_err(bad_id("openid"))?,
         unionid: unionid.map(|id| UnionId::parse(&id).map_err(bad_id("unionid"))).transpose()?,
-        session_key: SessionKey::new(session_key),
+        session_key,
     })
+}
+
+/// A session_key that looks like one.
+pub(crate) fn session_key(value: Value) -> Result<SessionKey, Flaw> {
+    let key = required("session_key", value)?;
+    let is_one = key.len() <= MAX_SESSION_KEY && key.bytes().all(|b| b.is_ascii_graphic());
+    if is_one { Ok(SessionKey::new(key)) } else { Err(Flaw::BadSessionKey) }
 }
 
 /// An answer as a whole: another status than 200 is believed only where the body has a number that says what failed.

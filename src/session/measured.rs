@@ -75,6 +75,16 @@ impl Store for Measured {
         self.time(|calls| &calls.session_key, self.behind.session_key(user, now))
     }
 
+    fn replace_session_key<'a>(
+        &'a self,
+        user: &'a UserKey,
+        old: &'a SessionKey,
+        new: &'a SessionKey,
+        now: Timestamp,
+    ) -> Answer<'a, bool> {
+        self.time(|calls| &calls.replace_session_key, self.behind.replace_session_key(user, old, new, now))
+    }
+
     fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
         self.time(|calls| &calls.profile, self.behind.profile(user))
     }

@@ -204,9 +204,30 @@ impl Sessions {
         self.near.tags.tag(user)
     }
 
-    /// The `session_key` of the user's newest login in this app, while any session of that user is live.
+    /// The `session_key` that counts for the user in this app, the newest login's or what has taken its place, while any session of that user is live.
     pub async fn session_key(&self, user: &UserKey) -> Result<Option<SessionKey>, Error> {
         self.near.store.session_key(user, self.near.clock.now()).await.map_err(Error::StoreUnavailable)
+    }
+
+    /// Waits for `renewed`, another `session_key` for a user whose key was `old`, and keeps it for all of the user's sessions. False
+    /// where there is none. Both are done though whoever asked goes away: the platform may have made the old one worthless by then.
+    ///
+    /// A key that a login has brought meanwhile stays. It is the newer one, since the platform takes a reset for the key that
+    /// counts and no other. No cache has to hear of it, since none holds keys. Only a login that was given `old` before and is kept after this brings that back.
+    pub async fn renew_session_key<E: From<Error> + Send + 'static>(
+        &self,
+        user: &UserKey,
+        old: SessionKey,
+        renewed: impl Future<Output = Result<Option<SessionKey>, E>> + Send + 'static,
+    ) -> Result<bool, E> {
+        let (near, user) = (Arc::clone(&self.near), user.clone());
+        let work = async move {
+            let Some(new) = renewed.await? else { return Ok(false) };
+            let replaced = near.store.replace_session_key(&user, &old, &new, near.clock.now()).await;
+            replaced.map_err(Error::StoreUnavailable)?;
+            Ok(true)
+        };
+        Finishing::new(&self.runtime, work).await
     }
 
     /// About how many sessions there are, in all.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use aws_lc_rs::hmac;
 
-/// The query of the call; absent and empty are the same.
+/// The query of the calls that are signed with the key; absent and empty are the same.
 #[derive(Default)]
 pub(super) struct KeyCheck {
     pub(super) token: String,
@@ -33,13 +33,18 @@ impl KeyCheck {
         if self.method != "hmac_sha256" {
             return Err(87008);
         }
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), b"");
-        let mut expected = String::new();
-        for byte in tag.as_ref() {
-            let _ = write!(expected, "{byte:02x}");
-        }
-        if expected == self.signature { Ok(()) } else { Err(87009) }
+        if signature(key) == self.signature { Ok(()) } else { Err(87009) }
     }
+}
+
+/// Of nothing, with this key.
+pub(super) fn signature(key: &str) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), b"");
+    let mut signature = String::new();
+    for byte in tag.as_ref() {
+        let _ = write!(signature, "{byte:02x}");
+    }
+    signature
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ const TOKEN: &str = "/cgi-bin/token";
 const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 const PHONE_NUMBER: &str = "/wxa/business/getuserphonenumber";
 const CHECK_SESSION: &str = "/wxa/checksession";
+const RESET_SESSION: &str = "/wxa/resetusersessionkey";
 
 /// The same call of Douyin's.
 const DOUYIN: &str = "/api/apps/v2/jscode2session";
@@ -78,7 +79,7 @@ impl StandIn {
         let (query, is_post) = (request.uri().query().unwrap_or_default(), request.method() == Method::POST);
         let plain = Voice::WeChat(Dialect::WeChat);
         match request.uri().path() {
-            path @ (CODE2SESSION | TOKEN | CHECK_SESSION) if request.method() != Method::GET => {
+            path @ (CODE2SESSION | TOKEN | CHECK_SESSION | RESET_SESSION) if request.method() != Method::GET => {
                 self.refused(path, 43001, plain)
             }
             CODE2SESSION => {
@@ -92,6 +93,16 @@ impl StandIn {
             CHECK_SESSION => {
                 let check = KeyCheck::parse(query);
                 self.call(CHECK_SESSION, None, |_| self.wechat.check_session(&check), Voice::ServerApi).await
+            }
+            RESET_SESSION => {
+                let check = KeyCheck::parse(query);
+                self.call(
+                    RESET_SESSION,
+                    None,
+                    |ends_old: bool| self.wechat.reset_session(&check, ends_old),
+                    Voice::ServerApi,
+                )
+                .await
             }
             TOKEN => {
                 let call = TokenCall::plain(query);

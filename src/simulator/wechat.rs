@@ -58,7 +58,7 @@ struct State {
     tokens: Tokens,
     blocked: HashSet<String>,
     minute: Minute,
-    /// The key of each user's newest login, by app and openid.
+    /// The key of each user's newest login, or of a reset since, by app and openid.
     keys: HashMap<(String, String), [u8; 16]>,
     sweep_at: usize,
 }
@@ -211,15 +211,25 @@ impl WeChat {
 
     /// Answers who asks whether a key is the user's.
     pub(super) fn check_session(&self, check: &KeyCheck) -> Answer {
-        let state = self.state();
-        let checked = state.tokens.app_of(&check.token, self.clock.now()).and_then(|app| {
-            let key = state.keys.get(&(app.to_owned(), check.openid.clone())).ok_or(40003)?;
-            check.verdict(&STANDARD.encode(key))
-        });
-        match checked {
-            Ok(()) => object(json!({ "errcode": 0, "errmsg": "ok" })),
+        match self.state().signed_for(check, self.clock.now()) {
+            Ok(_) => object(json!({ "errcode": 0, "errmsg": "ok" })),
             Err(errcode) => self.refusal(errcode, None),
         }
+    }
+
+    /// Answers who wants another key for a user: the one that signed is worth nothing from then on, unless `ends_old` is false.
+    pub(super) fn reset_session(&self, check: &KeyCheck, ends_old: bool) -> Answer {
+        let mut new = [0; 16];
+        if self.entropy.fill(&mut new).is_err() {
+            return self.refusal(-1, None);
+        }
+        match self.state().signed_for(check, self.clock.now()) {
+            Ok(key) if ends_old => *key = new,
+            Ok(_) => {}
+            Err(errcode) => return self.refusal(errcode, None),
+        }
+        let key = STANDARD.encode(new);
+        object(json!({ "errcode": 0, "errmsg": "ok", "openid": check.openid, "session_key": key }))
     }
 
     fn token_of(&self, call: &TokenCall) -> Result<(String, u64), i64> {
@@ -333,6 +343,13 @@ impl State {
         }
     }
 
+    /// The key of the user whom a call is about, if it was signed with it.
+    fn signed_for(&mut self, check: &KeyCheck, now: Timestamp) -> Result<&mut [u8; 16], i64> {
+        let app = self.tokens.app_of(&check.token, now)?;
+        let key = self.keys.get_mut(&(app.to_owned(), check.openid.clone())).ok_or(40003)?;
+        check.verdict(&STANDARD.encode(*key)).map(|()| key)
+    }
+
     /// From now on this key is the only one of the user.
     fn know(&mut self, user: &User, key: [u8; 16]) {
         if self.keys.len() >= KNOWN_KEYS {
@@ -405,7 +422,10 @@ fn usual_errmsg(errcode: i64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AppSecret, ManualClock, SystemEntropy};
+    use crate::{
+        model::{AppSecret, ManualClock, SystemEntropy},
+        simulator::key_check::signature,
+    };
 
     const APP: &str = "wx4f4bc4dec97d474b";
     const OTHER_APP: &str = "wx0000000000000002";
@@ -478,6 +498,36 @@ mod tests {
         }
         assert_eq!(signatures.len(), 2);
         assert!(data("oBob").is_none() && world.wechat.user_data(OTHER_APP, "oAlice", &json!({})).is_none());
+    }
+
+    #[test]
+    fn a_reset_brings_another_key_to_whoever_signs_with_the_one_that_counts() {
+        let world = world();
+        world.learn("c", "oAlice");
+        let old = world.log_in("c")["session_key"].as_str().unwrap().to_owned();
+        let call = TokenCall {
+            appid: APP.into(),
+            secret: "s1".into(),
+            grant_type: "client_credential".into(),
+            ..TokenCall::default()
+        };
+        let token = world.wechat.give_token(&call)["access_token"].as_str().unwrap().to_owned();
+        let check = |openid: &str, key: &str, method: &str| {
+            let signature = signature(key);
+            KeyCheck::parse(&format!("access_token={token}&openid={openid}&signature={signature}&sig_method={method}"))
+        };
+        let reset =
+            |openid: &str, key: &str, method: &str| world.wechat.reset_session(&check(openid, key, method), true);
+        assert_eq!(reset("oAlice", "another", "hmac_sha256")["errcode"], 87009);
+        assert_eq!(reset("oAlice", &old, "sha1")["errcode"], 87008);
+        assert_eq!(reset("oBob", &old, "hmac_sha256")["errcode"], 40003);
+        assert_eq!(world.wechat.reset_session(&KeyCheck::parse("access_token=dead"), true)["errcode"], 40001);
+        let told = reset("oAlice", &old, "hmac_sha256");
+        assert_eq!((&told["errcode"], &told["openid"]), (&json!(0), &json!("oAlice")));
+        let new = told["session_key"].as_str().unwrap();
+        assert_ne!(new, old);
+        assert_eq!(reset("oAlice", &old, "hmac_sha256")["errcode"], 87009, "it is worth nothing any more");
+        assert_eq!(world.wechat.check_session(&check("oAlice", new, "hmac_sha256"))["errcode"], 0);
     }
 
     #[test]

@@ -14,14 +14,15 @@
 //! is no telling them apart. An [`Error`] means that nothing is known: the caller must neither let pass nor turn away.
 //!
 //! **What survives a crash.** When [`begin`](Store::begin), [`end`](Store::end), [`end_user`](Store::end_user),
-//! [`put_profile`](Store::put_profile) or [`forget_profile`](Store::forget_profile) has
-//! answered with `Ok`, the change is as durable as the store ever makes one: kept by the file or the server, where there
+//! [`replace_session_key`](Store::replace_session_key), [`put_profile`](Store::put_profile) or
+//! [`forget_profile`](Store::forget_profile) has answered with `Ok`, the change is as durable as the store ever makes one: kept by the file or the server, where there
 //! is one. Without an answer, or with an error, it may have happened or not; doing it again does no harm.
 //! [`touch`](Store::touch) may be lost: a session then looks unused for a little longer than it was.
 //!
 //! **Who wins a race.** Each method takes effect at one moment, whole or not at all, for all who share the store. A session
 //! that was ended never comes back: a `touch` or a `load` that races with its end does not revive it. Of two logins of
-//! one user the one that takes effect later is the newer, and its `session_key` is the one that stays. Of several changes
+//! one user the one that takes effect later is the newer, and its `session_key` is the one that stays, until
+//! somebody who knows that one puts another in its place. Of several changes
 //! of one version of a profile one is made, and the others are told that it was not theirs.
 //!
 //! **Time** comes in as `now`. A store may remove what has run out whenever it likes, and answers as if it had already.
@@ -139,6 +140,16 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The `session_key` of the user's newest login, as long as one of the user's sessions is live.
     fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>>;
+
+    /// Puts a `session_key` in the place of a user's, if that still is `old` and one of the user's sessions is live. False where it
+    /// is not so: then nothing has changed. Where `new` is there already it is true, so that it may be told twice.
+    fn replace_session_key<'a>(
+        &'a self,
+        user: &'a UserKey,
+        old: &'a SessionKey,
+        new: &'a SessionKey,
+        now: Timestamp,
+    ) -> Answer<'a, bool>;
 
     /// The profile of a user. `None` is a user who has none.
     fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>>;

@@ -27,6 +27,8 @@ pub struct StoreCalls {
     pub sessions_of: Operation,
     /// A user's `session_key`.
     pub session_key: Operation,
+    /// Another in its place.
+    pub replace_session_key: Operation,
     /// A user's profile.
     pub profile: Operation,
     /// A change of it.
@@ -53,7 +55,7 @@ pub struct StoreCalls {
 
 impl StoreCalls {
     /// Each by name.
-    pub fn each(&self) -> [(&'static str, &Operation); 17] {
+    pub fn each(&self) -> [(&'static str, &Operation); 18] {
         [
             ("begin", &self.begin),
             ("load", &self.load),
@@ -61,6 +63,7 @@ impl StoreCalls {
             ("end_user", &self.end_user),
             ("sessions_of", &self.sessions_of),
             ("session_key", &self.session_key),
+            ("replace_session_key", &self.replace_session_key),
             ("profile", &self.profile),
             ("put_profile", &self.put_profile),
             ("forget_profile", &self.forget_profile),
@@ -87,16 +90,19 @@ pub struct WeChatApi {
     pub phone_number: PlatformCalls,
     /// Whether a session_key still is its user's.
     pub check_session: PlatformCalls,
+    /// Another one in its place.
+    pub reset_session_key: PlatformCalls,
 }
 
 impl WeChatApi {
     /// Each by name.
-    pub fn each(&self) -> [(&'static str, &PlatformCalls); 4] {
+    pub fn each(&self) -> [(&'static str, &PlatformCalls); 5] {
         [
             ("login", &self.login),
             ("access_token", &self.access_token),
             ("phone_number", &self.phone_number),
             ("check_session", &self.check_session),
+            ("reset_session_key", &self.reset_session_key),
         ]
     }
 }

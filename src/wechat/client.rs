@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use super::{
     Granting, TokenSource, ToldNumber, code2session,
     endpoint::Endpoint,
-    phone_number, session_check,
+    phone_number, session_check, session_reset,
     stable_token::{self, Granted},
 };
 use crate::{
@@ -85,6 +85,22 @@ impl Client {
             session_check::read(status, &body)
         };
         once_more(|| counted(&self.counters.wechat.check_session, ask())).await
+    }
+
+    /// Another key in the place of `key`, if that still is the user's. It is for the caller to give up in time.
+    pub(super) async fn reset_session_key(
+        &self,
+        user: &UserKey,
+        token: &AccessToken,
+        key: &SessionKey,
+    ) -> Result<Option<SessionKey>, Error> {
+        let endpoint = self.endpoint(&user.app)?;
+        let ask = || async {
+            let (status, body) = self.transport.get(session_reset::url(endpoint, token, &user.openid, key)).await?;
+            session_reset::read(status, &body, &user.openid)
+        };
+        // Where the first try was done and not heard of, the second is refused: it is signed with the key that was.
+        once_more(|| counted(&self.counters.wechat.reset_session_key, ask())).await
     }
 
     pub(super) fn apps(&self) -> impl Iterator<Item = AppId> {

@@ -16,6 +16,7 @@ pub mod errcode;
 mod phone_number;
 mod server_api;
 mod session_check;
+mod session_reset;
 mod stable_token;
 mod user_data;
 

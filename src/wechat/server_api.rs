@@ -34,6 +34,12 @@ impl ServerApi {
         let client = &self.client;
         self.tokens.with(&user.app, move |token| async move { client.check_session(user, &token, key).await }).await
     }
+
+    /// Another key in the place of `key`, which is worth nothing from then on. None where that is not the user's, or not any more.
+    pub async fn reset_session_key(&self, user: &UserKey, key: &SessionKey) -> Result<Option<SessionKey>, Error> {
+        let client = &self.client;
+        self.tokens.with(&user.app, move |token| async move { client.reset_session_key(user, &token, key).await }).await
+    }
 }
 
 impl PhoneNumbers for ServerApi {

@@ -15,7 +15,11 @@ struct Answer {}
 
 /// It holds the token: it goes to the socket and nowhere else.
 pub(super) fn url(endpoint: &Endpoint, token: &AccessToken, openid: &OpenId, key: &SessionKey) -> Url {
-    let mut url = endpoint.at("wxa/checksession");
+    signed(endpoint.at("wxa/checksession"), token, openid, key)
+}
+
+/// A call about a user, whose key signs it.
+pub(super) fn signed(mut url: Url, token: &AccessToken, openid: &OpenId, key: &SessionKey) -> Url {
     url.query_pairs_mut()
         .append_pair("access_token", token.expose())
         .append_pair("openid", openid.as_str())

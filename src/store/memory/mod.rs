@@ -112,6 +112,16 @@ impl Store for Memory {
         Box::pin(async move { Ok(self.users.session_key(user, now)) })
     }
 
+    fn replace_session_key<'a>(
+        &'a self,
+        user: &'a UserKey,
+        old: &'a SessionKey,
+        new: &'a SessionKey,
+        now: Timestamp,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move { Ok(self.users.replace_session_key(user, old, new, now)) })
+    }
+
     fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
         Box::pin(async move { Ok(self.profiles.get(user)) })
     }

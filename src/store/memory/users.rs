@@ -31,7 +31,7 @@ type Table = HashTable<Box<User>>;
 type Shard = Mutex<Table>;
 
 struct User {
-    /// Of the newest login. It goes with the last session: WeChat's copy may outlive that, but nobody is left to use it.
+    /// Of the newest login, or what has taken its place since. It goes with the last session: WeChat's copy may outlive that, but nobody is left to use it.
     key: KeptKey,
     /// Oldest first, in the order in which they came here, never none. Most users have one. Whose they are stands in each.
     sessions: SmallVec<[Arc<Session>; 1]>,
@@ -105,6 +105,28 @@ impl Users {
         let shard = self.shard(hash);
         let found = shard.find(hash, |held| held.is(user))?;
         found.sessions.iter().any(|session| session.is_live(now)).then(|| found.key.unpack())
+    }
+
+    /// Puts a `session_key` in the place of `old`, if that is what [`session_key`](Self::session_key) would say. Whether `new` is
+    /// there now.
+    pub(super) fn replace_session_key(
+        &self,
+        user: &UserKey,
+        old: &SessionKey,
+        new: &SessionKey,
+        now: Timestamp,
+    ) -> bool {
+        let hash = self.hash(user);
+        let mut shard = self.shard(hash);
+        let found = shard.find_mut(hash, |held| held.is(user));
+        let Some(found) = found.filter(|found| found.sessions.iter().any(|session| session.is_live(now))) else {
+            return false;
+        };
+        let kept = found.key.unpack();
+        if kept == *old {
+            found.key = KeptKey::new(new);
+        }
+        kept == *old || kept == *new
     }
 
     /// Takes out what has run out in one of the [`SHARDS`].

@@ -30,6 +30,7 @@ mod profiles;
 mod records;
 mod scripts;
 mod servers;
+mod session_keys;
 mod survey;
 mod task;
 mod topology;
@@ -231,18 +232,17 @@ impl Store for RedisStore {
     }
 
     fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>> {
-        let servers = Arc::clone(&self.servers);
-        let (keys, shard) = (&servers.keys, Shard::of_user(user));
-        let mut script = servers.scripts.session_key.on(&[&keys.user(user), &keys.session_key(user)]);
-        script.arg(now.as_millis()).arg(keys.sessions_in(shard));
-        let (sealer, user) = (Arc::clone(&self.sealer), user.clone());
-        self.run(async move {
-            match servers.call_master(shard, script).await.map_err(Cause::into_error)? {
-                Value::Nil => Ok(None),
-                Value::BulkString(kept) => Ok(Some(sealer.open_session_key(&user, &kept)?)),
-                _ => Err(Error::Unreadable("a session_key")),
-            }
-        })
+        self.read_session_key(user, now)
+    }
+
+    fn replace_session_key<'a>(
+        &'a self,
+        user: &'a UserKey,
+        old: &'a SessionKey,
+        new: &'a SessionKey,
+        now: Timestamp,
+    ) -> Answer<'a, bool> {
+        self.put_session_key(user, old, new, now)
     }
 
     fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {

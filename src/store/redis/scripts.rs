@@ -16,6 +16,7 @@ pub(super) struct Scripts {
     pub(super) end_user: Step,
     pub(super) sessions_of: Step,
     pub(super) session_key: Step,
+    pub(super) replace_session_key: Step,
     pub(super) touch: Step,
     pub(super) put_profile: Step,
     pub(super) forget_profile: Step,
@@ -37,6 +38,7 @@ impl Scripts {
             end_user: Step::new(include_str!("scripts/end_user.lua")),
             sessions_of: Step::new(include_str!("scripts/sessions_of.lua")),
             session_key: Step::new(include_str!("scripts/session_key.lua")),
+            replace_session_key: Step::new(include_str!("scripts/replace_session_key.lua")),
             touch: Step::new(include_str!("scripts/touch.lua")),
             put_profile: Step::of_notices(include_str!("scripts/put_profile.lua")),
             forget_profile: Step::of_notices(include_str!("scripts/forget_profile.lua")),
@@ -50,7 +52,7 @@ impl Scripts {
         let sessions = [&self.begin, &self.end, &self.end_user, &self.sessions_of, &self.session_key, &self.touch];
         sessions
             .into_iter()
-            .chain([&self.put_profile, &self.forget_profile, &self.claim, &self.settle])
+            .chain([&self.replace_session_key, &self.put_profile, &self.forget_profile, &self.claim, &self.settle])
             .map(|step| redis::cmd("SCRIPT").arg("LOAD").arg(&step.text).take())
     }
 }

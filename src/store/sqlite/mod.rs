@@ -25,6 +25,7 @@ mod queries;
 mod readers;
 mod rows;
 mod schema;
+mod session_keys;
 mod threads;
 mod trouble;
 mod writer;
@@ -147,6 +148,22 @@ impl Store for Sqlite {
             let whose = user.clone();
             let sealed = self.readers.ask(move |queries| queries.session_key(&whose, now)).await?;
             Ok(sealed.map(|sealed| self.sealer.open_session_key(user, &sealed)).transpose()?)
+        })
+    }
+
+    fn replace_session_key<'a>(
+        &'a self,
+        user: &'a UserKey,
+        old: &'a SessionKey,
+        new: &'a SessionKey,
+        now: Timestamp,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let rests_as = self.sealer.seal_session_key(user, new)?;
+            let (user, old, new, sealer) = (user.clone(), old.clone(), new.clone(), Arc::clone(&self.sealer));
+            let replace =
+                move |change: &Change<'_>| change.replace_session_key(&user, &old, (&new, &rests_as), &sealer, now);
+            self.writer.change(1, replace).await
         })
     }
 

@@ -15,7 +15,7 @@ fn ask(gw: &TestGateway, openid: &str) -> Reply {
 }
 
 /// A login that WeChat hears of and this gateway does not: its code goes elsewhere.
-fn logs_in_elsewhere(gw: &TestGateway, openid: &str) {
+pub fn logs_in_elsewhere(gw: &TestGateway, openid: &str) {
     let other = TestGateway::with(|config| config.apps[0].api_base = gw.wechat.api_base().parse().expect("a URL"));
     let code = gw.wechat.make_code(APP, openid).expect("a code");
     let reply = other.client().post("/v1/verify", &json!({ "jsCode": code, "appId": APP }).to_string());

@@ -4,6 +4,7 @@ mod access_token;
 mod check_session;
 mod decrypt;
 mod gate;
+mod reset_session_key;
 
 use serde_json::{Value, json};
 use wxgate::{
@@ -72,9 +73,12 @@ fn a_user_that_no_path_can_name_is_refused() {
 fn each_path_takes_its_methods_and_no_other() {
     let gw = start();
     let token = format!("/internal/v1/access_token?app={APP}");
-    for (path, allowed) in
-        [(profile_of("oAlice"), "GET, HEAD"), (token, "GET, HEAD"), ("/internal/v1/decrypt".to_owned(), "POST")]
-    {
+    for (path, allowed) in [
+        (profile_of("oAlice"), "GET, HEAD"),
+        (token, "GET, HEAD"),
+        ("/internal/v1/decrypt".to_owned(), "POST"),
+        ("/internal/v1/reset_session_key".to_owned(), "POST"),
+    ] {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
             let reply = asks(&gw, method, &path, &Value::Null);
             let refused = !allowed.split(", ").any(|known| known == method);

@@ -5,16 +5,22 @@ use wxgate::store::Store;
 use super::{Instance, KEY, News, is_unavailable, key_of, told};
 use crate::support::{redis_server::RedisServer, until};
 
+const OTHER_KEY: &str = "YW5vdGhlci1rZXktaGVyZSE=";
+
 #[test]
 fn a_dump_of_redis_gives_no_session_key() {
     let server = RedisServer::start();
     let one = Instance::of(&server.section());
     let session = one.login("o1");
     assert_eq!(one.wait(one.store.session_key(&super::user("o1"), super::NOW)).unwrap().unwrap().expose(), KEY);
+    let put = wxgate::model::SessionKey::new(OTHER_KEY);
+    let old = wxgate::model::SessionKey::new(KEY);
+    let replaced = one.wait(one.store.replace_session_key(&super::user("o1"), &old, &put, super::NOW));
+    assert!(replaced.unwrap());
     let dump = server.dump();
     let has = |part: &[u8]| dump.windows(part.len()).any(|window| window == part);
     assert!(has(session.digest().as_bytes()), "this is where it would be found");
-    assert!(!has(KEY.as_bytes()), "it is sealed");
+    assert!(!has(KEY.as_bytes()) && !has(OTHER_KEY.as_bytes()), "it is sealed, and so is the one in its place");
     assert!(!has(b"wxg_"), "no token begins differently");
 }
 

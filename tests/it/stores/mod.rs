@@ -9,6 +9,7 @@ mod outbox;
 mod profiles;
 mod races;
 mod redis;
+mod session_keys;
 mod sqlite;
 mod stories;
 
@@ -90,6 +91,13 @@ macro_rules! every_promise {
                 uses_and_look_ups_that_meet_an_end_bring_nothing_back
                 the_key_that_stays_is_the_newest_sessions
             }
+            session_keys {
+                a_key_gives_way_to_another_for_all_of_its_users_sessions
+                a_key_that_is_not_there_any_more_is_not_replaced
+                a_key_without_a_live_session_is_not_replaced
+                of_many_who_replace_one_key_one_does
+                a_login_that_meets_a_replacement_keeps_its_own_key
+            }
             profiles {
                 a_profile_is_what_was_put_last
                 only_the_version_that_was_read_is_replaced
@@ -122,6 +130,7 @@ macro_rules! every_promise {
         $under_test:ty;
         stories { $($story:ident)+ }
         races { $($race:ident)+ }
+        session_keys { $($key:ident)+ }
         profiles { $($profile:ident)+ }
         outbox { $($notice:ident)+ }
     ) => {
@@ -141,6 +150,12 @@ macro_rules! every_promise {
             #[test]
             fn $race() {
                 $crate::stores::play::<$under_test>(async |world| $crate::stores::races::$race(world).await);
+            }
+        )+
+        $(
+            #[test]
+            fn $key() {
+                $crate::stores::play::<$under_test>(async |world| $crate::stores::session_keys::$key(world).await);
             }
         )+
         $(

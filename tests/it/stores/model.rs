@@ -1,13 +1,13 @@
 //! Any run of steps on a store ends as a plain model of it says, with the time moved by hand.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
 use wxgate::{
-    model::{Session, Terms, Timestamp, TokenDigest, UserKey},
+    model::{Session, SessionKey, Terms, Timestamp, TokenDigest, UserKey},
     store::{Fate, Removed, Written},
 };
 
@@ -20,6 +20,8 @@ enum Step {
     LookUp(usize),
     /// A session that the cache found live was used so many seconds ago.
     Use(usize, u64),
+    /// Puts another in the place of the key that the user has, or of one that was.
+    ReplaceKey(usize, bool),
     LogOut(usize),
     LogOutEverywhere(usize),
     /// In the place of the one that is there, or of another.
@@ -37,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => ((0..4usize), (1..4u32)).prop_map(|(whose, times)| Step::Login(whose, times)),
         2 => (0..32usize).prop_map(Step::LookUp),
         5 => ((0..32usize), (0..20u64)).prop_map(|(which, ago)| Step::Use(which, ago)),
+        2 => ((0..4usize), prop::bool::weighted(0.7)).prop_map(|(whose, fits)| Step::ReplaceKey(whose, fits)),
         2 => (0..32usize).prop_map(Step::LogOut),
         1 => (0..4usize).prop_map(Step::LogOutEverywhere),
         3 => ((0..4usize), prop::bool::weighted(0.7)).prop_map(|(whose, fits)| Step::PutProfile(whose, fits)),
@@ -67,6 +70,8 @@ impl Plain {
 #[derive(Default)]
 struct Model {
     all: Vec<Plain>,
+    /// What has taken the place of a login's key.
+    replaced: HashMap<usize, String>,
     /// The version of each user's profile, and of the last that was put anywhere.
     profiles: [Option<u64>; 4],
     puts: u64,
@@ -141,7 +146,8 @@ impl Model {
 
     fn key_of(&self, whose: usize, now: Timestamp) -> Option<String> {
         let newest = self.all.iter().rposition(|p| p.whose == whose)?;
-        (!self.live_of(whose, now).is_empty()).then(|| key_of_login(newest))
+        let key = || self.replaced.get(&newest).cloned().unwrap_or_else(|| key_of_login(newest));
+        (!self.live_of(whose, now).is_empty()).then(key)
     }
 }
 
@@ -201,6 +207,7 @@ async fn take<S: UnderTest>(world: &mut World<S>, model: &mut Model, per_user: u
                 p.seen = p.seen.max(at);
             }
         }
+        Step::ReplaceKey(whose, fits) => replace_key(world, model, whose, fits).await,
         Step::LogOut(which) => {
             if let Some(p) = model.all.get_mut(which % count) {
                 assert_eq!(world.end(&p.session).await, p.live(now));
@@ -240,6 +247,18 @@ async fn take<S: UnderTest>(world: &mut World<S>, model: &mut Model, per_user: u
         Step::Restart => {
             world.reopen().await;
         }
+    }
+}
+
+async fn replace_key<S: UnderTest>(world: &World<S>, model: &mut Model, whose: usize, fits: bool) {
+    let kept = model.key_of(whose, world.now());
+    let old = kept.clone().filter(|_| fits).unwrap_or_else(|| "a key that was".to_owned());
+    let new = format!("in the place of {old}");
+    let (old, put) = (SessionKey::new(old), SessionKey::new(new.clone()));
+    let replaced = world.store().replace_session_key(&users()[whose], &old, &put, world.now()).await;
+    assert_eq!(replaced.expect("an answer"), fits && kept.is_some());
+    if let Some(newest) = model.all.iter().rposition(|p| p.whose == whose).filter(|_| fits && kept.is_some()) {
+        model.replaced.insert(newest, new);
     }
 }
 

@@ -206,6 +206,19 @@ impl Store for Scripted {
         })
     }
 
+    fn replace_session_key<'a>(
+        &'a self,
+        user: &'a UserKey,
+        old: &'a SessionKey,
+        new: &'a SessionKey,
+        now: Timestamp,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            self.note("replace_session_key")?;
+            self.behind.replace_session_key(user, old, new, now).await
+        })
+    }
+
     fn profile<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<ProfileRecord>> {
         Box::pin(async move {
             self.note("profile")?;
