@@ -47,8 +47,8 @@ pub const ACCOUNT_RESTRICTED: i64 = 50002;
 /// The app has not authorised the third-party platform that asks.
 pub const COMPONENT_UNAUTHORIZED: i64 = 61003;
 
-/// What says that it is the AppSecret which is wrong.
-pub(super) const WRONG_SECRET: &[i64] = &[SECRET_INVALID, CREDENTIAL_INVALID];
+/// What says that it is the AppSecret which is not taken. A frozen one may be the very one that another was made to replace.
+pub(super) const WRONG_SECRET: &[i64] = &[SECRET_INVALID, CREDENTIAL_INVALID, SECRET_FROZEN];
 
 /// The access token is malformed, or another app's.
 pub const TOKEN_INVALID: i64 = 40014;

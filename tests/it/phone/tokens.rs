@@ -105,6 +105,18 @@ fn a_code_that_no_url_can_hold_brings_no_secret_back() {
 }
 
 #[test]
+fn a_frozen_secret_gives_way_to_the_other_as_a_wrong_one_does() {
+    for errcode in [40125, 40001, 40243] {
+        let gw = TestGateway::with(|config| config.apps[0].other_secret = Some(AppSecret::new("the one after it")));
+        let mut alice = gw.login("oAlice");
+        gw.wechat.has_secret(APP, "the one after it");
+        gw.wechat.next_fault(Order::from(Fault::Errcode { errcode, errmsg: None }).on(STABLE_TOKEN));
+        tell(&gw, &mut alice, NUMBER);
+        assert_eq!(gw.wechat.calls_of(STABLE_TOKEN), 2, "{errcode}");
+    }
+}
+
+#[test]
 fn why_there_is_no_token_is_told_as_with_a_login() {
     let gw = TestGateway::with(|config| config.wechat.timeout = Duration::from_millis(500));
     let mut alice = gw.login("oAlice");
