@@ -14,14 +14,15 @@ use crate::{
 };
 
 /// What an operator is told when neither works.
-const MEND_BOTH: &str = "check this app's `secret` and `other_secret` in [[apps]]: neither is this AppID's";
+const MEND_BOTH: &str =
+    "check this app's `secret` and `other_secret` in [[apps]]: neither is taken, each is frozen or not this AppID's";
 
 /// The secrets of one app.
 pub(crate) struct Secrets {
     app: AppId,
     secret: AppSecret,
     other: Option<AppSecret>,
-    /// The numbers by which the platform says that a secret is wrong.
+    /// The numbers by which the platform says that a secret is wrong, or not to be used any more.
     wrong: &'static [i64],
     /// The key of the one that worked last; see [`Key::coded`].
     worked: AtomicU8,
