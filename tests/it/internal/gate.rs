@@ -84,15 +84,18 @@ fn a_unix_socket_is_asked_with_the_token_too() {
     assert!(!path.exists());
 }
 
-/// A gateway whose backends come over TLS, asked for a certificate of `of`, and for the token where there is to be one.
-fn over_tls(server: &Authority, of: Option<&Authority>, token: Option<&str>) -> TestGateway {
-    TestGateway::with(|config| {
-        let files = server.files("internal", &["backends.example"]);
-        let tls = Some(InternalTls { files, client_ca: of.map(Authority::pem) });
-        let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let hosts = vec!["backends.example".to_owned()];
-        config.internal = Some(Internal { tls, hosts, token: token.map(Secret::new), ..Internal::new(free.into()) });
-    })
+/// Backends come over TLS, asked for a certificate of `of`, and for the token where there is to be one.
+pub(super) fn section_over_tls(server: &Authority, of: Option<&Authority>, token: Option<&str>) -> Internal {
+    let files = server.files("internal", &["backends.example"]);
+    let tls = Some(InternalTls { files, client_ca: of.map(Authority::pem) });
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let hosts = vec!["backends.example".to_owned()];
+    Internal { tls, hosts, token: token.map(Secret::new), ..Internal::new(free.into()) }
+}
+
+/// A gateway with such a section.
+pub fn over_tls(server: &Authority, of: Option<&Authority>, token: Option<&str>) -> TestGateway {
+    TestGateway::with(|config| config.internal = Some(section_over_tls(server, of, token)))
 }
 
 #[test]

@@ -3,7 +3,8 @@
 mod access_token;
 mod check_session;
 mod decrypt;
-mod gate;
+pub mod gate;
+mod over_http2;
 
 use serde_json::{Value, json};
 use wxgate::{
