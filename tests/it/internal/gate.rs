@@ -1,10 +1,17 @@
 //! Who gets in: with which token, by which certificate, under which name.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::Value;
 use wxgate::{
-    config::sections::{Internal, InternalTls, ListenAt},
+    config::{
+        Difference,
+        sections::{Internal, InternalTls, ListenAt},
+    },
     model::Secret,
     server::Place,
 };
@@ -135,4 +142,20 @@ fn over_tls_a_token_is_enough() {
     let mut client = server.dialler().dial(gw.internal_addr(), "backends.example");
     assert_eq!(client.request("GET", &profile_of("oAlice"), &[BEARER], "").status, 200);
     assert_eq!(client.request("GET", &profile_of("oAlice"), &[], "").status, 401);
+}
+
+#[test]
+fn a_reload_that_would_leave_no_proof_waits_for_a_restart() {
+    let (server, backends) = (Authority::new(), Authority::new());
+    let mut gw = over_tls(&server, None, Some(TOKEN));
+    let change = gw.reload(|config| {
+        let section = config.internal.as_mut().unwrap();
+        section.token = None;
+        section.tls.as_mut().unwrap().client_ca = Some(backends.pem());
+        section.data_max_age = Duration::from_secs(1);
+    });
+    let keys = |all: &[Difference]| all.iter().map(|one| one.key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(&change.waiting), ["internal.tls", "internal.token"]);
+    assert_eq!(keys(&change.applied), ["internal.data_max_age"]);
+    assert!(change.config.internal.unwrap().token.is_some());
 }
