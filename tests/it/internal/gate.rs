@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use rustls::{
+    HandshakeKind,
+    version::{TLS12, TLS13},
+};
 use serde_json::Value;
 use wxgate::{
     config::{
@@ -142,6 +146,20 @@ fn over_tls_a_token_is_enough() {
     let mut client = server.dialler().dial(gw.internal_addr(), "backends.example");
     assert_eq!(client.request("GET", &profile_of("oAlice"), &[BEARER], "").status, 200);
     assert_eq!(client.request("GET", &profile_of("oAlice"), &[], "").status, 401);
+}
+
+#[test]
+fn a_backend_with_a_certificate_shows_it_at_each_connection() {
+    let (server, backends) = (Authority::new(), Authority::new());
+    let gw = over_tls(&server, Some(&backends), None);
+    for version in [&TLS12, &TLS13] {
+        let shown = server.dialler_of(version).showing(&backends.pair(&["orders"]));
+        for _ in 0..2 {
+            let mut client = shown.dial(gw.internal_addr(), "backends.example");
+            assert_eq!(client.tls().handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
+            assert_eq!(client.get(&profile_of("oAlice")).status, 200);
+        }
+    }
 }
 
 #[test]
