@@ -1,7 +1,7 @@
 //! Who gets in: with which token, by which certificate, under which name.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     time::Duration,
 };
@@ -12,12 +12,16 @@ use rustls::{
 };
 use serde_json::Value;
 use wxgate::{
+    app::World,
     config::{
         Difference,
         sections::{Internal, InternalTls, ListenAt},
     },
     model::Secret,
-    server::Place,
+    server::{
+        Place,
+        systemd::{Passed, PassedSockets},
+    },
 };
 
 use super::{BEARER, TOKEN, asks, listening, profile_of, start};
@@ -176,4 +180,26 @@ fn a_reload_that_would_leave_no_proof_waits_for_a_restart() {
     assert_eq!(keys(&change.waiting), ["internal.tls", "internal.token"]);
     assert_eq!(keys(&change.applied), ["internal.data_max_age"]);
     assert!(change.config.internal.unwrap().token.is_some());
+}
+
+#[test]
+fn sockets_of_one_name_that_nobody_would_listen_at_are_no_start() {
+    for (place, section) in [("backends", true), ("admin", false)] {
+        let socket = || {
+            let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            (place.to_owned(), Passed::Tcp(socket))
+        };
+        let world = World { sockets: PassedSockets::of([socket(), socket()]), ..World::default() };
+        let started = TestGateway::try_in(world, |config| {
+            if section {
+                let files = Authority::new().files("internal", &["backends.example"]);
+                let at = ListenAt::Systemd(place.to_owned());
+                let tls = Some(InternalTls { files, client_ca: None });
+                config.internal = Some(Internal { tls, token: Some(Secret::new(TOKEN)), ..Internal::new(at) });
+            }
+        });
+        let error = started.err().expect("nobody would listen at the second");
+        let source = std::error::Error::source(&error).expect("a cause").to_string();
+        assert_eq!(source, "2 sockets have been passed under this name, and this listener takes one", "{place}");
+    }
 }
