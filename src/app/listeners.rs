@@ -87,11 +87,10 @@ pub(super) fn bind_admin(addr: SocketAddr, passed: &mut PassedSockets) -> Result
 /// The backends' listener, where there is one.
 pub(super) fn bind_internal(
     section: Option<&sections::Internal>,
-    mode: u32,
     passed: &mut PassedSockets,
 ) -> Result<Option<Listener>, Error> {
     let Some(section) = section else { return Ok(None) };
-    let mut bound = one(&section.listen, mode, 1, passed)?;
+    let mut bound = one(&section.listen, section.socket_mode, 1, passed)?;
     only_one(bound.len()).map_err(|source| Error::Listen { at: section.listen.clone(), source })?;
     Ok(bound.pop().map(|listener| listener.named(section.listen.to_string())))
 }

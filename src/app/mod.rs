@@ -210,7 +210,7 @@ impl App {
         let mut sockets = world.sockets;
         let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, &mut sockets)?;
         let admin_listener = listeners::bind_admin(config.admin.listen, &mut sockets)?;
-        let internal = listeners::bind_internal(config.internal.as_ref(), config.server.socket_mode, &mut sockets)?;
+        let internal = listeners::bind_internal(config.internal.as_ref(), &mut sockets)?;
         let internal_tls = backends::tls(&config)?;
         let given_up = listeners::rest(sockets);
         let control = Control::start().map_err(Error::Workers)?;

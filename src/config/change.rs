@@ -182,7 +182,7 @@ impl Change {
                     new.token.clone_from(&old.token);
                 }
                 compare!(self, "internal", Internal of old, new;
-                    live hosts token data_max_age; restart listen; apart tls);
+                    live hosts token data_max_age; restart listen socket_mode; apart tls);
             }
             (None, None) => {}
             (old, new) => {

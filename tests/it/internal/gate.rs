@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     time::Duration,
 };
@@ -202,4 +203,22 @@ fn sockets_of_one_name_that_nobody_would_listen_at_are_no_start() {
         let source = std::error::Error::source(&error).expect("a cause").to_string();
         assert_eq!(source, "2 sockets have been passed under this name, and this listener takes one", "{place}");
     }
+}
+
+/// The mode of a socket's file.
+fn mode(path: &std::path::Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn the_socket_of_backends_has_a_mode_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (public, path) = (folder.path().join("public.sock"), folder.path().join("backends.sock"));
+    let _gw = TestGateway::with(|config| {
+        config.server.listen.push(ListenAt::Unix(public.clone()));
+        config.server.socket_mode = 0o666;
+        config.internal =
+            Some(Internal { token: Some(Secret::new(TOKEN)), ..Internal::new(ListenAt::Unix(path.clone())) });
+    });
+    assert_eq!((mode(&public), mode(&path)), (0o666, 0o660));
 }
