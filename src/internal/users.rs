@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{Internal, answer::Refusal};
 use crate::{
     model::{AppId, OpenId, UserKey},
-    session::{SessionToken, Sessions},
+    session::SessionToken,
 };
 
 const OPENID: &str = "This can't be an openid.";
@@ -28,7 +28,7 @@ impl Named {
     pub(super) async fn user(&self, of: &Internal) -> Result<UserKey, Refusal> {
         match (&self.app, &self.openid, &self.token) {
             (Some(app), Some(openid), None) => known(of, app, openid),
-            (None, None, Some(token)) => of_token(&of.sessions, token).await,
+            (None, None, Some(token)) => of_token(of, token).await,
             _ => Err(Refusal::BadInput(NAMED)),
         }
     }
@@ -39,10 +39,12 @@ pub(super) fn of_path(of: &Internal, app: &str, openid: &str) -> Result<UserKey,
     known(of, &decoded(app)?, &decoded(openid)?)
 }
 
-async fn of_token(sessions: &Sessions, token: &str) -> Result<UserKey, Refusal> {
+async fn of_token(of: &Internal, token: &str) -> Result<UserKey, Refusal> {
     let token = SessionToken::parse(token.as_bytes()).ok_or(Refusal::NoSession)?;
-    let session = sessions.resolve(&token).await?.ok_or(Refusal::NoSession)?;
-    Ok(session.identity().user.clone())
+    let session = of.sessions.resolve(&token).await?.ok_or(Refusal::NoSession)?;
+    let user = session.identity().user.clone();
+    // Its sessions outlive an app that is taken out of the configuration.
+    if of.apps.contains(&user.app) { Ok(user) } else { Err(Refusal::UnknownApp) }
 }
 
 /// The app of this AppID.

@@ -12,7 +12,7 @@ use wxgate::{
     model::Secret,
 };
 
-use crate::support::{APP, Reply, TestGateway};
+use crate::support::{APP, OTHER_APP, Reply, TestGateway};
 
 pub const BEARER: (&str, &str) = ("Authorization", "Bearer the-backends-token");
 const TOKEN: &str = "the-backends-token";
@@ -73,15 +73,35 @@ fn a_user_that_no_path_can_name_is_refused() {
 fn each_path_takes_its_methods_and_no_other() {
     let gw = start();
     let token = format!("/internal/v1/access_token?app={APP}");
-    for (path, allowed) in
-        [(profile_of("oAlice"), "GET, HEAD"), (token, "GET, HEAD"), ("/internal/v1/decrypt".to_owned(), "POST")]
-    {
+    for (path, allowed) in [
+        (profile_of("oAlice"), "GET, HEAD"),
+        (token, "GET, HEAD"),
+        ("/internal/v1/decrypt".to_owned(), "POST"),
+        ("/internal/v1/check_session".to_owned(), "POST"),
+    ] {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
             let reply = asks(&gw, method, &path, &Value::Null);
             let refused = !allowed.split(", ").any(|known| known == method);
             assert_eq!(reply.status == 405, refused, "{method} {path}: {reply:?}");
             assert_eq!(reply.header("allow"), refused.then_some(allowed), "{method} {path}");
         }
+    }
+}
+
+#[test]
+fn a_token_of_an_app_that_is_no_longer_configured_names_nobody() {
+    let mut gw = start();
+    let stranger = gw.login_to(OTHER_APP, "oAlice");
+    let body = json!({ "token": stranger.token, "encryptedData": "", "iv": "" });
+    assert_eq!(asks(&gw, "POST", "/internal/v1/decrypt", &body).status, 409);
+    gw.reload(|config| config.apps.truncate(1));
+    crate::support::until("the listener to follow", || {
+        let gone = asks(&gw, "GET", &format!("/internal/v1/users/{OTHER_APP}/oAlice/profile"), &Value::Null);
+        (gone.status == 404).then_some(())
+    });
+    for path in ["/internal/v1/decrypt", "/internal/v1/check_session"] {
+        let reply = asks(&gw, "POST", path, &body);
+        assert_eq!((reply.status, reply.code().as_str()), (404, "unknown_app"), "{path}");
     }
 }
 
