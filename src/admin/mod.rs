@@ -69,6 +69,8 @@ pub struct Ingredients<'a> {
     pub apps: Vec<AppId>,
     /// The certificates that clients are shown, where there are any.
     pub certificates: Option<Arc<CertificateShelf>>,
+    /// The certificate that backends are shown, where they are.
+    pub backends_certificates: Option<Arc<CertificateShelf>>,
     /// When the process began to serve.
     pub started: Timestamp,
     /// The time.
@@ -107,6 +109,7 @@ impl Admin {
                     traffic: from.traffic,
                     upstreams: Arc::clone(&from.upstreams),
                     certificates: from.certificates,
+                    backends_certificates: from.backends_certificates,
                     live: Arc::default(),
                     started: from.started,
                 },

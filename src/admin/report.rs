@@ -31,6 +31,8 @@ pub(super) struct Report {
     pub(super) started: Timestamp,
     /// The certificates that clients are shown, where there are any.
     pub(super) certificates: Option<Arc<CertificateShelf>>,
+    /// The certificate that backends are shown, where they are.
+    pub(super) backends_certificates: Option<Arc<CertificateShelf>>,
 }
 
 impl Collector for Report {
@@ -78,9 +80,13 @@ impl Report {
     }
 
     fn tls(&self, page: &mut Page<'_>) -> fmt::Result {
-        let Some(certificates) = &self.certificates else { return Ok(()) };
-        let handshakes = self.counters.tls_handshakes.each();
-        page.counters("tls_handshakes", "Handshakes of clients, by what they came to", "outcome", &handshakes)?;
+        if self.certificates.is_some() {
+            let handshakes = self.counters.tls_handshakes.each();
+            page.counters("tls_handshakes", "Handshakes of clients, by what they came to", "outcome", &handshakes)?;
+        }
+        if self.certificates.is_none() && self.backends_certificates.is_none() {
+            return Ok(());
+        }
         let reloads = &self.counters.certificate_reloads;
         let reloads = [("swapped", reloads.swapped.get()), ("failed", reloads.failed.get())];
         page.counters("tls_certificate_reloads", "Certificates that were read again", "outcome", &reloads)?;
@@ -88,8 +94,12 @@ impl Report {
         let name = "tls_certificate_expiry_timestamp";
         let mut family = page.family(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
         // Two of the same name, say one with an RSA and one with an ECDSA key, have places of their own.
-        for (place, certificate) in certificates.current().iter().enumerate() {
-            let labels = [("name", certificate.name().to_owned()), ("place", place.to_string())];
+        let shown = self.certificates.as_ref().map(|shelf| shelf.current());
+        let shown = shown.iter().flat_map(|all| all.iter().enumerate()).map(|(place, one)| (place.to_string(), one));
+        let backends = self.backends_certificates.as_ref().map(|shelf| shelf.current());
+        let backends = backends.iter().flat_map(|all| all.iter()).map(|one| ("internal".to_owned(), one));
+        for (place, certificate) in shown.chain(backends) {
+            let labels = [("name", certificate.name().to_owned()), ("place", place)];
             ConstGauge::new(certificate.not_after().as_secs()).encode(family.encode_family(&labels)?)?;
         }
         Ok(())

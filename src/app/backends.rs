@@ -24,7 +24,7 @@ pub(super) fn tls(config: &Config) -> Result<Option<(Tls, Arc<CertificateShelf>)
     let Some(section) = config.internal.as_ref().and_then(|internal| internal.tls.as_ref()) else { return Ok(None) };
     let certificate = Arc::new(section.files.certificate.clone());
     let shelf = Arc::new(CertificateShelf::new(Certificates::new(vec![certificate], false)));
-    let (spoken, http2) = (spoken(section), config.server.http2.enabled);
+    let (spoken, http2) = (spoken(section, config.server.tls.as_ref()), config.server.http2.enabled);
     let tls = match &section.client_ca {
         Some(ca) => Tls::asking(&spoken, http2, Arc::clone(&shelf), ca),
         None => Tls::new(&spoken, http2, Arc::clone(&shelf)),
@@ -32,24 +32,30 @@ pub(super) fn tls(config: &Config) -> Result<Option<(Tls, Arc<CertificateShelf>)
     Ok(Some((tls.map_err(Error::Tls)?, shelf)))
 }
 
-/// The section as that of any listener.
-fn spoken(section: &sections::InternalTls) -> sections::Tls {
-    sections::Tls::new(vec![section.files.clone()])
+/// The section as that of any listener. How TLS is spoken with clients, where it is, goes for backends too.
+fn spoken(section: &sections::InternalTls, public: Option<&sections::Tls>) -> sections::Tls {
+    let own = sections::Tls::new(vec![section.files.clone()]);
+    match public {
+        Some(public) => sections::Tls { certificates: own.certificates, strict_sni: own.strict_sni, ..public.clone() },
+        None => own,
+    }
 }
 
-/// Answers backends at this listener, where there is one, and looks after its certificate.
+/// Who looks after the certificate.
+pub(super) fn certificates(parts: &Parts, shelf: Option<Arc<CertificateShelf>>) -> CertificateKeeper {
+    let section = parts.config.internal.as_ref().and_then(|internal| internal.tls.as_ref());
+    let spoken = section.map(|section| spoken(section, parts.config.server.tls.as_ref()));
+    CertificateKeeper::new(spoken.as_ref(), shelf, Arc::clone(&parts.clock), Arc::clone(&parts.counters))
+}
+
+/// Answers backends at this listener, where there is one.
 pub(super) fn start(
     listener: Option<Listener>,
-    tls: Option<(Tls, Arc<CertificateShelf>)>,
+    tls: Option<Tls>,
     parts: &Parts,
     follow: &watch::Receiver<Arc<Parts>>,
-    control: &tokio::runtime::Handle,
 ) -> Result<Option<Running>, Error> {
     let Some(listener) = listener else { return Ok(None) };
-    let (tls, shelf) = tls.unzip();
-    let spoken = parts.config.internal.as_ref().and_then(|internal| internal.tls.as_ref()).map(spoken);
-    let (clock, counters) = (Arc::clone(&parts.clock), Arc::clone(&parts.counters));
-    CertificateKeeper::new(spoken.as_ref(), shelf, clock, counters).watch(control);
     let listener = if tls.is_some() { listener.with_tls() } else { listener };
     let options =
         Options { workers: 1, max_connections: CONNECTIONS, tls, ..Options::from_section(&parts.config.server) };

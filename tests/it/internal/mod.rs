@@ -1,6 +1,7 @@
 //! The backends' listener: who gets in, and what is told there.
 
 mod access_token;
+mod certificates;
 mod check_session;
 mod decrypt;
 pub mod gate;
