@@ -69,7 +69,9 @@ pub struct Ingredients<'a> {
     pub apps: Vec<AppId>,
     /// The certificates that clients are shown, where there are any.
     pub certificates: Option<Arc<CertificateShelf>>,
-    /// The certificate that backends are shown, where they are.
+    /// Whether there is a listener for backends.
+    pub backends: bool,
+    /// The certificate that they are shown, where they are.
     pub backends_certificates: Option<Arc<CertificateShelf>>,
     /// When the process began to serve.
     pub started: Timestamp,
@@ -109,6 +111,7 @@ impl Admin {
                     traffic: from.traffic,
                     upstreams: Arc::clone(&from.upstreams),
                     certificates: from.certificates,
+                    backends: from.backends,
                     backends_certificates: from.backends_certificates,
                     live: Arc::default(),
                     started: from.started,

@@ -31,7 +31,9 @@ pub(super) struct Report {
     pub(super) started: Timestamp,
     /// The certificates that clients are shown, where there are any.
     pub(super) certificates: Option<Arc<CertificateShelf>>,
-    /// The certificate that backends are shown, where they are.
+    /// Whether there is a listener for backends.
+    pub(super) backends: bool,
+    /// The certificate that they are shown, where they are.
     pub(super) backends_certificates: Option<Arc<CertificateShelf>>,
 }
 
@@ -47,6 +49,7 @@ impl Collector for Report {
         let headers = self.counters.proxy_headers.each();
         page.counters("proxy_headers", "Connections behind a PROXY header, by what became of it", "outcome", &headers)?;
         self.tls(&mut page)?;
+        self.backends(&mut page)?;
         upstreams(&mut page, &self.upstreams.status())?;
         self.logins(&mut page, &counted)?;
         self.sessions(&mut page)?;
@@ -84,6 +87,11 @@ impl Report {
             let handshakes = self.counters.tls_handshakes.each();
             page.counters("tls_handshakes", "Handshakes of clients, by what they came to", "outcome", &handshakes)?;
         }
+        if self.backends_certificates.is_some() {
+            let handshakes = self.counters.internal.handshakes.each();
+            let help = "Handshakes of backends, by what they came to";
+            page.counters("internal_tls_handshakes", help, "outcome", &handshakes)?;
+        }
         if self.certificates.is_none() && self.backends_certificates.is_none() {
             return Ok(());
         }
@@ -103,6 +111,16 @@ impl Report {
             ConstGauge::new(certificate.not_after().as_secs()).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
+        if !self.backends {
+            return Ok(());
+        }
+        let help = "Requests of backends, by what they were for and what became of them";
+        let mut family = page.family("internal_requests", help, None, MetricType::Counter)?;
+        let requests = self.counters.internal.requests();
+        requests.into_iter().try_for_each(|(path, code, n)| count(&mut family, &[("path", path), ("code", code)], n))
     }
 
     fn logins(&self, page: &mut Page<'_>, counted: &Counted) -> fmt::Result {

@@ -1,6 +1,11 @@
 //! The backends' listener: how it speaks TLS, and its answers as a service.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    net::IpAddr,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,12 +14,19 @@ use tokio::sync::watch;
 
 use super::{CertificateKeeper, Error, parts::Parts, services::changed};
 use crate::{
-    config::{Config, sections},
-    internal::{Ingredients, Internal},
+    config::{
+        Config,
+        sections::{self, LogFormat},
+    },
+    internal::{Ingredients, Internal, Watch},
     model::{CertificateShelf, Certificates},
-    server::{self, Arrival, Listener, Options, Running, Service, Tls},
+    server::{self, Arrival, Handshake, Listener, Options, Running, Service, Tls},
+    telemetry::{Counters, LineWriter},
     web::{Refusal, RequestBody, RequestTimer},
 };
+
+/// Who writes the access log.
+type Lines = Arc<Mutex<LineWriter>>;
 
 /// Connections of backends at once. There are few backends, and each keeps some.
 const CONNECTIONS: usize = 1024;
@@ -54,13 +66,14 @@ pub(super) fn start(
     tls: Option<Tls>,
     parts: &Parts,
     follow: &watch::Receiver<Arc<Parts>>,
+    lines: &Lines,
 ) -> Result<Option<Running>, Error> {
     let Some(listener) = listener else { return Ok(None) };
     let listener = if tls.is_some() { listener.with_tls() } else { listener };
     let options =
         Options { workers: 1, max_connections: CONNECTIONS, tls, ..Options::from_section(&parts.config.server) };
-    let (addr, follow) = (listener.addr().map(|addr| addr.ip()), follow.clone());
-    let made = server::start(vec![listener], &options, move |_| Side::new(addr, follow.clone()));
+    let (addr, follow, lines) = (listener.addr().map(|addr| addr.ip()), follow.clone(), Arc::clone(lines));
+    let made = server::start(vec![listener], &options, move |_| Side::new(addr, follow.clone(), Arc::clone(&lines)));
     made.map(Some).map_err(Error::Workers)
 }
 
@@ -69,50 +82,71 @@ struct Side {
     internal: Internal,
     addr: Option<IpAddr>,
     parts: watch::Receiver<Arc<Parts>>,
+    lines: Lines,
+    counters: Arc<Counters>,
 }
 
 impl Side {
-    fn new(addr: Option<IpAddr>, mut follow: watch::Receiver<Arc<Parts>>) -> Self {
+    fn new(addr: Option<IpAddr>, mut follow: watch::Receiver<Arc<Parts>>, lines: Lines) -> Self {
         let parts = Arc::clone(&follow.borrow_and_update());
         // A running listener has a section: one that is taken out of the file stays until a restart.
         let nowhere = sections::Internal::new(parts.config.admin.listen.into());
+        let log = &parts.config.log;
+        let line_buffer = || RefCell::new(lines.lock().unwrap_or_else(PoisonError::into_inner).handle());
+        let watch = Watch {
+            lines: log.access.then(line_buffer),
+            json: log.format == LogFormat::Json,
+            counters: Arc::clone(&parts.counters),
+            clock: Arc::clone(&parts.clock),
+        };
         let internal = Internal::new(Ingredients {
             section: parts.config.internal.as_ref().unwrap_or(&nowhere),
             addr,
             sessions: Arc::clone(&parts.sessions),
             profiles: Arc::clone(&parts.profiles),
             wechat: Arc::clone(&parts.server_api),
+            watch,
             apps: parts.apps(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         });
-        Self { internal, addr, parts: follow }
+        Self { internal, addr, counters: Arc::clone(&parts.counters), parts: follow, lines }
     }
 }
 
 impl Service for Side {
-    type Conn = ();
+    type Conn = IpAddr;
     type Tunnel = ();
     type Body = Full<Bytes>;
 
-    fn connected(&self, _arrival: Arrival) {}
+    fn connected(&self, arrival: Arrival) -> IpAddr {
+        arrival.peer.ip()
+    }
+
+    fn shook_hands(&self, how: Handshake) {
+        self.counters.internal.handshakes.count(how.word());
+    }
 
     async fn call<'a>(
         &'a self,
         request: Request<RequestBody>,
-        _conn: &'a Rc<()>,
+        conn: &'a Rc<IpAddr>,
         _timer: RequestTimer,
     ) -> Response<Full<Bytes>> {
-        self.internal.answer(request).await.map(Full::new)
+        self.internal.answer(request, **conn).await.map(Full::new)
     }
 
-    fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {
-        Internal::refuse()
+    fn refuse(&self, _why: Refusal, _conn: &IpAddr) -> Response<Bytes> {
+        self.internal.refuse()
+    }
+
+    fn tick(&self) {
+        self.internal.tick();
     }
 
     async fn successor(&self) -> Self {
         let mut follow = self.parts.clone();
         changed(&mut follow).await;
-        Self::new(self.addr, follow)
+        Self::new(self.addr, follow, Arc::clone(&self.lines))
     }
 }

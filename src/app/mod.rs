@@ -237,7 +237,7 @@ impl App {
 
         let ready = Arc::new(AtomicBool::new(true));
         let admin = start_admin(admin_listener, &parts, &reloader, (&ready, internal_shelf))?;
-        let internal = backends::start(internal, internal_tls, &parts, &reloader.follow())?;
+        let internal = backends::start(internal, internal_tls, &parts, &reloader.follow(), &lines)?;
         let (all, handles) = (reloader.follow(), Arc::clone(&lines));
         let public = server::start(listeners, &options, move |worker| {
             let (parts, lines, redirects) = (all.clone(), Arc::clone(&handles), Arc::clone(&redirects));

@@ -203,6 +203,7 @@ impl Back {
             upstreams: Arc::clone(&parts.upstreams),
             apps: parts.apps(),
             certificates: parts.shelf.clone(),
+            backends: parts.config.internal.is_some(),
             backends_certificates: from.backends.clone(),
             started: from.started,
             clock: Arc::clone(&parts.clock),

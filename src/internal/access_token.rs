@@ -6,7 +6,7 @@ use http::Response;
 use serde::Serialize;
 use url::form_urlencoded;
 
-use super::{Internal, answer::Refusal, users};
+use super::{Internal, answer::Refusal, users, watched::About};
 use crate::web::own;
 
 const EXPECTED: &str = "Name the app, once: ?app= and its AppID.";
@@ -19,11 +19,17 @@ struct Told<'a> {
     expires_in: u64,
 }
 
-pub(super) async fn answer(of: &Internal, query: &str, id: &str) -> Result<Response<Bytes>, Refusal> {
+pub(super) async fn answer(
+    of: &Internal,
+    query: &str,
+    id: &str,
+    about: &mut About<'_>,
+) -> Result<Response<Bytes>, Refusal> {
     let mut apps = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "app").map(|(_, app)| app);
     let (Some(app), None) = (apps.next(), apps.next()) else { return Err(Refusal::BadInput(EXPECTED)) };
     let app = users::app(of, &app)?;
-    let granted = of.wechat.access_token(&app).await?;
+    about.app(&app);
+    let granted = of.wechat.access_token(&app).await.map_err(|error| about.blame_wechat(error))?;
     let told = Told { access_token: granted.token.expose(), expires_in: granted.expires_in.as_secs() };
     own::json(&told, id).map_err(|_| Refusal::Internal)
 }

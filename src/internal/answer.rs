@@ -137,6 +137,11 @@ impl Refusal {
         response
     }
 
+    /// The word for it.
+    pub(super) fn code(self) -> &'static str {
+        self.told().1
+    }
+
     fn told(self) -> (StatusCode, &'static str, &'static str) {
         let known = "No app of this AppID is configured here.";
         match self {

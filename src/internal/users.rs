@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Internal, answer::Refusal};
+use super::{Internal, answer::Refusal, watched::About};
 use crate::{
     model::{AppId, OpenId, UserKey},
     session::SessionToken,
@@ -25,12 +25,14 @@ pub(super) struct Named {
 
 impl Named {
     /// Who that is. A token counts as used: the backend asks for the user who has just come with it.
-    pub(super) async fn user(&self, of: &Internal) -> Result<UserKey, Refusal> {
-        match (&self.app, &self.openid, &self.token) {
-            (Some(app), Some(openid), None) => known(of, app, openid),
-            (None, None, Some(token)) => of_token(of, token).await,
-            _ => Err(Refusal::BadInput(NAMED)),
-        }
+    pub(super) async fn user(&self, of: &Internal, about: &mut About<'_>) -> Result<UserKey, Refusal> {
+        let user = match (&self.app, &self.openid, &self.token) {
+            (Some(app), Some(openid), None) => known(of, app, openid)?,
+            (None, None, Some(token)) => of_token(of, token, about).await?,
+            _ => return Err(Refusal::BadInput(NAMED)),
+        };
+        about.user(&of.sessions, &user);
+        Ok(user)
     }
 }
 
@@ -39,9 +41,9 @@ pub(super) fn of_path(of: &Internal, app: &str, openid: &str) -> Result<UserKey,
     known(of, &decoded(app)?, &decoded(openid)?)
 }
 
-async fn of_token(of: &Internal, token: &str) -> Result<UserKey, Refusal> {
+async fn of_token(of: &Internal, token: &str, about: &mut About<'_>) -> Result<UserKey, Refusal> {
     let token = SessionToken::parse(token.as_bytes()).ok_or(Refusal::NoSession)?;
-    let session = of.sessions.resolve(&token).await?.ok_or(Refusal::NoSession)?;
+    let session = of.sessions.resolve(&token).await.map_err(|error| about.blame(error))?.ok_or(Refusal::NoSession)?;
     let user = session.identity().user.clone();
     // Its sessions outlive an app that is taken out of the configuration.
     if of.apps.contains(&user.app) { Ok(user) } else { Err(Refusal::UnknownApp) }

@@ -6,6 +6,7 @@ mod check_session;
 mod decrypt;
 pub mod gate;
 mod over_http2;
+mod watched;
 
 use serde_json::{Value, json};
 use wxgate::{
