@@ -4,7 +4,7 @@ use std::{fmt, future::Future, sync::Arc};
 
 use tokio::{runtime::Handle, task::JoinSet};
 
-use super::{AccessTokens, Client, Granted, PhoneNumbers, TellingNumber, TokenSource};
+use super::{AccessTokens, Client, Lent, PhoneNumbers, TellingNumber, TokenSource};
 use crate::{
     model::{AppId, Clock, PhoneCode, SessionKey, UserKey},
     platform::Error,
@@ -25,9 +25,9 @@ impl ServerApi {
         Self { client, tokens: Arc::new(tokens), runtime }
     }
 
-    /// A token of `app`, for a backend that calls WeChat by itself.
-    pub async fn access_token(&self, app: &AppId) -> Result<Granted, Error> {
-        self.tokens.give(app).await
+    /// A token of `app`, for a backend that calls WeChat by itself. It may know that WeChat refuses the one with this serial.
+    pub async fn access_token(&self, app: &AppId, refused: Option<u64>) -> Result<Lent, Error> {
+        self.tokens.give(app, refused).await
     }
 
     /// Whether `key` still is the user's.
