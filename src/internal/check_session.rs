@@ -28,7 +28,14 @@ pub(super) async fn answer(
     let asked: Named = json_body::decode(&body).ok_or(Refusal::BadInput(EXPECTED))?;
     let user = asked.user(of, about).await?;
     let key = key_of(of, &user, about).await?.ok_or(Refusal::NoKey)?;
-    let valid = of.wechat.check_session(&user, &key).await.map_err(|error| about.blame_wechat(error))?;
+    let mut valid = of.wechat.check_session(&user, &key).await.map_err(|error| about.blame_wechat(error))?;
+    if !valid {
+        // A login that came meanwhile has brought another key, and that is the one that was asked about.
+        let newest = key_of(of, &user, about).await?.filter(|newest| *newest != key);
+        if let Some(newest) = newest {
+            valid = of.wechat.check_session(&user, &newest).await.map_err(|error| about.blame_wechat(error))?;
+        }
+    }
     own::json(&Told { valid }, id).map_err(|_| Refusal::Internal)
 }
 

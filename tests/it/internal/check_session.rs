@@ -1,6 +1,6 @@
 //! Whether the key that is kept of a user still counts: WeChat is asked, with a token, and the key does not leave.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread::scope};
 
 use serde_json::{Value, json};
 use wxgate::{
@@ -81,6 +81,22 @@ fn a_question_without_an_answer_is_never_a_no() {
         assert_eq!((reply.status, reply.code().as_str()), (status, code));
         gw.wechat.clear_faults();
     }
+}
+
+#[test]
+fn a_no_to_a_key_that_a_login_has_replaced_meanwhile_is_asked_again() {
+    let gw = start();
+    gw.login("oAlice");
+    logs_in_elsewhere(&gw, "oAlice");
+    gw.wechat.next_fault(Order::from(Fault::Hang).on(CHECK));
+    let told = scope(|scope| {
+        let asking = scope.spawn(|| ask(&gw, "oAlice").json());
+        gw.until_hanging(1);
+        gw.login("oAlice");
+        gw.wechat.release();
+        asking.join().expect("an answer")
+    });
+    assert_eq!((told, gw.wechat.calls_of(CHECK)), (json!({ "valid": true }), 2));
 }
 
 /// The connection that is kept for the next call would end with the thread that somebody happened to ask on.
