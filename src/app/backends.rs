@@ -105,6 +105,7 @@ impl Side {
             sessions: Arc::clone(&parts.sessions),
             profiles: Arc::clone(&parts.profiles),
             wechat: Arc::clone(&parts.server_api),
+            limits: Arc::clone(&parts.limits.profiles),
             watch,
             apps: parts.apps(),
             clock: Arc::clone(&parts.clock),

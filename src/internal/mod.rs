@@ -32,6 +32,7 @@ use self::{
 };
 use crate::{
     config::sections,
+    limit::ProfileLimits,
     model::{AppId, Clock, Entropy, Secret},
     profile::Profiles,
     session::Sessions,
@@ -54,6 +55,8 @@ pub struct Ingredients<'a> {
     pub profiles: Arc<Profiles>,
     /// What there is to ask of WeChat with an access token.
     pub wechat: Arc<ServerApi>,
+    /// How often the key of one user may be used.
+    pub limits: Arc<ProfileLimits>,
     /// Where it is told what was asked.
     pub watch: Watch,
     /// The apps that are configured.
@@ -72,6 +75,7 @@ pub struct Internal {
     sessions: Arc<Sessions>,
     profiles: Arc<Profiles>,
     wechat: Arc<ServerApi>,
+    limits: Arc<ProfileLimits>,
     watch: Watch,
     apps: Vec<AppId>,
     clock: Arc<dyn Clock>,
@@ -87,7 +91,7 @@ impl fmt::Debug for Internal {
 impl Internal {
     /// The answers made of these.
     pub fn new(from: Ingredients<'_>) -> Self {
-        let Ingredients { section, addr, sessions, profiles, wechat, watch, apps, clock, entropy } = from;
+        let Ingredients { section, addr, sessions, profiles, wechat, limits, watch, apps, clock, entropy } = from;
         Self {
             gate: Gate::new(addr, &section.hosts, section.token.as_ref().map(Secret::expose)),
             // Where neither is configured, which no file can say, the gate lets nobody in.
@@ -96,6 +100,7 @@ impl Internal {
             sessions,
             profiles,
             wechat,
+            limits,
             watch,
             apps,
             clock,

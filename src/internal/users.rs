@@ -25,6 +25,8 @@ pub(super) struct Named {
 
 impl Named {
     /// Who that is. A token counts as used: the backend asks for the user who has just come with it.
+    ///
+    /// A body names a user for the sake of his key, and each use of that counts as a change of the profile does.
     pub(super) async fn user(&self, of: &Internal, about: &mut About<'_>) -> Result<UserKey, Refusal> {
         let user = match (&self.app, &self.openid, &self.token) {
             (Some(app), Some(openid), None) => known(of, app, openid)?,
@@ -32,6 +34,7 @@ impl Named {
             _ => return Err(Refusal::BadInput(NAMED)),
         };
         about.user(&of.sessions, &user);
+        of.limits.enter(&user).map_err(|limited| Refusal::Limited(limited.retry_after))?;
         Ok(user)
     }
 }

@@ -8,9 +8,14 @@ pub mod gate;
 mod over_http2;
 mod watched;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use wxgate::{
-    config::{Config, sections::Internal},
+    config::{
+        Config,
+        sections::{Internal, Rate},
+    },
     model::Secret,
 };
 
@@ -88,6 +93,28 @@ fn each_path_takes_its_methods_and_no_other() {
             assert_eq!(reply.header("allow"), refused.then_some(allowed), "{method} {path}");
         }
     }
+}
+
+#[test]
+fn what_is_asked_of_a_users_key_counts_as_a_change_of_the_profile_does() {
+    let rate = Rate { count: 3.try_into().unwrap(), per: Duration::from_mins(1) };
+    let gw = TestGateway::with(|config| {
+        listening(config);
+        config.limits.profile_per_user = rate;
+    });
+    let (alice, _bob) = (gw.login("oAlice"), gw.login("oBob"));
+    let of = |openid: &str| json!({ "app": APP, "openid": openid, "encryptedData": "", "iv": "" });
+    assert_eq!(asks(&gw, "POST", "/internal/v1/decrypt", &of("oAlice")).status, 409);
+    assert_eq!(asks(&gw, "POST", "/internal/v1/check_session", &of("oAlice")).status, 200);
+    assert_eq!(asks(&gw, "POST", "/internal/v1/check_session", &json!({ "token": alice.token })).status, 200);
+    for path in ["/internal/v1/decrypt", "/internal/v1/check_session"] {
+        let reply = asks(&gw, "POST", path, &of("oAlice"));
+        assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"), "{path}");
+        assert_eq!(reply.header("retry-after"), Some("20"), "{path}");
+    }
+    assert_eq!(gw.wechat.calls_of("/wxa/checksession"), 2);
+    assert_eq!(asks(&gw, "POST", "/internal/v1/check_session", &of("oBob")).status, 200);
+    assert_eq!(asks(&gw, "GET", &profile_of("oAlice"), &Value::Null).status, 200, "to look is free");
 }
 
 #[test]
