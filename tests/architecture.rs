@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     // `auth`, for its `Access`: forwarding takes the proof of a decision, which nobody else can build.
     ("proxy", "model config upstream assertion web auth"),
     ("admin", "model config session profile upstream telemetry web"),
-    ("internal", "model config session profile web wechat platform"),
+    ("internal", "model config telemetry limit session profile web wechat platform"),
     // No platform: a stand-in that shares code with what it tests would share its mistakes.
     ("simulator", "model"),
     ("api", "model auth login session profile avatar phone platform limit web telemetry"),

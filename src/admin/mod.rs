@@ -69,6 +69,10 @@ pub struct Ingredients<'a> {
     pub apps: Vec<AppId>,
     /// The certificates that clients are shown, where there are any.
     pub certificates: Option<Arc<CertificateShelf>>,
+    /// Whether there is a listener for backends.
+    pub backends: bool,
+    /// The certificate that they are shown, where they are.
+    pub backends_certificates: Option<Arc<CertificateShelf>>,
     /// When the process began to serve.
     pub started: Timestamp,
     /// The time.
@@ -107,6 +111,8 @@ impl Admin {
                     traffic: from.traffic,
                     upstreams: Arc::clone(&from.upstreams),
                     certificates: from.certificates,
+                    backends: from.backends,
+                    backends_certificates: from.backends_certificates,
                     live: Arc::default(),
                     started: from.started,
                 },

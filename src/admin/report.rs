@@ -31,6 +31,10 @@ pub(super) struct Report {
     pub(super) started: Timestamp,
     /// The certificates that clients are shown, where there are any.
     pub(super) certificates: Option<Arc<CertificateShelf>>,
+    /// Whether there is a listener for backends.
+    pub(super) backends: bool,
+    /// The certificate that they are shown, where they are.
+    pub(super) backends_certificates: Option<Arc<CertificateShelf>>,
 }
 
 impl Collector for Report {
@@ -45,6 +49,7 @@ impl Collector for Report {
         let headers = self.counters.proxy_headers.each();
         page.counters("proxy_headers", "Connections behind a PROXY header, by what became of it", "outcome", &headers)?;
         self.tls(&mut page)?;
+        self.backends(&mut page)?;
         upstreams(&mut page, &self.upstreams.status())?;
         self.logins(&mut page, &counted)?;
         self.sessions(&mut page)?;
@@ -78,9 +83,18 @@ impl Report {
     }
 
     fn tls(&self, page: &mut Page<'_>) -> fmt::Result {
-        let Some(certificates) = &self.certificates else { return Ok(()) };
-        let handshakes = self.counters.tls_handshakes.each();
-        page.counters("tls_handshakes", "Handshakes of clients, by what they came to", "outcome", &handshakes)?;
+        if self.certificates.is_some() {
+            let handshakes = self.counters.tls_handshakes.each();
+            page.counters("tls_handshakes", "Handshakes of clients, by what they came to", "outcome", &handshakes)?;
+        }
+        if self.backends_certificates.is_some() {
+            let handshakes = self.counters.internal.handshakes.each();
+            let help = "Handshakes of backends, by what they came to";
+            page.counters("internal_tls_handshakes", help, "outcome", &handshakes)?;
+        }
+        if self.certificates.is_none() && self.backends_certificates.is_none() {
+            return Ok(());
+        }
         let reloads = &self.counters.certificate_reloads;
         let reloads = [("swapped", reloads.swapped.get()), ("failed", reloads.failed.get())];
         page.counters("tls_certificate_reloads", "Certificates that were read again", "outcome", &reloads)?;
@@ -88,11 +102,25 @@ impl Report {
         let name = "tls_certificate_expiry_timestamp";
         let mut family = page.family(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
         // Two of the same name, say one with an RSA and one with an ECDSA key, have places of their own.
-        for (place, certificate) in certificates.current().iter().enumerate() {
-            let labels = [("name", certificate.name().to_owned()), ("place", place.to_string())];
+        let shown = self.certificates.as_ref().map(|shelf| shelf.current());
+        let shown = shown.iter().flat_map(|all| all.iter().enumerate()).map(|(place, one)| (place.to_string(), one));
+        let backends = self.backends_certificates.as_ref().map(|shelf| shelf.current());
+        let backends = backends.iter().flat_map(|all| all.iter()).map(|one| ("internal".to_owned(), one));
+        for (place, certificate) in shown.chain(backends) {
+            let labels = [("name", certificate.name().to_owned()), ("place", place)];
             ConstGauge::new(certificate.not_after().as_secs()).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
+        if !self.backends {
+            return Ok(());
+        }
+        let help = "Requests of backends, by what they were for and what became of them";
+        let mut family = page.family("internal_requests", help, None, MetricType::Counter)?;
+        let requests = self.counters.internal.requests();
+        requests.into_iter().try_for_each(|(path, code, n)| count(&mut family, &[("path", path), ("code", code)], n))
     }
 
     fn logins(&self, page: &mut Page<'_>, counted: &Counted) -> fmt::Result {

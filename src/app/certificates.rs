@@ -30,7 +30,11 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// Who keeps the certificates true to their files. Where no TLS is spoken there is nothing to keep.
 #[derive(Clone, Debug)]
-pub struct CertificateKeeper(Option<Arc<Keeper>>);
+pub struct CertificateKeeper {
+    keeper: Option<Arc<Keeper>>,
+    /// Of the certificate that backends are shown.
+    backends: Option<Arc<Keeper>>,
+}
 
 #[derive(Debug)]
 struct Keeper {
@@ -59,25 +63,32 @@ impl CertificateKeeper {
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self(section.zip(shelf).map(|(section, shelf)| {
+        let keeper = section.zip(shelf).map(|(section, shelf)| {
             let held = Mutex::new(all_of(section));
             Arc::new(Keeper { every: section.watch, shelf, clock, counters, held, warned: Mutex::default() })
-        }))
+        });
+        Self { keeper, backends: None }
+    }
+
+    /// The same for the public's certificates and for those of this one, which backends are shown.
+    pub(super) fn and(self, backends: Self) -> Self {
+        Self { backends: backends.keeper, ..self }
     }
 
     /// Says which certificates end soon, and looks at the files from now on.
     pub(super) fn watch(&self, control: &runtime::Handle) {
-        let Some(keeper) = &self.0 else { return };
-        keeper.warn_of_the_end();
-        if !keeper.every.is_zero() {
-            control.spawn(watch(Arc::clone(keeper)));
+        for keeper in self.keeper.iter().chain(&self.backends) {
+            keeper.warn_of_the_end();
+            if !keeper.every.is_zero() {
+                control.spawn(watch(Arc::clone(keeper)));
+            }
         }
     }
 
-    /// Looks after the certificates of this section from here on, and has them shown, unless they are those that it looks after
+    /// Looks after the public's certificates of this section from here on, and has them shown, unless they are those that it looks after
     /// already.
     pub(super) fn hold(&self, section: Option<&Tls>) {
-        let (Some(keeper), Some(section)) = (&self.0, section) else { return };
+        let (Some(keeper), Some(section)) = (&self.keeper, section) else { return };
         let mut held = keeper.held.lock().unwrap_or_else(PoisonError::into_inner);
         let new = all_of(section);
         if !held.iter().map(Held::paths).eq(new.iter().map(Held::paths)) {
@@ -88,9 +99,7 @@ impl CertificateKeeper {
 
     /// Reads all files now. Those that can't be used change nothing, which is told in the log.
     pub fn reread(&self) {
-        if let Some(keeper) = &self.0 {
-            keeper.look(true);
-        }
+        self.keeper.iter().chain(&self.backends).for_each(|keeper| keeper.look(true));
     }
 }
 

@@ -71,29 +71,37 @@ pub(super) fn give_up(rest: Vec<Listener>) {
 
 /// The operators' listener.
 pub(super) fn bind_admin(addr: SocketAddr, passed: &mut PassedSockets) -> Result<Listener, Error> {
-    let inherited = passed.take(ADMIN).into_iter().next();
-    let listener = match inherited {
-        Some(socket) => Listener::inherit(vec![socket], NOBODY, 1).map(|mut all| all.pop()),
-        None => Ok(None),
-    };
+    let at = ListenAt::Tcp(addr);
+    let inherited = passed.take(ADMIN);
+    let listener = only_one(inherited.len()).and_then(|()| Listener::inherit(inherited, NOBODY, 1));
+    let listener = listener.map(|mut all| all.pop());
     let listener = listener.and_then(|inherited| match inherited {
         // The address may be another than it was.
         Some(listener) if addr.port() == 0 || listener.addr() == Some(addr) => Ok(listener),
         _ => Listener::bind(addr, 1),
     });
-    let listener = listener.map_err(|source| Error::Listen { at: ListenAt::Tcp(addr), source })?;
+    let listener = listener.map_err(|source| Error::Listen { at, source })?;
     Ok(listener.named(ADMIN))
 }
 
 /// The backends' listener, where there is one.
 pub(super) fn bind_internal(
     section: Option<&sections::Internal>,
-    mode: u32,
     passed: &mut PassedSockets,
 ) -> Result<Option<Listener>, Error> {
     let Some(section) = section else { return Ok(None) };
-    let bound = one(&section.listen, mode, 1, passed)?.into_iter().next();
-    Ok(bound.map(|listener| listener.named(section.listen.to_string())))
+    let mut bound = one(&section.listen, section.socket_mode, 1, passed)?;
+    only_one(bound.len()).map_err(|source| Error::Listen { at: section.listen.clone(), source })?;
+    Ok(bound.pop().map(|listener| listener.named(section.listen.to_string())))
+}
+
+/// A socket that nobody accepts from would let those who come to it wait for ever.
+fn only_one(sockets: usize) -> io::Result<()> {
+    if sockets <= 1 {
+        return Ok(());
+    }
+    let told = format!("{sockets} sockets have been passed under this name, and this listener takes one");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, told))
 }
 
 /// One place. Under one name systemd may have bound several.

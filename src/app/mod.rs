@@ -32,7 +32,7 @@ use self::{
 use crate::{
     assertion, avatar,
     config::{Config, sections::ListenAt},
-    model::{Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
+    model::{CertificateShelf, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     platform,
     routing::UnknownUpstream,
     server::{
@@ -210,8 +210,8 @@ impl App {
         let mut sockets = world.sockets;
         let PublicListeners { listeners, redirects } = listeners::bind(&config.server, options.workers, &mut sockets)?;
         let admin_listener = listeners::bind_admin(config.admin.listen, &mut sockets)?;
-        let internal = listeners::bind_internal(config.internal.as_ref(), config.server.socket_mode, &mut sockets)?;
-        let internal_tls = backends::tls(&config)?;
+        let internal = listeners::bind_internal(config.internal.as_ref(), &mut sockets)?;
+        let (internal_tls, internal_shelf) = backends::tls(&config)?.unzip();
         let given_up = listeners::rest(sockets);
         let control = Control::start().map_err(Error::Workers)?;
         let counters = Arc::new(Counters::default());
@@ -231,14 +231,13 @@ impl App {
         let shared = Arc::clone(&counters);
         let parts = Parts::new(config, groundwork, outside, world.clock, world.entropy, shared, &control.handle)?;
         let parts = Arc::new(parts);
-        let (section, shelf) = (parts.config.server.tls.as_ref(), parts.shelf.clone());
-        let certificates = CertificateKeeper::new(section, shelf, Arc::clone(&clock), Arc::clone(&counters));
+        let certificates = certificates(&parts, internal_shelf.clone());
         certificates.watch(&control.handle);
         let reloader = Reloader::new(Arc::clone(&parts), certificates.clone(), world.log_level, &control.handle);
 
         let ready = Arc::new(AtomicBool::new(true));
-        let admin = start_admin(admin_listener, &parts, &reloader, &ready)?;
-        let internal = backends::start(internal, internal_tls, &parts, &reloader.follow(), &control.handle)?;
+        let admin = start_admin(admin_listener, &parts, &reloader, (&ready, internal_shelf))?;
+        let internal = backends::start(internal, internal_tls, &parts, &reloader.follow(), &lines)?;
         let (all, handles) = (reloader.follow(), Arc::clone(&lines));
         let public = server::start(listeners, &options, move |worker| {
             let (parts, lines, redirects) = (all.clone(), Arc::clone(&handles), Arc::clone(&redirects));
@@ -331,11 +330,18 @@ fn before(predecessor: Option<&Predecessor>, again: bool) -> Before<'_> {
     }
 }
 
+/// Who looks after the certificates that the public is shown, and after those for backends.
+fn certificates(parts: &Parts, backends: Option<Arc<CertificateShelf>>) -> CertificateKeeper {
+    let (section, shelf) = (parts.config.server.tls.as_ref(), parts.shelf.clone());
+    let public = CertificateKeeper::new(section, shelf, Arc::clone(&parts.clock), Arc::clone(&parts.counters));
+    public.and(backends::certificates(parts, backends))
+}
+
 fn start_admin(
     listener: Listener,
     parts: &Parts,
     reloader: &Reloader,
-    ready: &Arc<AtomicBool>,
+    (ready, backends): (&Arc<AtomicBool>, Option<Arc<CertificateShelf>>),
 ) -> Result<Running, Error> {
     let options = Options {
         workers: 1,
@@ -347,6 +353,7 @@ fn start_admin(
         parts: reloader.follow(),
         addr: listener.addr().unwrap_or(parts.config.admin.listen),
         ready: Arc::clone(ready),
+        backends,
         started: parts.clock.now(),
     };
     server::start(vec![listener], &options, move |_| Back::new(from.clone())).map_err(Error::Workers)

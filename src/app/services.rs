@@ -184,6 +184,8 @@ pub(super) struct BackParts {
     pub(super) parts: watch::Receiver<Arc<Parts>>,
     pub(super) addr: SocketAddr,
     pub(super) ready: Arc<AtomicBool>,
+    /// The certificate that backends are shown, where they are.
+    pub(super) backends: Option<Arc<CertificateShelf>>,
     pub(super) started: Timestamp,
 }
 
@@ -201,6 +203,8 @@ impl Back {
             upstreams: Arc::clone(&parts.upstreams),
             apps: parts.apps(),
             certificates: parts.shelf.clone(),
+            backends: parts.config.internal.is_some(),
+            backends_certificates: from.backends.clone(),
             started: from.started,
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),

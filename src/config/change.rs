@@ -169,8 +169,6 @@ impl Change {
         let mut new = self.config.internal.clone();
         match (old, &mut new) {
             (Some(old), Some(new)) => {
-                compare!(self, "internal", Internal of old, new;
-                    live hosts token data_max_age; restart listen; apart tls);
                 let paths_of = |section: &Internal| section.tls.as_ref().map(|tls| paths(&tls.files).0.to_owned());
                 let keys_of = |section: &Internal| section.tls.as_ref().map(|tls| paths(&tls.files).1.to_owned());
                 let asked = |section: &Internal| section.tls.as_ref().map(|tls| tls.client_ca.clone());
@@ -178,6 +176,13 @@ impl Change {
                     self.waits("internal.tls".to_owned());
                     new.tls.clone_from(&old.tls);
                 }
+                // The token is not needed any more where certificates are asked for, which may have to wait.
+                if new.token.is_none() && old.token.is_some() && !new.asks_for_certificates() {
+                    self.waits("internal.token".to_owned());
+                    new.token.clone_from(&old.token);
+                }
+                compare!(self, "internal", Internal of old, new;
+                    live hosts token data_max_age; restart listen socket_mode; apart tls);
             }
             (None, None) => {}
             (old, new) => {

@@ -15,15 +15,12 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use super::{
-    counting,
-    line::{Line, key},
-};
+use super::counting;
 use crate::{
     auth::{Access, bearer::TOKEN_PREFIX},
     limit::Whose,
     model::{AppId, Clock},
-    telemetry::{LineBuffer, OpenConnection, OpenTunnel, WorkerTraffic},
+    telemetry::{Line, LineBuffer, OpenConnection, OpenTunnel, WorkerTraffic, key},
 };
 
 /// The status that stands for "the client went away before there was an answer". It is only ever logged.

@@ -7,7 +7,6 @@ mod body;
 mod counting;
 mod failure;
 mod handling;
-mod line;
 mod onward;
 mod place;
 mod request_id;

@@ -1,5 +1,7 @@
 //! How the backends' listener says no. A refusal has the shape of the public ones: a sentence, a code word, an id.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
@@ -47,6 +49,8 @@ pub(super) enum Refusal {
     Stale,
     /// The app is not WeChat's, which alone is asked.
     NotWeChat,
+    /// The user's key was used so often that it is not for so long.
+    Limited(Duration),
     /// WeChat wants fewer calls.
     RateLimited,
     /// WeChat was too busy.
@@ -131,10 +135,19 @@ impl Refusal {
             Self::Method(methods) => Some((header::ALLOW, HeaderValue::from_static(methods))),
             Self::StoreUnavailable | Self::Busy => Some((header::RETRY_AFTER, SOON)),
             Self::RateLimited => Some((header::RETRY_AFTER, NEXT_MINUTE)),
+            Self::Limited(after) => Some((
+                header::RETRY_AFTER,
+                HeaderValue::from(after.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)),
+            )),
             _ => None,
         };
         response.headers_mut().extend(more);
         response
+    }
+
+    /// The word for it.
+    pub(super) fn code(self) -> &'static str {
+        self.told().1
     }
 
     fn told(self) -> (StatusCode, &'static str, &'static str) {
@@ -173,6 +186,11 @@ impl Refusal {
                 "session_key_stale",
                 "The data is not what WeChat made for this user with the newest key, or not lately; the Mini Program logs in \
                  again and gets it anew.",
+            ),
+            Self::Limited(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "The key of this user was used too often. Try again a little later.",
             ),
             Self::NotWeChat
             | Self::RateLimited
@@ -233,9 +251,9 @@ mod tests {
     /// Each refusal. It has no arm for the rest, so that who adds one comes by here.
     fn all() -> Vec<Refusal> {
         use Refusal::{
-            BadInput, Busy, Host, Internal, Method, Misconfigured, NoKey, NoSession, NotFound, NotWeChat, Origin,
-            RateLimited, Stale, StoreUnavailable, Timeout, TokenInvalid, TokenMissing, TooLarge, TooSlow, UnknownApp,
-            Unreachable,
+            BadInput, Busy, Host, Internal, Limited, Method, Misconfigured, NoKey, NoSession, NotFound, NotWeChat,
+            Origin, RateLimited, Stale, StoreUnavailable, Timeout, TokenInvalid, TokenMissing, TooLarge, TooSlow,
+            UnknownApp, Unreachable,
         };
         let next = |refusal| match refusal {
             Host => Some(Origin),
@@ -251,7 +269,8 @@ mod tests {
             NoSession => Some(NoKey),
             NoKey => Some(Stale),
             Stale => Some(NotWeChat),
-            NotWeChat => Some(RateLimited),
+            NotWeChat => Some(Limited(Duration::from_secs(20))),
+            Limited(_) => Some(RateLimited),
             RateLimited => Some(Busy),
             Busy => Some(Unreachable),
             Unreachable => Some(Timeout),

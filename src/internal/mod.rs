@@ -20,15 +20,21 @@ mod decrypt;
 mod profiles;
 mod reset_session_key;
 mod users;
+mod watched;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 
-use self::answer::{Refusal, only_get, only_post};
+pub use self::watched::Watch;
+use self::{
+    answer::{Refusal, only_get, only_post},
+    watched::About,
+};
 use crate::{
     config::sections,
+    limit::ProfileLimits,
     model::{AppId, Clock, Entropy, Secret},
     profile::Profiles,
     session::Sessions,
@@ -51,6 +57,10 @@ pub struct Ingredients<'a> {
     pub profiles: Arc<Profiles>,
     /// What there is to ask of WeChat with an access token.
     pub wechat: Arc<ServerApi>,
+    /// How often the key of one user may be used.
+    pub limits: Arc<ProfileLimits>,
+    /// Where it is told what was asked.
+    pub watch: Watch,
     /// The apps that are configured.
     pub apps: Vec<AppId>,
     /// The time.
@@ -67,6 +77,8 @@ pub struct Internal {
     sessions: Arc<Sessions>,
     profiles: Arc<Profiles>,
     wechat: Arc<ServerApi>,
+    limits: Arc<ProfileLimits>,
+    watch: Watch,
     apps: Vec<AppId>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -81,7 +93,7 @@ impl fmt::Debug for Internal {
 impl Internal {
     /// The answers made of these.
     pub fn new(from: Ingredients<'_>) -> Self {
-        let Ingredients { section, addr, sessions, profiles, wechat, apps, clock, entropy } = from;
+        let Ingredients { section, addr, sessions, profiles, wechat, limits, watch, apps, clock, entropy } = from;
         Self {
             gate: Gate::new(addr, &section.hosts, section.token.as_ref().map(Secret::expose)),
             // Where neither is configured, which no file can say, the gate lets nobody in.
@@ -90,26 +102,45 @@ impl Internal {
             sessions,
             profiles,
             wechat,
+            limits,
+            watch,
             apps,
             clock,
             entropy,
         }
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, request: Request<RequestBody>) -> Response<Bytes> {
+    /// Answers one request from this address.
+    pub async fn answer(&self, request: Request<RequestBody>, client: IpAddr) -> Response<Bytes> {
         let mut random = [0; 16];
         let id = self.entropy.fill(&mut random).map_or_else(|_| "-".to_owned(), |()| own::id_of(random));
         let (head, body) = request.into_parts();
-        self.go(&head, body, &id).await.unwrap_or_else(|refusal| refusal.into_response(&id))
+        let mut about = About::new(&self.watch, &id, client, head.method.clone(), head.uri.path());
+        let answered = self.go(&head, body, &id, &mut about).await;
+        let code = answered.as_ref().err().map(|refusal| refusal.code());
+        let response = answered.unwrap_or_else(|refusal| refusal.into_response(&id));
+        about.answered(response.status(), code);
+        response
     }
 
     /// Answers what never became a request.
-    pub fn refuse() -> Response<Bytes> {
+    pub fn refuse(&self) -> Response<Bytes> {
+        self.watch.malformed();
         answer::malformed()
     }
 
-    async fn go(&self, head: &Parts, body: RequestBody, id: &str) -> Result<Response<Bytes>, Refusal> {
+    /// To be called a few times a second: hands over what there is for the log.
+    pub fn tick(&self) {
+        self.watch.flush();
+    }
+
+    async fn go(
+        &self,
+        head: &Parts,
+        body: RequestBody,
+        id: &str,
+        about: &mut About<'_>,
+    ) -> Result<Response<Bytes>, Refusal> {
         self.gate.is_for_us(head)?;
         if self.asks_for_token {
             self.gate.knows(head)?;
@@ -119,23 +150,23 @@ impl Internal {
         match path.split('/').collect::<Vec<_>>().as_slice() {
             ["decrypt"] => {
                 only_post(&head.method)?;
-                decrypt::answer(self, body, id).await
+                decrypt::answer(self, body, id, about).await
             }
             ["check_session"] => {
                 only_post(&head.method)?;
-                check_session::answer(self, body, id).await
+                check_session::answer(self, body, id, about).await
             }
             ["reset_session_key"] => {
                 only_post(&head.method)?;
-                reset_session_key::answer(self, body, id).await
+                reset_session_key::answer(self, body, id, about).await
             }
             ["users", app, openid, "profile"] => {
                 only_get(&head.method)?;
-                profiles::answer(self, &users::of_path(self, app, openid)?, id).await
+                profiles::answer(self, &users::of_path(self, app, openid)?, id, about).await
             }
             ["access_token"] => {
                 only_get(&head.method)?;
-                access_token::answer(self, head.uri.query().unwrap_or_default(), id).await
+                access_token::answer(self, head.uri.query().unwrap_or_default(), id, about).await
             }
             _ => Err(Refusal::NotFound),
         }

@@ -7,21 +7,44 @@ use bytes::Bytes;
 use http::Response;
 use serde::Serialize;
 
-use super::{Internal, answer::Refusal, check_session::EXPECTED, decrypt::MAX_BYTES, users::Named};
-use crate::web::{RequestBody, json_body, own};
+use super::{Internal, answer::Refusal, check_session::EXPECTED, decrypt::MAX_BYTES, users::Named, watched::About};
+use crate::{
+    platform, session,
+    web::{RequestBody, json_body, own},
+};
 
 #[derive(Serialize)]
 struct Told {
     reset: bool,
 }
 
-pub(super) async fn answer(of: &Internal, body: RequestBody, id: &str) -> Result<Response<Bytes>, Refusal> {
+/// Who has not answered.
+enum Failed {
+    WeChat(platform::Error),
+    Store(session::Error),
+}
+
+impl From<session::Error> for Failed {
+    fn from(error: session::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+pub(super) async fn answer(
+    of: &Internal,
+    body: RequestBody,
+    id: &str,
+    about: &mut About<'_>,
+) -> Result<Response<Bytes>, Refusal> {
     let body = json_body::read(body, MAX_BYTES).await?;
     let asked: Named = json_body::decode(&body).ok_or(Refusal::BadInput(EXPECTED))?;
-    let user = asked.user(of).await?;
-    let key = of.sessions.session_key(&user).await?.ok_or(Refusal::NoKey)?;
+    let user = asked.user(of, about).await?;
+    let key = of.sessions.session_key(&user).await.map_err(|error| about.blame(error))?.ok_or(Refusal::NoKey)?;
     let (wechat, whose, old) = (Arc::clone(&of.wechat), user.clone(), key.clone());
-    let renewed = async move { wechat.reset_session_key(&whose, &old).await.map_err(Refusal::from) };
-    let reset = of.sessions.renew_session_key(&user, key, renewed).await?;
+    let renewed = async move { wechat.reset_session_key(&whose, &old).await.map_err(Failed::WeChat) };
+    let reset = of.sessions.renew_session_key(&user, key, renewed).await.map_err(|failed| match failed {
+        Failed::WeChat(error) => about.blame_wechat(error),
+        Failed::Store(error) => about.blame(error),
+    })?;
     own::json(&Told { reset }, id).map_err(|_| Refusal::Internal)
 }

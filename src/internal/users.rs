@@ -4,10 +4,10 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Internal, answer::Refusal};
+use super::{Internal, answer::Refusal, watched::About};
 use crate::{
     model::{AppId, OpenId, UserKey},
-    session::{SessionToken, Sessions},
+    session::SessionToken,
 };
 
 const OPENID: &str = "This can't be an openid.";
@@ -25,12 +25,17 @@ pub(super) struct Named {
 
 impl Named {
     /// Who that is. A token counts as used: the backend asks for the user who has just come with it.
-    pub(super) async fn user(&self, of: &Internal) -> Result<UserKey, Refusal> {
-        match (&self.app, &self.openid, &self.token) {
-            (Some(app), Some(openid), None) => known(of, app, openid),
-            (None, None, Some(token)) => of_token(&of.sessions, token).await,
-            _ => Err(Refusal::BadInput(NAMED)),
-        }
+    ///
+    /// A body names a user for the sake of his key, and each use of that counts as a change of the profile does.
+    pub(super) async fn user(&self, of: &Internal, about: &mut About<'_>) -> Result<UserKey, Refusal> {
+        let user = match (&self.app, &self.openid, &self.token) {
+            (Some(app), Some(openid), None) => known(of, app, openid)?,
+            (None, None, Some(token)) => of_token(of, token, about).await?,
+            _ => return Err(Refusal::BadInput(NAMED)),
+        };
+        about.user(&of.sessions, &user);
+        of.limits.enter(&user).map_err(|limited| Refusal::Limited(limited.retry_after))?;
+        Ok(user)
     }
 }
 
@@ -39,10 +44,12 @@ pub(super) fn of_path(of: &Internal, app: &str, openid: &str) -> Result<UserKey,
     known(of, &decoded(app)?, &decoded(openid)?)
 }
 
-async fn of_token(sessions: &Sessions, token: &str) -> Result<UserKey, Refusal> {
+async fn of_token(of: &Internal, token: &str, about: &mut About<'_>) -> Result<UserKey, Refusal> {
     let token = SessionToken::parse(token.as_bytes()).ok_or(Refusal::NoSession)?;
-    let session = sessions.resolve(&token).await?.ok_or(Refusal::NoSession)?;
-    Ok(session.identity().user.clone())
+    let session = of.sessions.resolve(&token).await.map_err(|error| about.blame(error))?.ok_or(Refusal::NoSession)?;
+    let user = session.identity().user.clone();
+    // Its sessions outlive an app that is taken out of the configuration.
+    if of.apps.contains(&user.app) { Ok(user) } else { Err(Refusal::UnknownApp) }
 }
 
 /// The app of this AppID.

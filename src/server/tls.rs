@@ -106,7 +106,8 @@ impl Tls {
         Self::with(section, http2, shelf, None)
     }
 
-    /// The same for those alone who show a certificate that comes from one of these, which are PEM.
+    /// The same for those alone who show a certificate that comes from one of these, which are PEM. They show it each time:
+    /// there are no tickets.
     pub fn asking(
         section: &sections::Tls,
         http2: bool,
@@ -136,8 +137,10 @@ impl Tls {
         // A memory of sessions would be shared between the workers, or useless. A ticket is the client's to keep. Its key is
         // made here, changes every few hours, and is not kept when the process ends.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = section.tickets;
-        if section.tickets > 0 {
+        // With a ticket, a certificate that was good once would be so for as long as the tickets are.
+        let tickets = if ca.is_none() { section.tickets } else { 0 };
+        config.send_tls13_tickets = tickets;
+        if tickets > 0 {
             config.ticketer = Ticketer::new()?;
         }
         let spoken = PROTOCOLS.iter().filter(|name| http2 || **name != b"h2");

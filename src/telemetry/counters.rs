@@ -10,6 +10,7 @@ use super::{
     avatars::{AvatarRemovals, AvatarUploads},
     calls::{PlatformCalls, StoreCalls, WeChatApi},
     http2::Http2Broken,
+    internal::InternalCounts,
     proxy_headers::ProxyHeaders,
     reloads::ConfigState,
     tls::{CertificateReloads, TlsHandshakes},
@@ -118,6 +119,8 @@ pub struct Counters {
     pub avatar_uploads: AvatarUploads,
     /// Removals of pictures that nobody names.
     pub avatar_removals: AvatarRemovals,
+    /// What backends ask.
+    pub internal: InternalCounts,
     /// What is told of changes.
     pub webhook: WebhookCounts,
     /// How the configuration stands.

@@ -50,7 +50,7 @@ impl Gate {
 
     /// Whether the request was meant for this listener, and by nobody's page but its own.
     pub fn is_for_us(&self, head: &Parts) -> Result<(), Closed> {
-        let host = only(&head.headers, &header::HOST).filter(|host| self.is_ours(host)).ok_or(Closed::Host)?;
+        let host = self.named(head).filter(|host| self.is_ours(host)).ok_or(Closed::Host)?;
         match only(&head.headers, &header::ORIGIN) {
             Some(origin) if is_origin_of(host, origin) => Ok(()),
             None if !head.headers.contains_key(header::ORIGIN) => Ok(()),
@@ -68,6 +68,25 @@ impl Gate {
         let presented = line.strip_prefix("Bearer ").unwrap_or_default();
         let matches: bool = expected.ct_eq(Sha256::digest(presented).as_slice()).into();
         if matches { Ok(()) } else { Err(Closed::TokenInvalid) }
+    }
+
+    /// The name that the request came under. HTTP/2 has it apart from the fields, and an absolute target in itself. A `Host`
+    /// beside it has to say the same: two names are somebody's attempt at being taken for two things.
+    fn named<'h>(&self, head: &'h Parts) -> Option<&'h str> {
+        let line = only(&head.headers, &header::HOST);
+        let Some(authority) = head.uri.authority() else { return line };
+        let default = match head.uri.scheme_str()? {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let agrees = |line: &str| {
+            let Ok(line) = line.parse::<Authority>() else { return false };
+            let port = |of: &Authority| of.port_u16().unwrap_or(default);
+            line.host().eq_ignore_ascii_case(authority.host()) && port(&line) == port(authority)
+        };
+        let alone = !head.headers.contains_key(header::HOST);
+        (alone || line.is_some_and(|line| self.is_ours(line) && agrees(line))).then_some(authority.as_str())
     }
 
     /// A name under which this listener is known. The port is not looked at: behind a forwarded port it is another one,
@@ -160,6 +179,40 @@ mod tests {
         let gate = gate("127.0.0.1", &[], None);
         for headers in [&[][..], &[("host", "localhost"), ("host", "localhost")]] {
             assert_eq!(gate.is_for_us(&head(headers)), Err(Closed::Host));
+        }
+    }
+
+    #[test]
+    fn a_target_with_an_authority_names_the_listener_and_a_host_beside_it_must_agree() {
+        let gate = gate("127.0.0.1", &["ops.internal"], None);
+        let ask = |target: &str, hosts: &[&str]| {
+            let hosts: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            let mut head = head(&hosts);
+            head.uri = target.parse().unwrap();
+            gate.is_for_us(&head)
+        };
+        for (target, hosts) in [
+            ("https://ops.internal/", &[][..]),
+            ("https://OPS.internal/", &["ops.internal:443"]),
+            ("http://localhost:80/", &["LocalHost"]),
+            ("http://[::1]:9901/", &["[::1]:9901"]),
+        ] {
+            assert_eq!(ask(target, hosts), Ok(()), "{target} {hosts:?}");
+        }
+        for (target, hosts) in [
+            ("https://evil.example/", &[][..]),
+            ("https://evil.example/", &["ops.internal"]),
+            ("https://ops.internal/", &["evil.example"]),
+            ("https://ops.internal/", &["localhost"]),
+            ("https://ops.internal/", &["ops.internal:80"]),
+            ("https://ops.internal/", &["x@ops.internal"]),
+            ("https://x@ops.internal/", &["ops.internal"]),
+            ("https://ops.internal/", &["ops.internal", "ops.internal"]),
+            ("ftp://ops.internal/", &[]),
+            ("ops.internal:80", &[]),
+            ("ops.internal", &["ops.internal"]),
+        ] {
+            assert_eq!(ask(target, hosts), Err(Closed::Host), "{target} {hosts:?}");
         }
     }
 

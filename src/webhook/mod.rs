@@ -226,7 +226,10 @@ impl Sender {
         }
         let given_up = self.trouble.given_up.swap(0, Ordering::Relaxed);
         if given_up > 0 {
-            tracing::error!(given_up, "changes are not told to the webhook any more: it answered 410, or max_age is over");
+            tracing::error!(
+                given_up,
+                "changes are not told to the webhook any more: it answered 410, or max_age is over"
+            );
         }
         if let Ok(waiting) = self.store.waiting_notices().await {
             let age = waiting.oldest.map(|made| self.clock.now().since(made));
@@ -259,7 +262,9 @@ impl Sender {
         let Some(notice) = notice else {
             counts.unreadable.inc();
             if !self.trouble.key.swap(true, Ordering::Relaxed) {
-                tracing::error!("a change can't be told to the webhook: no key of sessions.seal opens it; it is kept until max_age");
+                tracing::error!(
+                    "a change can't be told to the webhook: no key of sessions.seal opens it; it is kept until max_age"
+                );
             }
             // Another process may have the key, or this one after a restart.
             return Fate::Again(now + webhook.section.longest_retry);

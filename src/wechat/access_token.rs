@@ -41,6 +41,10 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(15);
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_mins(1);
 
+/// So often whoever was lent a token can have it renewed. Nobody sees the call that WeChat is said to have refused, and
+/// what asks in a loop must not use up what WeChat allows in a day.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(10);
+
 /// No token is kept for longer, whatever WeChat says.
 const LONGEST: Duration = Duration::from_hours(2);
 
@@ -86,17 +90,19 @@ impl AccessTokens {
         tokio::time::timeout(self.timeout, self.renewing_once(app, call)).await.unwrap_or(Err(Error::Timeout))
     }
 
-    /// A token of `app` for somebody else to call WeChat with, and for how long that may go on.
-    pub async fn give(&self, app: &AppId) -> Result<Granted, Error> {
-        let lent = tokio::time::timeout(self.timeout, self.lend(app, None)).await.unwrap_or(Err(Error::Timeout))?;
-        let expires_in = lent.good_until.saturating_sub(self.clock.steady());
-        Ok(Granted { token: lent.token, expires_in })
+    /// A token of `app` for somebody else to call WeChat with, and for how long that may go on. Where he says that WeChat
+    /// refuses the newest, it is renewed first, but not too often.
+    pub async fn give(&self, app: &AppId, refused: Option<u64>) -> Result<Lent, Error> {
+        let refused = refused.map_or(Refused::None, Refused::Reported);
+        let kept = tokio::time::timeout(self.timeout, self.lend(app, refused)).await.unwrap_or(Err(Error::Timeout))?;
+        let expires_in = kept.good_until.saturating_sub(self.clock.steady());
+        Ok(Lent { token: kept.token, serial: kept.number, expires_in })
     }
 
     /// Forgets that a set-up was refused: somebody may have mended it.
     pub fn forget_refusals(&self) {
         for shelf in self.shelves.values() {
-            shelf.state().refused = None;
+            shelf.state().resting = None;
         }
     }
 
@@ -104,15 +110,15 @@ impl AccessTokens {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let lent = self.lend(app, None).await?;
+        let lent = self.lend(app, Refused::None).await?;
         match call(lent.token).await {
-            Err(Error::TokenRefused(_)) => call(self.lend(app, Some(lent.number)).await?.token).await,
+            Err(Error::TokenRefused(_)) => call(self.lend(app, Refused::Seen(lent.number)).await?.token).await,
             answer => answer,
         }
     }
 
     /// A token that is not the one which WeChat refused.
-    async fn lend(&self, app: &AppId, refused: Option<u64>) -> Result<Lent, Error> {
+    async fn lend(&self, app: &AppId, refused: Refused) -> Result<Numbered, Error> {
         let mut renewal = match self.look(app, refused)? {
             Found::Token(lent) => return Ok(lent),
             Found::Renewal(renewal) => renewal,
@@ -122,10 +128,15 @@ impl AccessTokens {
     }
 
     /// What there is, or who brings it. Nothing is waited for under the lock: to begin a renewal is to spawn it.
-    fn look(&self, app: &AppId, refused: Option<u64>) -> Result<Found, Error> {
+    fn look(&self, app: &AppId, refused: Refused) -> Result<Found, Error> {
         let place = self.shelves.get(app).ok_or(Error::UnknownApp)?;
         let now = self.clock.steady();
         let mut state = place.state();
+        let refused = match refused {
+            Refused::None => None,
+            Refused::Seen(number) => Some(number),
+            Refused::Reported(number) => state.believes(number, now).then_some(number),
+        };
         if let Some(kept) = state.kept.as_ref().filter(|kept| kept.is_good(now, refused)) {
             let (lent, is_late) = (kept.lent.clone(), now >= kept.renew_from);
             if is_late && state.renewal().is_none() {
@@ -136,8 +147,8 @@ impl AccessTokens {
         if let Some(renewal) = state.renewal() {
             return Ok(Found::Renewal(renewal));
         }
-        if let Some(refused) = state.refused.as_ref().filter(|refused| now < refused.until) {
-            return Err(refused.error.clone());
+        if let Some(resting) = state.resting.as_ref().filter(|resting| now < resting.until) {
+            return Err(resting.error.clone());
         }
         Ok(Found::Renewal(self.renew(app, place, &mut state)))
     }
@@ -179,36 +190,59 @@ struct State {
     renewals: u64,
     kept: Option<Kept>,
     under_way: Option<Renewal>,
-    refused: Option<Refused>,
+    resting: Option<Resting>,
+    /// When a token was last renewed because somebody had reported it. A moment of [`Clock::steady`].
+    reported: Option<Duration>,
 }
 
 struct Kept {
-    lent: Lent,
+    lent: Numbered,
     /// A moment of [`Clock::steady`].
     renew_from: Duration,
 }
 
-/// A set-up that WeChat refuses.
-struct Refused {
+/// A set-up that WeChat refuses, and is not asked with for a while.
+struct Resting {
     error: Error,
     rest: Duration,
     /// A moment of [`Clock::steady`].
     until: Duration,
 }
 
+/// A token for somebody else to call WeChat with.
+#[derive(Clone, Debug)]
+pub struct Lent {
+    /// The token.
+    pub token: AccessToken,
+    /// The number of the renewal that brought it. Each process counts for itself.
+    pub serial: u64,
+    /// For how long it may be used.
+    pub expires_in: Duration,
+}
+
+/// The number of a token that is not to be lent again.
+#[derive(Clone, Copy)]
+enum Refused {
+    None,
+    /// WeChat has refused it in a call of our own.
+    Seen(u64),
+    /// Somebody says that WeChat refuses it.
+    Reported(u64),
+}
+
 /// A token and the number of the renewal that brought it.
 #[derive(Clone)]
-struct Lent {
+struct Numbered {
     token: AccessToken,
     number: u64,
     /// A moment of [`Clock::steady`].
     good_until: Duration,
 }
 
-type Renewal = watch::Receiver<Option<Result<Lent, Error>>>;
+type Renewal = watch::Receiver<Option<Result<Numbered, Error>>>;
 
 enum Found {
-    Token(Lent),
+    Token(Numbered),
     Renewal(Renewal),
 }
 
@@ -224,15 +258,31 @@ impl State {
         self.under_way.clone().filter(|renewal| renewal.has_changed().is_ok())
     }
 
-    fn land(&mut self, granted: Result<Granted, Error>, asked: Duration, now: Duration) -> Result<Lent, Error> {
+    /// Whether a report of this token is followed: it is about the newest, and no other has been followed just now. Where
+    /// it is being renewed already nothing more is asked of WeChat.
+    fn believes(&mut self, number: u64, now: Duration) -> bool {
+        if self.kept.as_ref().is_none_or(|kept| kept.lent.number != number) {
+            return false;
+        }
+        if self.renewal().is_some() {
+            return true;
+        }
+        if self.reported.is_some_and(|last| now.saturating_sub(last) < BETWEEN_REPORTS) {
+            return false;
+        }
+        self.reported = Some(now);
+        true
+    }
+
+    fn land(&mut self, granted: Result<Granted, Error>, asked: Duration, now: Duration) -> Result<Numbered, Error> {
         self.under_way = None;
         let before = self.kept.take();
         match granted {
             Ok(granted) => {
                 self.renewals += 1;
-                self.refused = None;
+                self.resting = None;
                 let good_until = asked + granted.expires_in.min(LONGEST).saturating_sub(BEFORE_ITS_END);
-                let lent = Lent { token: granted.token, number: self.renewals, good_until };
+                let lent = Numbered { token: granted.token, number: self.renewals, good_until };
                 let renew_from = match before {
                     Some(before) if before.lent.token == lent.token => now + BETWEEN_TRIES,
                     _ => Duration::ZERO,
@@ -243,8 +293,8 @@ impl State {
             }
             Err(error) => {
                 if let Error::Misconfigured { .. } = error {
-                    let rest = self.refused.as_ref().map_or(FIRST_REST, |before| LONGEST_REST.min(2 * before.rest));
-                    self.refused = Some(Refused { error: error.clone(), rest, until: now + rest });
+                    let rest = self.resting.as_ref().map_or(FIRST_REST, |before| LONGEST_REST.min(2 * before.rest));
+                    self.resting = Some(Resting { error: error.clone(), rest, until: now + rest });
                 }
                 self.kept = before.map(|kept| Kept { renew_from: now + BETWEEN_TRIES, ..kept });
                 Err(error)

@@ -22,7 +22,7 @@ mod user_data;
 
 use std::{fmt, future::Future, pin::Pin};
 
-pub use access_token::{AccessTokens, Granting, TokenSource};
+pub use access_token::{AccessTokens, Granting, Lent, TokenSource};
 pub use client::Client;
 pub use code2session::decode;
 pub use phone_number::ToldNumber;

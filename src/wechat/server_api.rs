@@ -1,10 +1,10 @@
 //! The calls that take an access token, each with one of its app.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinSet};
 
-use super::{AccessTokens, Client, Granted, PhoneNumbers, TellingNumber, TokenSource};
+use super::{AccessTokens, Client, Lent, PhoneNumbers, TellingNumber, TokenSource};
 use crate::{
     model::{AppId, Clock, PhoneCode, SessionKey, UserKey},
     platform::Error,
@@ -13,20 +13,21 @@ use crate::{
 /// Makes the calls that take an access token.
 pub struct ServerApi {
     client: Arc<Client>,
-    tokens: AccessTokens,
+    tokens: Arc<AccessTokens>,
+    runtime: Handle,
 }
 
 impl ServerApi {
-    /// Calls through `client`, for its apps. What asks for tokens runs on `runtime`.
+    /// Calls through `client`, for its apps. What asks for tokens runs on `runtime`, and so do questions of backends.
     pub fn new(client: Arc<Client>, runtime: Handle, clock: Arc<dyn Clock>) -> Self {
         let source = Arc::clone(&client) as Arc<dyn TokenSource>;
-        let tokens = AccessTokens::new(source, client.apps(), client.timeout(), runtime, clock);
-        Self { client, tokens }
+        let tokens = AccessTokens::new(source, client.apps(), client.timeout(), runtime.clone(), clock);
+        Self { client, tokens: Arc::new(tokens), runtime }
     }
 
-    /// A token of `app`, for a backend that calls WeChat by itself.
-    pub async fn access_token(&self, app: &AppId) -> Result<Granted, Error> {
-        self.tokens.give(app).await
+    /// A token of `app`, for a backend that calls WeChat by itself. It may know that WeChat refuses the one with this serial.
+    pub async fn access_token(&self, app: &AppId, refused: Option<u64>) -> Result<Lent, Error> {
+        self.tokens.give(app, refused).await
     }
 
     /// Forgets which apps' set-ups WeChat has refused to give a token to: somebody may have mended them.
@@ -36,8 +37,27 @@ impl ServerApi {
 
     /// Whether `key` still is the user's.
     pub async fn check_session(&self, user: &UserKey, key: &SessionKey) -> Result<bool, Error> {
-        let client = &self.client;
-        self.tokens.with(&user.app, move |token| async move { client.check_session(user, &token, key).await }).await
+        let (client, tokens) = (Arc::clone(&self.client), Arc::clone(&self.tokens));
+        let (user, key) = (user.clone(), key.clone());
+        self.apart(async move {
+            let (client, user, key) = (&client, &user, &key);
+            tokens.with(&user.app, move |token| async move { client.check_session(user, &token, key).await }).await
+        })
+        .await
+    }
+
+    /// Makes a call apart from whoever asks: the connections of the client are kept for the next, and would end with the
+    /// worker that they were made on. Who gives up ends the call.
+    async fn apart<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let mut calls = JoinSet::new();
+        calls.spawn_on(call, &self.runtime);
+        match calls.join_next().await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) | None => Err(Error::Interrupted),
+        }
     }
 
     /// Another key in the place of `key`, which is worth nothing from then on. None where that is not the user's, or not any more.

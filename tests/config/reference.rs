@@ -200,7 +200,7 @@ fn the_sections_that_most_leave_out_show_their_defaults_too() {
     assert_eq!(s3(&|_| true).lines().count(), 11);
     let internal = |wanted: &dyn Fn(&str) -> bool| format!("[internal]\n{}", keys("internal", wanted));
     assert_eq!(config(internal(&|_| true)), config(internal(&|key| ["listen", "token"].contains(&key))));
-    assert_eq!(internal(&|_| true).lines().count(), 5);
+    assert_eq!(internal(&|_| true).lines().count(), 6);
     let webhook = |wanted: &dyn Fn(&str) -> bool| format!("[webhook]\n{}", keys("webhook", wanted));
     let needed = ["url", "secret", "ca"];
     assert_eq!(config(webhook(&|_| true)), config(webhook(&|key| needed.contains(&key))));

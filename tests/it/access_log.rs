@@ -53,7 +53,7 @@ fn pairs(line: &str) -> Fields {
 }
 
 /// The first column of the table under this heading, up to the next; with `always` only the rows that say so.
-fn documented(heading: &str, always: bool) -> BTreeSet<String> {
+pub fn documented(heading: &str, always: bool) -> BTreeSet<String> {
     let (_, rest) = DOCUMENT.split_once(heading).expect("the heading");
     let rows = rest.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
     let rows: Vec<&str> = rows.filter(|row| row.contains('`') && (!always || row.contains("| always |"))).collect();

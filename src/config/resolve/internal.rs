@@ -11,13 +11,14 @@ use crate::config::{
 pub(super) fn internal(mut fields: Fields<'_, '_>) -> Option<At<Internal>> {
     let given = fields.given();
     let listen = if given {
-        let text = fields.required("listen", "\"127.0.0.1:9902\"");
+        let text = fields.required("listen", "\"127.0.0.1:9903\"");
         text.and_then(|text| listeners::place(&mut fields, &text))
     } else {
         // Asked for all the same, so that it is known to be a key.
         fields.text("listen").and(None)
     };
-    let default = Internal::new(ListenAt::Tcp(([127, 0, 0, 1], 9902).into()));
+    let default = Internal::new(ListenAt::Tcp(([127, 0, 0, 1], 9903).into()));
+    let socket_mode = server::socket_mode(&mut fields, default.socket_mode);
     let hosts = server::hosts(&mut fields);
     let token_given = fields.has("token");
     let token = server::token(&mut fields);
@@ -36,7 +37,7 @@ pub(super) fn internal(mut fields: Fields<'_, '_>) -> Option<At<Internal>> {
     }
     fields.finish();
     let At { line, value: listen } = listen?;
-    Some(At { line, value: Internal { listen, hosts, token, data_max_age, tls } })
+    Some(At { line, value: Internal { listen, socket_mode, hosts, token, data_max_age, tls } })
 }
 
 /// Whether only this machine can come there. What systemd has bound is known to nobody here.

@@ -121,7 +121,7 @@ fn who_is_local(fields: &mut Fields<'_, '_>, line: usize, server: &Server) {
 }
 
 /// Three or four octal digits, as chmod takes them.
-fn socket_mode(fields: &mut Fields<'_, '_>, default: u32) -> u32 {
+pub(super) fn socket_mode(fields: &mut Fields<'_, '_>, default: u32) -> u32 {
     fields.parsed("socket_mode", default, |text| {
         let digits = text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
         let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);

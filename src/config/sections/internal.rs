@@ -10,6 +10,8 @@ use crate::model::Secret;
 pub struct Internal {
     /// Where it listens: on this machine, or over TLS.
     pub listen: ListenAt,
+    /// Who may connect where that is a Unix socket, as for chmod.
+    pub socket_mode: u32,
     /// Names under which it is asked for beside `localhost` and its own address, in lower case and without a port.
     pub hosts: Vec<String>,
     /// Asked for with every request. Left out only where certificates say who asks.
@@ -32,7 +34,14 @@ pub struct InternalTls {
 impl Internal {
     /// At this place, with everything else as it is without a word about it.
     pub fn new(listen: ListenAt) -> Self {
-        Self { listen, hosts: Vec::new(), token: None, data_max_age: Duration::from_hours(1), tls: None }
+        Self {
+            listen,
+            socket_mode: 0o660,
+            hosts: Vec::new(),
+            token: None,
+            data_max_age: Duration::from_hours(1),
+            tls: None,
+        }
     }
 
     /// Whether backends have to show a certificate.

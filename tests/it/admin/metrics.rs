@@ -16,6 +16,8 @@ use crate::support::{
     upstream::{Then, answer},
 };
 
+use crate::internal::gate::over_tls;
+
 use super::{BEARER, open_metrics::Page, operator, sessions_of, with_token};
 
 /// So long the number of sessions counts.
@@ -59,17 +61,23 @@ fn with_certificate() -> TestGateway {
     TestGateway::with(|config| _ = speak_tls(config, vec![ca.files("api", &["api.example.com"])]))
 }
 
+/// A gateway with backends, who come over TLS.
+fn with_backends() -> TestGateway {
+    over_tls(&Authority::new(), None, Some("the-backends-token"))
+}
+
 #[test]
 fn the_page_is_strict_open_metrics() {
     page(&busy());
     page(&TestGateway::start());
     page(&with_certificate());
+    page(&with_backends());
 }
 
 #[test]
 fn every_metric_is_documented_with_its_labels_and_no_other() {
     let mut shown = BTreeMap::<String, BTreeSet<String>>::new();
-    let families = [page(&busy()), page(&with_certificate())].map(|page| page.families);
+    let families = [page(&busy()), page(&with_certificate()), page(&with_backends())].map(|page| page.families);
     for family in families.into_iter().flat_map(BTreeMap::into_values) {
         for (name, labels, _) in family.samples {
             let name = if family.kind == "histogram" { name.rsplit_once('_').unwrap().0.to_owned() } else { name };

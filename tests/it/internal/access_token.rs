@@ -97,3 +97,42 @@ fn what_wechat_refuses_is_told_and_not_kept_for_long() {
     }
     assert_eq!(ask(&gw).status, 200);
 }
+
+fn refuses(gw: &TestGateway, serial: &Value) -> Value {
+    let reply = asks(gw, "GET", &format!("{}&refused={serial}", path(APP)), &Value::Null);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()
+}
+
+#[test]
+fn a_token_that_wechat_refuses_is_reported_by_its_serial_and_replaced() {
+    let gw = start();
+    let dead = ask(&gw).json();
+    gw.wechat.replace_tokens(APP);
+    assert_eq!(ask(&gw).json()["accessToken"], dead["accessToken"], "nobody has told");
+    let (first, second) = scope(|scope| {
+        let first = scope.spawn(|| refuses(&gw, &dead["serial"]));
+        (refuses(&gw, &dead["serial"]), first.join().expect("an answer"))
+    });
+    assert_ne!(first["accessToken"], dead["accessToken"]);
+    assert_eq!((&first["accessToken"], &first["serial"]), (&second["accessToken"], &second["serial"]));
+    assert_eq!(gw.wechat.calls_of(STABLE_TOKEN), 2, "of all who report one serial the first has it renewed");
+    assert_eq!(refuses(&gw, &dead["serial"])["serial"], first["serial"], "an old serial says nothing of the new token");
+    assert_eq!(gw.wechat.calls_of(STABLE_TOKEN), 2);
+}
+
+#[test]
+fn reports_in_a_row_renew_once_in_ten_seconds() {
+    let gw = start();
+    let mut told = ask(&gw).json();
+    for _ in 0..5 {
+        told = refuses(&gw, &told["serial"]);
+    }
+    assert_eq!(gw.wechat.calls_of(STABLE_TOKEN), 2);
+    gw.later(Duration::from_secs(10));
+    assert_ne!(refuses(&gw, &told["serial"])["serial"], told["serial"]);
+    assert_eq!(gw.wechat.calls_of(STABLE_TOKEN), 3);
+    for query in ["refused=", "refused=x", "refused=-1", "refused=1&refused=1"] {
+        assert_eq!(asks(&gw, "GET", &format!("{}&{query}", path(APP)), &Value::Null).code(), "bad_request", "{query}");
+    }
+}

@@ -1,10 +1,17 @@
 //! Whether the key that is kept of a user still counts: WeChat is asked, with a token, and the key does not leave.
 
+use std::{sync::Arc, thread::scope};
+
 use serde_json::{Value, json};
-use wxgate::simulator::{Fault, Order};
+use wxgate::{
+    config::sections::{self, App},
+    model::{AppId, AppSecret, OpenId, SessionKey, SystemClock, UserKey},
+    simulator::{Fault, Order},
+    wechat::{Client, ServerApi},
+};
 
 use super::{asks, start};
-use crate::support::{APP, Reply, TestGateway};
+use crate::support::{APP, Reply, SECRET, TestGateway};
 
 const PATH: &str = "/internal/v1/check_session";
 const CHECK: &str = "/wxa/checksession";
@@ -74,4 +81,42 @@ fn a_question_without_an_answer_is_never_a_no() {
         assert_eq!((reply.status, reply.code().as_str()), (status, code));
         gw.wechat.clear_faults();
     }
+}
+
+#[test]
+fn a_no_to_a_key_that_a_login_has_replaced_meanwhile_is_asked_again() {
+    let gw = start();
+    gw.login("oAlice");
+    logs_in_elsewhere(&gw, "oAlice");
+    gw.wechat.next_fault(Order::from(Fault::Hang).on(CHECK));
+    let told = scope(|scope| {
+        let asking = scope.spawn(|| ask(&gw, "oAlice").json());
+        gw.until_hanging(1);
+        gw.login("oAlice");
+        gw.wechat.release();
+        asking.join().expect("an answer")
+    });
+    assert_eq!((told, gw.wechat.calls_of(CHECK)), (json!({ "valid": true }), 2));
+}
+
+/// The connection that is kept for the next call would end with the thread that somebody happened to ask on.
+#[test]
+fn whoever_asks_keeps_nothing_of_the_call() {
+    let gw = TestGateway::start();
+    let base = gw.wechat.api_base().parse().expect("a URL");
+    let app = App::new(AppId::parse(APP).expect("an app"), AppSecret::new(SECRET), base);
+    let client = Client::new(&sections::WeChat::default(), [&app], Arc::default()).expect("a client");
+    let [control, caller] = [(); 2].map(|()| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().expect("a runtime")
+    });
+    let api = ServerApi::new(Arc::new(client), control.handle().clone(), Arc::new(SystemClock));
+    gw.login("oAlice");
+    let user = UserKey { app: app.app_id.clone(), openid: OpenId::parse("oAlice").expect("an openid") };
+    let key = SessionKey::new("tiihtNczf5v6AKRyjwEUhQ==");
+    // Of two calls at once one has no connection of the token's to go on with.
+    let ask = async || tokio::join!(api.check_session(&user, &key), api.check_session(&user, &key));
+    let valid = caller.block_on(ask());
+    assert_eq!((valid, caller.metrics().num_alive_tasks()), ((Ok(false), Ok(false)), 0));
+    control.shutdown_background();
 }

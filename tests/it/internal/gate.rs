@@ -1,12 +1,28 @@
 //! Who gets in: with which token, by which certificate, under which name.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::Duration,
+};
 
+use rustls::{
+    HandshakeKind,
+    version::{TLS12, TLS13},
+};
 use serde_json::Value;
 use wxgate::{
-    config::sections::{Internal, InternalTls, ListenAt},
+    app::World,
+    config::{
+        Difference,
+        sections::{Internal, InternalTls, ListenAt},
+    },
     model::Secret,
-    server::Place,
+    server::{
+        Place,
+        systemd::{Passed, PassedSockets},
+    },
 };
 
 use super::{BEARER, TOKEN, asks, listening, profile_of, start};
@@ -84,15 +100,18 @@ fn a_unix_socket_is_asked_with_the_token_too() {
     assert!(!path.exists());
 }
 
-/// A gateway whose backends come over TLS, asked for a certificate of `of`, and for the token where there is to be one.
-fn over_tls(server: &Authority, of: Option<&Authority>, token: Option<&str>) -> TestGateway {
-    TestGateway::with(|config| {
-        let files = server.files("internal", &["backends.example"]);
-        let tls = Some(InternalTls { files, client_ca: of.map(Authority::pem) });
-        let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let hosts = vec!["backends.example".to_owned()];
-        config.internal = Some(Internal { tls, hosts, token: token.map(Secret::new), ..Internal::new(free.into()) });
-    })
+/// Backends come over TLS, asked for a certificate of `of`, and for the token where there is to be one.
+pub(super) fn section_over_tls(server: &Authority, of: Option<&Authority>, token: Option<&str>) -> Internal {
+    let files = server.files("internal", &["backends.example"]);
+    let tls = Some(InternalTls { files, client_ca: of.map(Authority::pem) });
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let hosts = vec!["backends.example".to_owned()];
+    Internal { tls, hosts, token: token.map(Secret::new), ..Internal::new(free.into()) }
+}
+
+/// A gateway with such a section.
+pub fn over_tls(server: &Authority, of: Option<&Authority>, token: Option<&str>) -> TestGateway {
+    TestGateway::with(|config| config.internal = Some(section_over_tls(server, of, token)))
 }
 
 #[test]
@@ -132,4 +151,74 @@ fn over_tls_a_token_is_enough() {
     let mut client = server.dialler().dial(gw.internal_addr(), "backends.example");
     assert_eq!(client.request("GET", &profile_of("oAlice"), &[BEARER], "").status, 200);
     assert_eq!(client.request("GET", &profile_of("oAlice"), &[], "").status, 401);
+}
+
+#[test]
+fn a_backend_with_a_certificate_shows_it_at_each_connection() {
+    let (server, backends) = (Authority::new(), Authority::new());
+    let gw = over_tls(&server, Some(&backends), None);
+    for version in [&TLS12, &TLS13] {
+        let shown = server.dialler_of(version).showing(&backends.pair(&["orders"]));
+        for _ in 0..2 {
+            let mut client = shown.dial(gw.internal_addr(), "backends.example");
+            assert_eq!(client.tls().handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
+            assert_eq!(client.get(&profile_of("oAlice")).status, 200);
+        }
+    }
+}
+
+#[test]
+fn a_reload_that_would_leave_no_proof_waits_for_a_restart() {
+    let (server, backends) = (Authority::new(), Authority::new());
+    let mut gw = over_tls(&server, None, Some(TOKEN));
+    let change = gw.reload(|config| {
+        let section = config.internal.as_mut().unwrap();
+        section.token = None;
+        section.tls.as_mut().unwrap().client_ca = Some(backends.pem());
+        section.data_max_age = Duration::from_secs(1);
+    });
+    let keys = |all: &[Difference]| all.iter().map(|one| one.key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(&change.waiting), ["internal.tls", "internal.token"]);
+    assert_eq!(keys(&change.applied), ["internal.data_max_age"]);
+    assert!(change.config.internal.unwrap().token.is_some());
+}
+
+#[test]
+fn sockets_of_one_name_that_nobody_would_listen_at_are_no_start() {
+    for (place, section) in [("backends", true), ("admin", false)] {
+        let socket = || {
+            let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            (place.to_owned(), Passed::Tcp(socket))
+        };
+        let world = World { sockets: PassedSockets::of([socket(), socket()]), ..World::default() };
+        let started = TestGateway::try_in(world, |config| {
+            if section {
+                let files = Authority::new().files("internal", &["backends.example"]);
+                let at = ListenAt::Systemd(place.to_owned());
+                let tls = Some(InternalTls { files, client_ca: None });
+                config.internal = Some(Internal { tls, token: Some(Secret::new(TOKEN)), ..Internal::new(at) });
+            }
+        });
+        let error = started.err().expect("nobody would listen at the second");
+        let source = std::error::Error::source(&error).expect("a cause").to_string();
+        assert_eq!(source, "2 sockets have been passed under this name, and this listener takes one", "{place}");
+    }
+}
+
+/// The mode of a socket's file.
+fn mode(path: &std::path::Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn the_socket_of_backends_has_a_mode_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (public, path) = (folder.path().join("public.sock"), folder.path().join("backends.sock"));
+    let _gw = TestGateway::with(|config| {
+        config.server.listen.push(ListenAt::Unix(public.clone()));
+        config.server.socket_mode = 0o666;
+        config.internal =
+            Some(Internal { token: Some(Secret::new(TOKEN)), ..Internal::new(ListenAt::Unix(path.clone())) });
+    });
+    assert_eq!((mode(&public), mode(&path)), (0o666, 0o660));
 }

@@ -1,18 +1,26 @@
 //! The backends' listener: who gets in, and what is told there.
 
 mod access_token;
+mod certificates;
 mod check_session;
 mod decrypt;
-mod gate;
+pub mod gate;
+mod over_http2;
 mod reset_session_key;
+mod watched;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxgate::{
-    config::{Config, sections::Internal},
+    config::{
+        Config,
+        sections::{Internal, Rate},
+    },
     model::Secret,
 };
 
-use crate::support::{APP, Reply, TestGateway};
+use crate::support::{APP, OTHER_APP, Reply, TestGateway};
 
 pub const BEARER: (&str, &str) = ("Authorization", "Bearer the-backends-token");
 const TOKEN: &str = "the-backends-token";
@@ -78,6 +86,7 @@ fn each_path_takes_its_methods_and_no_other() {
         (token, "GET, HEAD"),
         ("/internal/v1/decrypt".to_owned(), "POST"),
         ("/internal/v1/reset_session_key".to_owned(), "POST"),
+        ("/internal/v1/check_session".to_owned(), "POST"),
     ] {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
             let reply = asks(&gw, method, &path, &Value::Null);
@@ -85,6 +94,45 @@ fn each_path_takes_its_methods_and_no_other() {
             assert_eq!(reply.status == 405, refused, "{method} {path}: {reply:?}");
             assert_eq!(reply.header("allow"), refused.then_some(allowed), "{method} {path}");
         }
+    }
+}
+
+#[test]
+fn what_is_asked_of_a_users_key_counts_as_a_change_of_the_profile_does() {
+    let rate = Rate { count: 3.try_into().unwrap(), per: Duration::from_mins(1) };
+    let gw = TestGateway::with(|config| {
+        listening(config);
+        config.limits.profile_per_user = rate;
+    });
+    let (alice, _bob) = (gw.login("oAlice"), gw.login("oBob"));
+    let of = |openid: &str| json!({ "app": APP, "openid": openid, "encryptedData": "", "iv": "" });
+    assert_eq!(asks(&gw, "POST", "/internal/v1/decrypt", &of("oAlice")).status, 409);
+    assert_eq!(asks(&gw, "POST", "/internal/v1/check_session", &of("oAlice")).status, 200);
+    assert_eq!(asks(&gw, "POST", "/internal/v1/check_session", &json!({ "token": alice.token })).status, 200);
+    for path in ["/internal/v1/decrypt", "/internal/v1/check_session"] {
+        let reply = asks(&gw, "POST", path, &of("oAlice"));
+        assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"), "{path}");
+        assert_eq!(reply.header("retry-after"), Some("20"), "{path}");
+    }
+    assert_eq!(gw.wechat.calls_of("/wxa/checksession"), 2);
+    assert_eq!(asks(&gw, "POST", "/internal/v1/check_session", &of("oBob")).status, 200);
+    assert_eq!(asks(&gw, "GET", &profile_of("oAlice"), &Value::Null).status, 200, "to look is free");
+}
+
+#[test]
+fn a_token_of_an_app_that_is_no_longer_configured_names_nobody() {
+    let mut gw = start();
+    let stranger = gw.login_to(OTHER_APP, "oAlice");
+    let body = json!({ "token": stranger.token, "encryptedData": "", "iv": "" });
+    assert_eq!(asks(&gw, "POST", "/internal/v1/decrypt", &body).status, 409);
+    gw.reload(|config| config.apps.truncate(1));
+    crate::support::until("the listener to follow", || {
+        let gone = asks(&gw, "GET", &format!("/internal/v1/users/{OTHER_APP}/oAlice/profile"), &Value::Null);
+        (gone.status == 404).then_some(())
+    });
+    for path in ["/internal/v1/decrypt", "/internal/v1/check_session"] {
+        let reply = asks(&gw, "POST", path, &body);
+        assert_eq!((reply.status, reply.code().as_str()), (404, "unknown_app"), "{path}");
     }
 }
 

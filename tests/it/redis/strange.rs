@@ -47,6 +47,7 @@ fn a_key_of_another_kind_leaves_no_change_of_a_profile_half_done() {
     let posting = |number| Posting {
         notice: Notice { id: [number; 16], made: super::NOW, bytes: b"told".to_vec() },
         room: Room { per_user: 9, in_all: 10_000 },
+        supersedes: false,
     };
     // Who waits, since when, how many notices, and the user's queue.
     let kinds = [("o", "HSET"), ("a", "HSET"), ("n", "HSET"), ("q", "HSET"), ("n", "SET")];

@@ -51,7 +51,10 @@ fn what_is_changed_when_a_new_process_serves_is_told_to_whom_the_new_one_knows()
         receiver
     });
     let webhook = |receiver: &Recorder| {
-        format!("[webhook]\nurl = \"http://{}/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n", receiver.addr())
+        format!(
+            "[webhook]\nurl = \"http://{}/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n",
+            receiver.addr()
+        )
     };
     let sessions = format!(
         "[sessions.redis]\nurl = \"redis://{}\"\n[sessions.seal]\nkey = \"{}\"\n",

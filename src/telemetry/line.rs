@@ -7,21 +7,24 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The name of a field, as each format writes it, with what stands before it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key {
-    pub(super) json: &'static str,
-    pub(super) text: &'static str,
+pub struct Key {
+    /// As JSON has it.
+    pub json: &'static str,
+    /// As text has it.
+    pub text: &'static str,
 }
 
 /// The [`Key`] of a name.
 macro_rules! key {
     ($name:literal) => {
-        $crate::gateway::line::Key { json: concat!(",\"", $name, "\":"), text: concat!(" ", $name, "=") }
+        $crate::telemetry::Key { json: concat!(",\"", $name, "\":"), text: concat!(" ", $name, "=") }
     };
 }
-pub(super) use key;
+pub(crate) use key;
 
 /// A line on its way into a buffer. Writing into memory does not fail.
-pub(super) struct Line<'a> {
+#[derive(Debug)]
+pub struct Line<'a> {
     out: &'a mut Vec<u8>,
     json: bool,
     first: bool,
@@ -29,7 +32,7 @@ pub(super) struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Begins a line at the end of `out`.
-    pub(super) fn begin(out: &'a mut Vec<u8>, json: bool) -> Self {
+    pub fn begin(out: &'a mut Vec<u8>, json: bool) -> Self {
         if json {
             out.push(b'{');
         }
@@ -37,14 +40,14 @@ impl<'a> Line<'a> {
     }
 
     /// Ends it, without the line feed.
-    pub(super) fn end(self) {
+    pub fn end(self) {
         if self.json {
             self.out.push(b'}');
         }
     }
 
     /// A moment: the second as text, without its `Z`, and the milliseconds in it.
-    pub(super) fn moment(&mut self, key: Key, second: &str, millis: u64) {
+    pub fn moment(&mut self, key: Key, second: &str, millis: u64) {
         self.key(key);
         self.out.push(b'"');
         self.out.extend_from_slice(second.as_bytes());
@@ -53,7 +56,8 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(b"Z\"");
     }
 
-    pub(super) fn address(&mut self, key: Key, ip: IpAddr) {
+    /// An address.
+    pub fn address(&mut self, key: Key, ip: IpAddr) {
         self.key(key);
         self.out.push(b'"');
         match ip {
@@ -71,7 +75,7 @@ impl<'a> Line<'a> {
     }
 
     /// Bytes as hexadecimal digits.
-    pub(super) fn hex(&mut self, key: Key, bytes: &[u8]) {
+    pub fn hex(&mut self, key: Key, bytes: &[u8]) {
         self.key(key);
         self.out.push(b'"');
         let digits = bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
@@ -79,13 +83,14 @@ impl<'a> Line<'a> {
         self.out.push(b'"');
     }
 
-    pub(super) fn integer(&mut self, key: Key, value: u64) {
+    /// A whole number.
+    pub fn integer(&mut self, key: Key, value: u64) {
         self.key(key);
         self.digits(value);
     }
 
     /// Milliseconds with three decimals.
-    pub(super) fn millis(&mut self, key: Key, value: Duration) {
+    pub fn millis(&mut self, key: Key, value: Duration) {
         self.key(key);
         let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
         self.digits(micros / 1000);
@@ -93,14 +98,15 @@ impl<'a> Line<'a> {
         self.three_digits(micros % 1000);
     }
 
-    pub(super) fn flag(&mut self, key: Key, value: bool) {
+    /// Yes or no.
+    pub fn flag(&mut self, key: Key, value: bool) {
         self.key(key);
         self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// A text from outside: nothing in it can end the string, the field or the line, on whatever it is read. Beyond
     /// ASCII there are more line ends and more terminal commands than one would list here, so all of that is escaped.
-    pub(super) fn text(&mut self, key: Key, value: &str) {
+    pub fn text(&mut self, key: Key, value: &str) {
         self.key(key);
         self.out.push(b'"');
         let unsafe_in_a_log = |c: char| !matches!(c, ' '..='~') || c == '"' || c == '\\';
