@@ -144,7 +144,7 @@ fn a_set_up_that_wechat_refuses_costs_no_call_of_each_client_and_is_told_by_its_
     let messages = messages();
     let gw = TestGateway::start();
     let mut alice = gw.login("oAlice");
-    let fault = Fault::Errcode { errcode: 89503, errmsg: Some("not yet, rid: 89503-on-trial".to_owned()) };
+    let fault = Fault::Errcode { errcode: 89503, errmsg: Some("not yet, rid: 89503-agreed-by-nobody".to_owned()) };
     gw.wechat.next_fault(Order::from(fault).times(100).on(STABLE_TOKEN));
     let mut asked = Vec::new();
     for seconds in [0, 0, 0, 1, 1, 1, 0, 60, 60] {
@@ -155,8 +155,10 @@ fn a_set_up_that_wechat_refuses_costs_no_call_of_each_client_and_is_told_by_its_
     }
     assert_eq!(asked, [1, 1, 1, 2, 2, 3, 3, 4, 5]);
     let text = messages.text();
-    let lines: Vec<&str> =
-        text.lines().filter(|line| line.contains("no access token") && line.contains("89503-on-trial")).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("no access token") && line.contains("89503-agreed-by-nobody"))
+        .collect();
     assert_eq!(lines.len(), 5, "one for each that was asked for: {lines:?}");
     for part in [r#""level":"ERROR""#, "errcode 89503", r#""advice":"the app's administrator"#, APP] {
         assert!(lines[0].contains(part), "{part} in {}", lines[0]);
