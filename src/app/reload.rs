@@ -63,6 +63,8 @@ impl Reloader {
     pub fn reload(&self, wanted: Config) -> Result<Change, Error> {
         let mut upkeep = self.upkeep();
         let running = self.parts();
+        // Also where nothing has changed here: it may have in the app's console, and somebody says so by a SIGHUP.
+        running.server_api.forget_refusals();
         let change = Change::between(&running.config, wanted);
         if change.is_empty() {
             return Ok(change);

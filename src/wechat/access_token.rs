@@ -6,6 +6,9 @@
 //! A token that WeChat refuses is renewed once, and the call is made once more with what came of it. Tokens are told
 //! apart by the number of their renewal and not by their text, because WeChat may give the same one again: of all whose
 //! calls failed with number 7, the first renews, and the others take number 8.
+//!
+//! Where WeChat refuses the set-up, no call for a token can work until somebody mends that. So the refusal is remembered for a
+//! while, longer each time, and told to all who ask meanwhile.
 
 use std::{
     collections::HashMap,
@@ -33,6 +36,10 @@ const EARLY: Duration = Duration::from_mins(1);
 
 /// How long it is until that is tried again.
 const BETWEEN_TRIES: Duration = Duration::from_secs(15);
+
+/// For how long a refused set-up is not tried again: the first time, and at most. Each time it is twice as long.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// No token is kept for longer, whatever WeChat says.
 const LONGEST: Duration = Duration::from_hours(2);
@@ -86,6 +93,13 @@ impl AccessTokens {
         Ok(Granted { token: lent.token, expires_in })
     }
 
+    /// Forgets that a set-up was refused: somebody may have mended it.
+    pub fn forget_refusals(&self) {
+        for shelf in self.shelves.values() {
+            shelf.state().refused = None;
+        }
+    }
+
     async fn renewing_once<T, F>(&self, app: &AppId, call: impl Fn(AccessToken) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
@@ -119,7 +133,13 @@ impl AccessTokens {
             }
             return Ok(Found::Token(lent));
         }
-        Ok(Found::Renewal(state.renewal().unwrap_or_else(|| self.renew(app, place, &mut state))))
+        if let Some(renewal) = state.renewal() {
+            return Ok(Found::Renewal(renewal));
+        }
+        if let Some(refused) = state.refused.as_ref().filter(|refused| now < refused.until) {
+            return Err(refused.error.clone());
+        }
+        Ok(Found::Renewal(self.renew(app, place, &mut state)))
     }
 
     fn renew(&self, app: &AppId, place: &Arc<Shelf>, state: &mut State) -> Renewal {
@@ -129,8 +149,12 @@ impl AccessTokens {
         self.runtime.spawn(async move {
             let asked = clock.steady();
             let granted = source.stable_token(&app).await;
-            if let Err(error) = &granted {
-                tracing::warn!(%app, %error, "no access token");
+            match &granted {
+                Ok(_) => {}
+                Err(error @ Error::Misconfigured { mend, .. }) => {
+                    tracing::error!(%app, advice = mend, %error, "no access token: WeChat refuses the set-up of this app");
+                }
+                Err(error) => tracing::warn!(%app, %error, "no access token"),
             }
             tell.send_replace(Some(place.state().land(granted, asked, clock.steady())));
         });
@@ -155,12 +179,21 @@ struct State {
     renewals: u64,
     kept: Option<Kept>,
     under_way: Option<Renewal>,
+    refused: Option<Refused>,
 }
 
 struct Kept {
     lent: Lent,
     /// A moment of [`Clock::steady`].
     renew_from: Duration,
+}
+
+/// A set-up that WeChat refuses.
+struct Refused {
+    error: Error,
+    rest: Duration,
+    /// A moment of [`Clock::steady`].
+    until: Duration,
 }
 
 /// A token and the number of the renewal that brought it.
@@ -197,6 +230,7 @@ impl State {
         match granted {
             Ok(granted) => {
                 self.renewals += 1;
+                self.refused = None;
                 let good_until = asked + granted.expires_in.min(LONGEST).saturating_sub(BEFORE_ITS_END);
                 let lent = Lent { token: granted.token, number: self.renewals, good_until };
                 let renew_from = match before {
@@ -208,6 +242,10 @@ impl State {
                 Ok(lent)
             }
             Err(error) => {
+                if let Error::Misconfigured { .. } = error {
+                    let rest = self.refused.as_ref().map_or(FIRST_REST, |before| LONGEST_REST.min(2 * before.rest));
+                    self.refused = Some(Refused { error: error.clone(), rest, until: now + rest });
+                }
                 self.kept = before.map(|kept| Kept { renew_from: now + BETWEEN_TRIES, ..kept });
                 Err(error)
             }

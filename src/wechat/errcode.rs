@@ -28,6 +28,14 @@ pub const APPID_INVALID: i64 = 40013;
 pub const SECRET_INVALID: i64 = 40125;
 /// The address that asks is not on the app's list of allowed addresses.
 pub const ADDRESS_NOT_ALLOWED: i64 = 40164;
+/// The address that asks waits for the app's administrator to agree.
+pub const ADDRESS_AWAITS_CONSENT: i64 = 89501;
+/// The app's administrator has to agree to this call first.
+pub const CALL_AWAITS_CONSENT: i64 = 89503;
+/// The app's administrator has refused the address twice, and it has to wait for a day.
+pub const ADDRESS_REFUSED_TWICE: i64 = 89506;
+/// The app's administrator has refused the address, and it has to wait for an hour.
+pub const ADDRESS_REFUSED: i64 = 89507;
 /// The AppSecret was frozen by the app's owner.
 pub const SECRET_FROZEN: i64 = 40243;
 /// The call had no AppID.
@@ -109,6 +117,12 @@ fn mend(code: i64) -> Option<&'static str> {
             "the AppSecret is frozen: thaw it in the app's console, or put a new one into `secret` in [[apps]]"
         }
         ADDRESS_NOT_ALLOWED => "add this machine's outgoing address to the address list in the app's console",
+        ADDRESS_AWAITS_CONSENT | CALL_AWAITS_CONSENT => {
+            "the app's administrator has to agree to this machine's outgoing address: WeChat has asked, and the app's console shows it"
+        }
+        ADDRESS_REFUSED | ADDRESS_REFUSED_TWICE => {
+            "the app's administrator has refused this machine's outgoing address: have it allowed in the app's console"
+        }
         GRANT_TYPE_INVALID => "check this app's `api_base` in [[apps]]: it does not know the login call",
         DAY_QUOTA => "the app's daily quota of calls is used up: raise or reset it in the app's console",
         API_UNAUTHORIZED | USE_UNAUTHORIZED => {
@@ -137,7 +151,11 @@ mod tests {
         assert_eq!(sorted(40226), Error::UserBlocked(refusal(40226)));
         assert_eq!(sorted(45011), Error::RateLimited(refusal(45011)));
         assert_eq!(sorted(-1), Error::Busy(refusal(-1)));
-        for code in [40013, 40125, 40164, 40243, 41002, 41004, 40001, 40002, 45009, 48001, 50001, 50002, 61003] {
+        let of_the_set_up = [
+            40013, 40125, 40164, 40243, 41002, 41004, 40001, 40002, 45009, 48001, 50001, 50002, 61003, 89501, 89503,
+            89506, 89507,
+        ];
+        for code in of_the_set_up {
             let error = sorted(code);
             assert!(matches!(error, Error::Misconfigured { .. }), "{code}: {error:?}");
         }

@@ -29,6 +29,11 @@ impl ServerApi {
         self.tokens.give(app).await
     }
 
+    /// Forgets which apps' set-ups WeChat has refused to give a token to: somebody may have mended them.
+    pub fn forget_refusals(&self) {
+        self.tokens.forget_refusals();
+    }
+
     /// Whether `key` still is the user's.
     pub async fn check_session(&self, user: &UserKey, key: &SessionKey) -> Result<bool, Error> {
         let client = &self.client;

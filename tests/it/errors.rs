@@ -179,7 +179,10 @@ fn a_wechat_that_is_busy_twice_is_503() {
 fn a_set_up_that_wechat_refuses_is_502_and_the_error_log_says_what_to_mend() {
     let messages = messages();
     let gw = TestGateway::start();
-    let codes = [40013, 40125, 40164, 40243, 41002, 41004, 40001, 40002, 45009, 48001, 50001, 50002, 61003];
+    let codes = [
+        40013, 40125, 40164, 40243, 41002, 41004, 40001, 40002, 45009, 48001, 50001, 50002, 61003, 89501, 89503, 89506,
+        89507,
+    ];
     let noes = codes.map(|n| shows_no(&login_under(&gw, errcode(n)), 502, "app_misconfigured", SET_UP, &[]));
     for (n, no) in codes.iter().zip(noes) {
         gw.logs(&no);

@@ -295,11 +295,45 @@ async fn what_else_goes_wrong_with_a_call_renews_nothing() {
 
 #[tokio::test]
 async fn who_can_not_have_a_token_is_told_why_and_the_next_one_asks_again() {
+    for error in [Error::Timeout, Error::Busy(refusal(-1)), Error::RateLimited(refusal(45009))] {
+        let story = Story::begin();
+        story.orders(Order::Fail(error.clone()));
+        assert_eq!(story.token_of(APP).await, Err(error));
+        assert_eq!(story.token().await, named(2));
+    }
+}
+
+#[tokio::test]
+async fn a_set_up_that_wechat_refuses_is_asked_with_less_and_less_often_and_at_least_once_a_minute() {
+    let story = Story::begin();
+    let error = Error::Misconfigured { refusal: refusal(40164), mend: "it" };
+    for (asked, rest) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
+        story.orders(Order::Fail(error.clone()));
+        assert_eq!(story.token_of(APP).await, Err(error.clone()));
+        assert_eq!(story.asked(), asked + 1);
+        story.clock.advance(Duration::from_millis(rest * 1000 - 1));
+        assert_eq!(story.token_of(APP).await, Err(error.clone()), "as remembered");
+        assert_eq!(story.asked(), asked + 1);
+        story.clock.advance(Duration::from_millis(1));
+    }
+    assert_eq!(story.token().await, named(9));
+    // What was refused long ago has nothing to do with what is refused now.
+    story.orders(Order::Fail(error.clone()));
+    assert_eq!(story.call_refused_with(&[&named(9)]).await.0, Err(error));
+    story.clock.advance(Duration::from_secs(1));
+    assert_eq!(story.call_refused_with(&[&named(9)]).await.0, Ok(()));
+}
+
+#[tokio::test]
+async fn a_refused_set_up_is_each_apps_own_and_is_forgotten_on_demand() {
     let story = Story::begin();
     let error = Error::Misconfigured { refusal: refusal(40125), mend: "it" };
     story.orders(Order::Fail(error.clone()));
+    assert_eq!(story.token_of(APP).await, Err(error.clone()));
+    assert_eq!(story.token_of("wx2").await.unwrap(), "wx2/2");
     assert_eq!(story.token_of(APP).await, Err(error));
-    assert_eq!(story.token().await, named(2));
+    story.tokens.forget_refusals();
+    assert_eq!(story.token().await, named(3));
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ fn an_app_that_is_not_named_once_or_has_no_tokens_is_refused() {
 }
 
 #[test]
-fn what_wechat_refuses_is_told_and_not_kept() {
+fn what_wechat_refuses_is_told_and_not_kept_for_long() {
     let gw = start();
     for (errcode, status, code, after) in [
         (-1, 503, "wechat_busy", Some("1")),
@@ -93,6 +93,7 @@ fn what_wechat_refuses_is_told_and_not_kept() {
     ] {
         let reply = fails(&gw, errcode);
         assert_eq!((reply.status, reply.code().as_str(), reply.header("retry-after")), (status, code, after));
+        gw.later(Duration::from_secs(1));
     }
     assert_eq!(ask(&gw).status, 200);
 }

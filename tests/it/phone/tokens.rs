@@ -9,7 +9,7 @@ use wxgate::{
 };
 
 use super::{NUMBER, PHONE_NUMBER, STABLE_TOKEN, errcode, send, tapped, tell};
-use crate::support::{APP, TestGateway, User, until};
+use crate::support::{APP, TestGateway, User, messages, until};
 
 /// Logins failed with 45009, because a token was fetched that no login needs:
 /// <https://github.com/binarywang/WxJava/issues/1085>.
@@ -132,9 +132,53 @@ fn why_there_is_no_token_is_told_as_with_a_login() {
         gw.wechat.next_fault(Order::from(fault.clone()).times(times).on(STABLE_TOKEN));
         let reply = send(&mut alice, &tapped(&gw, NUMBER));
         assert_eq!((reply.status, reply.code()), (status, code.to_owned()), "{fault:?}");
+        // A refused set-up is remembered, the second time for two seconds.
+        gw.later(Duration::from_secs(2));
     }
     assert_eq!(gw.wechat.calls_of(PHONE_NUMBER), 0, "no code was spent for it");
     tell(&gw, &mut alice, NUMBER);
+}
+
+#[test]
+fn a_set_up_that_wechat_refuses_costs_no_call_of_each_client_and_is_told_by_its_errcode() {
+    let messages = messages();
+    let gw = TestGateway::start();
+    let mut alice = gw.login("oAlice");
+    let fault = Fault::Errcode { errcode: 89503, errmsg: Some("not yet, rid: 89503-agreed-by-nobody".to_owned()) };
+    gw.wechat.next_fault(Order::from(fault).times(100).on(STABLE_TOKEN));
+    let mut asked = Vec::new();
+    for seconds in [0, 0, 0, 1, 1, 1, 0, 60, 60] {
+        gw.later(Duration::from_secs(seconds));
+        let reply = send(&mut alice, &tapped(&gw, NUMBER));
+        assert_eq!((reply.status, reply.code().as_str()), (502, "app_misconfigured"));
+        asked.push(gw.wechat.calls_of(STABLE_TOKEN));
+    }
+    assert_eq!(asked, [1, 1, 1, 2, 2, 3, 3, 4, 5]);
+    let text = messages.text();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("no access token") && line.contains("89503-agreed-by-nobody"))
+        .collect();
+    assert_eq!(lines.len(), 5, "one for each that was asked for: {lines:?}");
+    for part in [r#""level":"ERROR""#, "errcode 89503", r#""advice":"the app's administrator"#, APP] {
+        assert!(lines[0].contains(part), "{part} in {}", lines[0]);
+    }
+    gw.wechat.clear_faults();
+    gw.later(Duration::from_mins(1));
+    tell(&gw, &mut alice, NUMBER);
+}
+
+#[test]
+fn a_reload_forgets_that_a_set_up_was_refused_though_nothing_has_changed_here() {
+    let mut gw = TestGateway::start();
+    let mut alice = gw.login("oAlice");
+    gw.wechat.next_fault(Order::from(errcode(40164)).on(STABLE_TOKEN));
+    for _ in 0..2 {
+        assert_eq!(send(&mut alice, &tapped(&gw, NUMBER)).code(), "app_misconfigured");
+    }
+    assert!(gw.reload(|_| {}).is_empty());
+    tell(&gw, &mut alice, NUMBER);
+    assert_eq!(gw.wechat.calls_of(STABLE_TOKEN), 2);
 }
 
 #[test]
