@@ -26,9 +26,11 @@ pub(super) async fn upload(
 ) -> Result<Response<Bytes>, Error> {
     let avatars = api.avatars.as_ref().ok_or(Error::NothingHere)?;
     let user = &access.session().ok_or(Error::NoSession)?.identity().user;
+    let place = api.limits.profiles.enter_upload(user);
+    let _place = place.map_err(|limited| Error::UploadLimited { retry_after: limited.retry_after })?;
     profile::enter(api, user)?;
     let (head, body) = request.into_parts();
-    let upload = form::file(&head.headers, body, avatars.max_body(), avatars.upload()).await?;
+    let upload = form::file(&head.headers, body, avatars.max_body(), avatars.upload(), &*api.clock).await?;
     profile::told(&avatars.keep(user, upload, &api.prefix).await.map_err(Error::Avatar)?)
 }
 

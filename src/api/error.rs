@@ -28,6 +28,12 @@ pub enum Error {
         /// When another change makes sense.
         retry_after: Duration,
     },
+    /// The user has as many pictures under way as one may have.
+    #[error("the limit on uploads of a user at once was reached")]
+    UploadLimited {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
     /// Too many codes wait for WeChat.
     #[error("a limit of ours on phone codes was reached")]
     PhoneLimited {

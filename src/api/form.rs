@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     avatar::{self, Upload},
+    model::Clock,
     web::{BodyError, RequestBody},
 };
 
@@ -43,13 +44,17 @@ pub(super) async fn file(
     mut body: RequestBody,
     max: u64,
     upload: Upload,
+    clock: &dyn Clock,
 ) -> Result<Upload, Error> {
+    let until = clock.steady() + LONGEST_UPLOAD;
     let boundary = boundary(headers)?;
     body.limit(max).map_err(Error::Body)?;
     // The parser wants a stream that can go to another thread, which a body can't. So the two stand side by side here, with
     // room for one piece between them.
     let (to, from) = mpsc::channel(1);
-    let whole = async { tokio::join!(pass_on(body, to), find(boundary, from, upload)) };
+    let is_late = || clock.steady() >= until;
+    let whole = async { tokio::join!(pass_on(body, to, is_late), find(boundary, from, upload)) };
+    // Who sends nothing at all has no piece to be late with.
     let whole = tokio::time::timeout(LONGEST_UPLOAD, whole).await;
     let (read, file) = whole.map_err(|_| Error::Body(BodyError::TimedOut))?;
     read.map_err(Error::Body)?;
@@ -64,8 +69,11 @@ fn boundary(headers: &HeaderMap) -> Result<String, Error> {
 }
 
 /// Reads the whole body, also where nobody wants the rest of it: it is bounded, and the connection goes on.
-async fn pass_on(mut body: RequestBody, to: mpsc::Sender<Bytes>) -> Result<(), BodyError> {
+async fn pass_on(mut body: RequestBody, to: mpsc::Sender<Bytes>, is_late: impl Fn() -> bool) -> Result<(), BodyError> {
     while let Some(frame) = body.frame().await {
+        if is_late() {
+            return Err(BodyError::TimedOut);
+        }
         if let Ok(data) = frame?.into_data() {
             // Whoever parses may have seen enough.
             let _ = to.send(data).await;

@@ -36,7 +36,7 @@ use tokio::{
 use crate::{
     api::{Api, Caller},
     auth::{self, Access, Credentials, Decision},
-    limit::{RouteLimited, SocketPlace},
+    limit::{RouteLimited, UserPlace},
     model::{AppId, Clock, PhoneNumber},
     profile::Profiles,
     proxy::{self, Forward, Peer, Proxy, tunnel::Scratch},
@@ -351,7 +351,7 @@ impl Gateway {
     }
 
     /// A place among the tunnels of the caller, where the route says how many there may be.
-    fn place_among(&self, rule: &Rule, access: &Access) -> Result<Option<SocketPlace>, Failure> {
+    fn place_among(&self, rule: &Rule, access: &Access) -> Result<Option<UserPlace>, Failure> {
         let Some(identity) = access.identity() else { return Ok(None) };
         self.within_limits(self.snapshot.limits.enter_websocket(rule.id, &identity.user), rule)
     }

@@ -232,6 +232,9 @@ fn endpoint(error: &api::Error) -> Rescue {
         api::Error::ProfileLimited { retry_after } => {
             too_many("Too many changes of this profile. Try again a little later.", *retry_after)
         }
+        api::Error::UploadLimited { retry_after } => {
+            too_many("Too many uploads of yours at once. Try again when one of them is over.", *retry_after)
+        }
         api::Error::PhoneLimited { retry_after } => {
             too_many("Too many phone codes wait for WeChat. Try again a little later.", *retry_after)
         }

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     auth::Access,
-    limit::SocketPlace,
+    limit::UserPlace,
     model::Session,
     proxy::{
         Switched,
@@ -39,7 +39,7 @@ pub struct Tunnel {
     terms: Terms,
     session: Option<Watched>,
     /// Among the tunnels of its user.
-    place: Option<SocketPlace>,
+    place: Option<UserPlace>,
     account: Option<Account>,
 }
 
@@ -69,7 +69,7 @@ impl Tunnel {
         rule: &Rule,
         access: &Access,
         sessions: &Sessions,
-        place: Option<SocketPlace>,
+        place: Option<UserPlace>,
     ) -> Self {
         let session = access.session();
         let shortest = session.map_or(rule.websocket_idle, |session| rule.websocket_idle.min(session.idle()));

@@ -9,7 +9,7 @@ use super::{
     budgets::Budgets,
     forward::Forward,
     network::{Network, Prefix},
-    sockets::{OpenSockets, SocketPlace},
+    places::{Places, UserPlace},
 };
 use crate::{
     config::sections::{HostPattern, Limits, Route},
@@ -72,7 +72,7 @@ struct Limiters {
     of: Route,
     addresses: Option<Arc<Budgets<Network>>>,
     users: Option<Arc<Budgets<UserKey>>>,
-    sockets: Arc<OpenSockets>,
+    sockets: Arc<Places>,
 }
 
 impl RouteLimits {
@@ -122,7 +122,7 @@ impl RouteLimits {
     }
 
     /// A place for one WebSocket of this route by `user`, where the route says how many there may be.
-    pub fn enter_websocket(&self, route: usize, user: &UserKey) -> Result<Option<SocketPlace>, RouteLimited> {
+    pub fn enter_websocket(&self, route: usize, user: &UserKey) -> Result<Option<UserPlace>, RouteLimited> {
         let Some(limiters) = self.of(route) else { return Ok(None) };
         let Some(most) = limiters.of.websocket_per_user else { return Ok(None) };
         let place = limiters.sockets.take(user, most);

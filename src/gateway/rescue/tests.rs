@@ -51,6 +51,7 @@ fn name(failure: &Failure) -> String {
             api::Error::UnknownApp => "UnknownApp".to_owned(),
             api::Error::Limited { .. } => "Limited".to_owned(),
             api::Error::ProfileLimited { .. } => "ProfileLimited".to_owned(),
+            api::Error::UploadLimited { .. } => "UploadLimited".to_owned(),
             api::Error::Profile(error) => match error {
                 profile::Error::Invalid(_) => "Profile invalid".to_owned(),
                 profile::Error::Store(_) => "Profile store".to_owned(),
@@ -161,6 +162,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (api(api::Error::UnknownApp), 400, "unknown_app", ""),
         (api(api::Error::Limited { retry_after: Duration::from_millis(1_001) }), 429, "rate_limited", "retry 2"),
         (api(api::Error::ProfileLimited { retry_after: Duration::from_millis(1_001) }), 429, "rate_limited", "retry 2"),
+        (api(api::Error::UploadLimited { retry_after: Duration::from_secs(1) }), 429, "rate_limited", "retry 1"),
         (failed(LoginFailure::CodeInvalid), 401, "code_invalid", ""),
         (failed(LoginFailure::CodeUsed), 401, "code_used", ""),
         (failed(LoginFailure::UserBlocked), 403, "user_blocked", ""),

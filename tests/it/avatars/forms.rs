@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{BOUNDARY, PATH, Part, form, form_of, gateway, gateway_with, look, path_in, send, upload_head};
 use crate::support::{
-    User,
+    OTHER_APP, User,
     client::head,
     pictures::{RED, plain, png},
+    until,
 };
 
 const NO_FORM: &str = "The body must be multipart/form-data with one file.";
@@ -191,4 +192,53 @@ fn what_has_come_of_uploads_has_room_up_to_a_point() {
     gw.says_no(&reply, 503, "overloaded", "This gateway has too much to do.", &[("retry-after", "1")]);
     drop(others);
     crate::support::until("room again", || (send(&mut alice, &form_of(&red())).status == 200).then_some(()));
+}
+
+/// Begins an upload of so many bytes. When this returns the gateway waits for the first of them.
+fn begun(user: &mut User, length: usize) {
+    let head = upload_head(&user.token, length).trim_end().to_owned() + "\r\nExpect: 100-continue\r\n\r\n";
+    assert_eq!(user.client.send(head).interim().status, 100);
+}
+
+#[test]
+fn who_sends_slowly_holds_two_places_and_no_room_of_others() {
+    let (gw, _folder) = gateway();
+    let body = form_of(&red());
+    let mut slow = [gw.login("oAlice"), gw.login("oAlice")];
+    for user in &mut slow {
+        begun(user, body.len());
+    }
+    let mut alice = gw.login("oAlice");
+    for _ in 0..3 {
+        let reply = send(&mut alice, &body);
+        assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"));
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+    assert_eq!(send(&mut gw.login("oBob"), &body).status, 200);
+    assert_eq!(send(&mut gw.login_to(OTHER_APP, "oAlice"), &body).status, 200);
+    let [first, second] = &mut slow;
+    assert_eq!(first.client.send(&body).reply().status, 200);
+    assert_eq!(send(&mut alice, &body).status, 200, "in the place of one that is over");
+    begun(first, body.len());
+    assert_eq!(send(&mut alice, &body).status, 429);
+    second.client = second.client.anew();
+    until("the place of one who hung up", || (send(&mut alice, &body).status == 200).then_some(()));
+}
+
+#[test]
+fn an_upload_takes_two_minutes_at_most_however_steadily_it_comes() {
+    let (gw, _folder) = gateway();
+    let body = form_of(&red());
+    let (start, rest) = body.split_at(100);
+    let mut alice = gw.login("oAlice");
+    begun(&mut alice, body.len());
+    gw.later(Duration::from_secs(119));
+    assert_eq!(alice.client.send(&body).reply().status, 200);
+    begun(&mut alice, body.len());
+    gw.later(Duration::from_secs(119));
+    alice.client.send(start);
+    gw.later(Duration::from_secs(1));
+    let reply = alice.client.send(rest).reply();
+    assert_eq!((reply.status, reply.code().as_str()), (408, "request_timeout"));
+    assert!(alice.client.is_closed());
 }

@@ -1,4 +1,4 @@
-//! How many tunnels one user has open on one route.
+//! How many things of a kind one user has open at once: tunnels of one route, uploads.
 //!
 //! This limit is no budget: nothing grows again with time, only the end of one makes room for another.
 
@@ -9,21 +9,21 @@ use std::{
 
 use crate::model::UserKey;
 
-/// The open ones of a route, by user. Whoever has none takes no room.
+/// The open ones, by user. Whoever has none takes no room.
 #[derive(Debug, Default)]
-pub(super) struct OpenSockets(Mutex<HashMap<UserKey, usize>>);
+pub(super) struct Places(Mutex<HashMap<UserKey, usize>>);
 
-/// A WebSocket's place among those of its user. Free again when this is dropped.
+/// The place of one among those of its user. Free again when this is dropped.
 #[derive(Debug)]
-#[must_use = "the WebSocket counts as open only while this is held"]
-pub struct SocketPlace {
-    all: Arc<OpenSockets>,
+#[must_use = "it counts as open only while this is held"]
+pub struct UserPlace {
+    all: Arc<Places>,
     user: UserKey,
 }
 
-impl OpenSockets {
+impl Places {
     /// One more, where this user has fewer than `most`.
-    pub(super) fn take(self: &Arc<Self>, user: &UserKey, most: usize) -> Option<SocketPlace> {
+    pub(super) fn take(self: &Arc<Self>, user: &UserKey, most: usize) -> Option<UserPlace> {
         let mut users = self.users();
         match users.get_mut(user) {
             Some(open) if *open >= most => return None,
@@ -31,7 +31,7 @@ impl OpenSockets {
             None => _ = users.insert(user.clone(), 1),
         }
         drop(users);
-        Some(SocketPlace { all: Arc::clone(self), user: user.clone() })
+        Some(UserPlace { all: Arc::clone(self), user: user.clone() })
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<UserKey, usize>> {
@@ -39,7 +39,7 @@ impl OpenSockets {
     }
 }
 
-impl Drop for SocketPlace {
+impl Drop for UserPlace {
     fn drop(&mut self) {
         let mut users = self.all.users();
         match users.get_mut(&self.user) {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn there_is_room_again_as_soon_as_one_has_ended_and_nothing_is_remembered_of_who_has_none() {
-        let all = Arc::<OpenSockets>::default();
+        let all = Arc::<Places>::default();
         let (alice, bob) = (user("oAlice"), user("oBob"));
         let (one, other) = (all.take(&alice, 2), all.take(&alice, 2));
         assert!(one.is_some() && other.is_some() && all.take(&alice, 2).is_none());
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn where_fewer_are_allowed_than_there_are_the_old_ones_have_to_end_first() {
-        let all = Arc::<OpenSockets>::default();
+        let all = Arc::<Places>::default();
         let alice = user("oAlice");
         let mut open: Vec<_> = (0..3).filter_map(|_| all.take(&alice, 3)).collect();
         open.truncate(1);
