@@ -1,7 +1,7 @@
 //! `POST /v1/profile/avatar`: a picture becomes the caller's. And `GET /v1/avatars/…`: anybody looks at it.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::{auth::Access, web::RequestBody, web::endpoints};
 
@@ -37,10 +37,17 @@ pub(super) async fn upload(
 pub(super) async fn picture(api: &Api, request: &Request<RequestBody>) -> Result<Response<Bytes>, Error> {
     let avatars = api.avatars.as_ref().ok_or(Error::NothingHere)?;
     let name = name(&api.prefix, request.uri().path()).ok_or(Error::NothingHere)?;
-    let picture = avatars.find(name).await.map_err(Error::Avatar)?.ok_or(Error::NothingHere)?;
     let tag = format!("\"{name}\"");
     let is_known = is_known(request.headers(), &tag);
-    let mut response = Response::new(if is_known { Bytes::new() } else { picture });
+    // Whoever is not sent the picture only asks whether it is there.
+    let (picture, size) = if is_known || request.method() == Method::HEAD {
+        (Bytes::new(), avatars.size(name).await.map_err(Error::Avatar)?.ok_or(Error::NothingHere)?)
+    } else {
+        let picture = avatars.find(name).await.map_err(Error::Avatar)?.ok_or(Error::NothingHere)?;
+        let size = picture.len() as u64;
+        (picture, size)
+    };
+    let mut response = Response::new(picture);
     let headers = response.headers_mut();
     headers.extend(HEADERS.clone());
     if let Ok(tag) = HeaderValue::try_from(tag) {
@@ -49,6 +56,8 @@ pub(super) async fn picture(api: &Api, request: &Request<RequestBody>) -> Result
     if is_known {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     }
     Ok(response)
 }

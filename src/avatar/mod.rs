@@ -21,12 +21,11 @@ mod storage;
 mod webp;
 mod workshop;
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use self::workshop::Workshop;
 pub use self::{
     error::{Error, Flaw},
     picture::{Bounds, remade},
@@ -34,6 +33,7 @@ pub use self::{
     shelf::Shelf,
     storage::{OpenError, StorageError, SystemError},
 };
+use self::{name::Name, workshop::Workshop};
 use crate::{
     config::sections,
     model::UserKey,
@@ -98,10 +98,22 @@ impl Avatars {
 
     /// The picture of this name, if it is one of ours and there.
     pub async fn find(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        self.look(name, |shelf, name| async move { shelf.get(name).await }).await
+    }
+
+    /// How many bytes the picture of this name has, if it is one of ours and there. For whoever wants no more of it.
+    pub async fn size(&self, name: &str) -> Result<Option<u64>, Error> {
+        self.look(name, |shelf, name| async move { shelf.size(name).await }).await
+    }
+
+    async fn look<T, F>(&self, name: &str, look: impl FnOnce(Arc<Shelf>, Name) -> F) -> Result<Option<T>, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<Option<T>, StorageError>> + Send + 'static,
+    {
         let Some(name) = self.shelf.parse(name) else { return Ok(None) };
-        let pictures = Arc::clone(&self.shelf);
         // Connections to a bucket are the control side's.
-        let found = self.control.spawn(async move { pictures.get(name).await });
+        let found = self.control.spawn(look(Arc::clone(&self.shelf), name));
         found.await.map_err(|_| Error::Interrupted)?.map_err(Error::Storage)
     }
 

@@ -83,6 +83,10 @@ impl Shelf {
         self.storage.get(name).await
     }
 
+    pub(super) async fn size(&self, name: Name) -> Result<Option<u64>, StorageError> {
+        self.storage.size(name).await
+    }
+
     pub(super) async fn put(&self, name: Name, picture: Bytes) -> Result<(), StorageError> {
         self.storage.put(name, picture).await
     }

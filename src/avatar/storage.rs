@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For one try of it.
 const ONE_TRY: Duration = Duration::from_secs(4);
 
-/// So much is asked at once; who comes then waits.
+/// So much is asked at once by those who look, and as much by those who keep and remove; who comes then waits.
 const AT_ONCE: usize = 64;
 
 /// What we have written has a tenth of it at most. Something else is not read into memory.
@@ -84,7 +84,9 @@ pub struct SystemError(io::ErrorKind);
 pub(super) struct Storage {
     objects: Box<dyn ObjectStore>,
     prefix: String,
-    room: Semaphore,
+    /// Apart from the other: everybody looks, and uploads in plenty are no reason to wait.
+    looking: Semaphore,
+    keeping: Semaphore,
 }
 
 impl Storage {
@@ -99,19 +101,19 @@ impl Storage {
             }
             AvatarStorage::S3(section) => (bucket(section)?, section.prefix.clone()),
         };
-        Ok(Self { objects, prefix, room: Semaphore::new(AT_ONCE) })
+        Ok(Self { objects, prefix, looking: Semaphore::new(AT_ONCE), keeping: Semaphore::new(AT_ONCE) })
     }
 
     /// Keeps a picture. When this answers it is as safe as this storage makes it.
     pub(super) async fn put(&self, name: Name, picture: Bytes) -> Result<(), StorageError> {
         let place = self.place(name);
-        self.ask(async { self.objects.put(&place, picture.into()).await }).await.map(drop)
+        self.ask(&self.keeping, async { self.objects.put(&place, picture.into()).await }).await.map(drop)
     }
 
     /// The picture of this name, if there is one.
     pub(super) async fn get(&self, name: Name) -> Result<Option<Bytes>, StorageError> {
         let place = self.place(name);
-        let found = self.ask(async {
+        let found = self.ask(&self.looking, async {
             let found = self.objects.get(&place).await?;
             if found.meta.size > LARGEST {
                 return Ok(None);
@@ -121,17 +123,28 @@ impl Storage {
         found.await.or_else(|error| if is_missing(&error) { Ok(None) } else { Err(error) })
     }
 
+    /// How many bytes the picture of this name has, if there is one. Nothing of it is read.
+    pub(super) async fn size(&self, name: Name) -> Result<Option<u64>, StorageError> {
+        let place = self.place(name);
+        let found = self.ask(&self.looking, async { self.objects.head(&place).await });
+        match found.await {
+            Ok(meta) => Ok(Some(meta.size).filter(|size| *size <= LARGEST)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes a picture. One that is not there is removed.
     pub(super) async fn remove(&self, name: Name) -> Result<(), StorageError> {
         let place = self.place(name);
-        let removed = self.ask(async { self.objects.delete(&place).await }).await;
+        let removed = self.ask(&self.keeping, async { self.objects.delete(&place).await }).await;
         removed.or_else(|error| if is_missing(&error) { Ok(()) } else { Err(error) })
     }
 
     /// What there is of an owner, and since when. A name is left to the caller to recognise.
     pub(super) async fn of_owner(&self, owner: &str) -> Result<Vec<(String, Timestamp)>, StorageError> {
         let folder = self.folder(owner);
-        let all = self.ask(async {
+        let all = self.ask(&self.keeping, async {
             let mut all = Vec::new();
             let mut listed = self.objects.list(Some(&folder)).take(OF_ONE_OWNER);
             while let Some(meta) = listed.next().await {
@@ -150,10 +163,14 @@ impl Storage {
         self.folder(&name.owner()).join(format!("{}.{EXTENSION}", name.to_text()))
     }
 
-    async fn ask<T>(&self, question: impl Future<Output = Result<T, ObjectError>>) -> Result<T, StorageError> {
+    async fn ask<T>(
+        &self,
+        room: &Semaphore,
+        question: impl Future<Output = Result<T, ObjectError>>,
+    ) -> Result<T, StorageError> {
         let answer = timeout(PATIENCE, async {
             // It is never closed, and if it were there would be nobody to keep waiting.
-            let _permit = self.room.acquire().await;
+            let _permit = room.acquire().await;
             question.await
         });
         answer.await.map_err(|_| StorageError::TimedOut)?.map_err(|error| told(&error))
@@ -223,7 +240,10 @@ fn told(error: &ObjectError) -> StorageError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Secret;
+    use crate::{
+        avatar::name::Names,
+        model::{AppId, OpenId, Secret, SystemEntropy, UserKey},
+    };
 
     fn address_of(endpoint: &str, path_style: bool) -> Option<String> {
         let endpoint = endpoint.parse().unwrap();
@@ -239,5 +259,22 @@ mod tests {
         let before = address_of("https://oss-cn-hangzhou.aliyuncs.com/", false).unwrap();
         assert_eq!(before, "https://pictures.oss-cn-hangzhou.aliyuncs.com");
         assert_eq!(address_of("https://192.0.2.1:9000", false), None);
+    }
+
+    #[tokio::test]
+    async fn uploads_in_plenty_keep_nobody_from_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open(&AvatarStorage::Folder(folder.path().to_owned())).unwrap();
+        let user = UserKey { app: AppId::parse("wx1").unwrap(), openid: OpenId::parse("oAlice").unwrap() };
+        let names = Names::new(None, &SystemEntropy).unwrap();
+        let name = names.make(&user, b"picture", &SystemEntropy).unwrap();
+        storage.put(name, Bytes::from_static(b"picture")).await.unwrap();
+        let all = u32::try_from(AT_ONCE).unwrap();
+        let uploads = storage.keeping.acquire_many(all).await.unwrap();
+        assert_eq!(storage.get(name).await.unwrap().as_deref(), Some(&b"picture"[..]));
+        assert_eq!(storage.size(name).await.unwrap(), Some(7));
+        drop(uploads);
+        let _looks = storage.looking.acquire_many(all).await.unwrap();
+        storage.remove(name).await.unwrap();
     }
 }

@@ -51,6 +51,30 @@ fn pictures_come_and_go_in_a_bucket() {
 }
 
 #[test]
+fn whoever_is_not_sent_a_picture_has_nothing_of_it_read() {
+    let server = S3Server::start();
+    let gw = gateway(&server);
+    let path = uploaded(&mut gw.login("oAlice"), &png(&plain(32, RED)));
+    let tag = format!("\"{}\"", path.rsplit_once('/').unwrap().1.strip_suffix(".jpg").unwrap());
+    server.asked();
+    let length = gw.client().get(&path).body.len().to_string();
+    assert_eq!(server.asked(), ["GET"]);
+    let head = gw.client().request("HEAD", &path, &[], "");
+    assert_eq!((head.status, head.header("content-length")), (200, Some(length.as_str())));
+    assert_eq!(server.asked(), ["HEAD"]);
+    for method in ["GET", "HEAD"] {
+        let known = gw.client().request(method, &path, &[("If-None-Match", &tag)], "");
+        assert_eq!((known.status, known.body.len(), known.header("content-length")), (304, 0, None));
+        assert_eq!(server.asked(), ["HEAD"], "{method}");
+    }
+    // A tag tells nothing of whether the picture is there.
+    server.remove_all();
+    for (method, tag) in [("HEAD", "\"x\""), ("GET", tag.as_str()), ("HEAD", "*")] {
+        assert_eq!(gw.client().request(method, &path, &[("If-None-Match", tag)], "").status, 404);
+    }
+}
+
+#[test]
 fn what_was_left_behind_in_a_bucket_is_found_by_its_owner() {
     let server = S3Server::start();
     let gw = gateway(&server);

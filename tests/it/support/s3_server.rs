@@ -35,6 +35,10 @@ struct Inner {
     objects: Mutex<BTreeMap<String, (Vec<u8>, String)>>,
     refused: AtomicUsize,
     to_fail: AtomicUsize,
+    /// The methods of all requests for an object, as they came.
+    asked: Mutex<Vec<String>>,
+    /// So many removals from here on fail, whatever else does.
+    to_fail_removing: AtomicUsize,
 }
 
 struct Asked {
@@ -73,9 +77,23 @@ impl S3Server {
         self.inner.objects.lock().unwrap().insert(key.to_owned(), (b"left behind".to_vec(), changed.to_owned()));
     }
 
+    pub fn remove_all(&self) {
+        self.inner.objects.lock().unwrap().clear();
+    }
+
     /// How many requests were not signed as they should be.
     pub fn refused(&self) -> usize {
         self.inner.refused.load(Ordering::SeqCst)
+    }
+
+    /// The methods of the requests for objects since this was asked last.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.inner.asked.lock().unwrap())
+    }
+
+    /// So many removals from here on get a 503.
+    pub fn fail_next_removals(&self, removals: usize) {
+        self.inner.to_fail_removing.store(removals, Ordering::SeqCst);
     }
 
     /// So many requests from here on get a 503.
@@ -99,8 +117,10 @@ impl Inner {
     }
 
     fn answer(&self, asked: &Asked) -> (&'static str, String, Vec<u8>) {
-        let fails = self.to_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if fails.is_ok() {
+        let fails = |left: &AtomicUsize| {
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        };
+        if fails(&self.to_fail) || asked.method == "DELETE" && fails(&self.to_fail_removing) {
             return ("503 Service Unavailable", String::new(), Vec::new());
         }
         if !is_signed(asked) {
@@ -112,6 +132,9 @@ impl Inner {
             return ("404 Not Found", String::new(), Vec::new());
         };
         let key = key.trim_start_matches('/').to_owned();
+        if !key.is_empty() {
+            self.asked.lock().unwrap().push(asked.method.clone());
+        }
         let mut objects = self.objects.lock().unwrap();
         match (asked.method.as_str(), key.is_empty()) {
             ("GET", true) => ("200 OK", "Content-Type: application/xml\r\n".to_owned(), list(&objects, &asked.query)),
