@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::sleep};
 
 use super::{
     name::{Name, Names},
@@ -22,6 +22,10 @@ const EXTENSION: &str = ".jpg";
 
 /// Longer than any upload takes from the storage to the profile, and than clocks go wrong.
 const LEFT_BEHIND: Duration = Duration::from_hours(1);
+
+/// How long it is until a removal that failed is tried again, each time. What fails then too stays.
+const TRIED_AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(2)];
 
 /// The pictures of all users.
 #[derive(Debug)]
@@ -91,12 +95,34 @@ impl Shelf {
         self.storage.put(name, picture).await
     }
 
-    /// Removes a picture that nobody names. Where that fails it stays, and is found again at its owner's next change.
+    /// Removes a picture that nobody names. Where that fails it is tried again behind the back of whoever waits here.
+    ///
+    /// A name is given to one picture and never again, so what was to be removed once may be removed at any time after it.
     pub(super) async fn remove(&self, name: Name) {
-        match self.storage.remove(name).await {
-            Ok(()) => self.counters.avatar_removals.count("removed"),
-            Err(error) => self.failed(&error),
-        }
+        let Err(error) = self.try_to_remove(name).await else { return };
+        tracing::debug!(%error, "a picture that nobody names is not removed yet");
+        let me = self.me.clone();
+        // Waiting for it holds nothing: where the gateway stops meanwhile, it is left behind.
+        self.control.spawn(async move {
+            let mut last = error;
+            for rest in TRIED_AGAIN {
+                sleep(rest).await;
+                let Some(me) = me.upgrade() else { return };
+                match me.try_to_remove(name).await {
+                    Ok(()) => return,
+                    Err(error) => last = error,
+                }
+            }
+            if let Some(me) = me.upgrade() {
+                me.failed(&last);
+            }
+        });
+    }
+
+    async fn try_to_remove(&self, name: Name) -> Result<(), StorageError> {
+        self.storage.remove(name).await?;
+        self.counters.avatar_removals.count("removed");
+        Ok(())
     }
 
     /// Removes the picture that a profile has stopped to name, and what was left behind earlier.

@@ -51,6 +51,22 @@ fn pictures_come_and_go_in_a_bucket() {
 }
 
 #[test]
+fn a_removal_that_fails_is_tried_again_without_anybody_coming_back() {
+    let server = S3Server::start();
+    let gw = gateway(&server);
+    let mut alice = gw.login("oAlice");
+    uploaded(&mut alice, &png(&plain(32, RED)));
+    // The three tries that the storage itself takes are all in vain.
+    server.fail_next_removals(3);
+    let second = uploaded(&mut alice, &png(&plain(32, BLUE)));
+    until("the first is gone", || (server.objects().len() == 1).then_some(()));
+    look(&gw, &second).shows(32, [BLUE; 4]);
+    until("that it is counted, and no failure", || {
+        (gw.app().counters().avatar_removals.each() == [("removed", 1), ("failed", 0)]).then_some(())
+    });
+}
+
+#[test]
 fn whoever_is_not_sent_a_picture_has_nothing_of_it_read() {
     let server = S3Server::start();
     let gw = gateway(&server);
