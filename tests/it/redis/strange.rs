@@ -1,6 +1,7 @@
 //! A Redis that is not what it was, or has something in it that is not ours.
 
-use wxgate::store::Store;
+use redis::Commands;
+use wxgate::store::{Notice, Posting, ProfileRecord, Room, Store};
 
 use super::{Instance, KEY, News, is_unavailable, key_of, told};
 use crate::support::{redis_server::RedisServer, until};
@@ -32,6 +33,46 @@ fn what_this_version_can_t_read_is_no_answer_and_can_be_ended() {
 
     server.tell(&format!("LPUSH {key} x"));
     assert!(told(one.load(&session)).contains("something else than wxgate"));
+}
+
+#[test]
+fn a_key_of_another_kind_leaves_no_change_of_a_profile_half_done() {
+    let record = |version| ProfileRecord { version, bytes: b"Anna".to_vec() };
+    let posting = |number| Posting {
+        notice: Notice { id: [number; 16], made: super::NOW, bytes: b"told".to_vec() },
+        room: Room { per_user: 9, in_all: 10_000 },
+    };
+    // Who waits, since when, how many notices, and the user's queue.
+    let kinds = [("o", "HSET"), ("a", "HSET"), ("n", "HSET"), ("q", "HSET"), ("n", "SET")];
+    for (kind, command) in kinds {
+        let server = RedisServer::start();
+        let (one, user) = (Instance::of(&server.section()), super::user("o1"));
+        let put = |before, version, number| {
+            one.wait(one.store.put_profile(&user, before, &record(version), Some(&posting(number))))
+        };
+        assert!(put(None, 1, 1).unwrap().is_made());
+        let mut connection = server.connection();
+        let keys: Vec<String> = connection.keys(format!("wxg:{kind}:*")).unwrap();
+        let key = keys.first().unwrap();
+        server.tell(&format!("DEL {key}"));
+        server.tell(&format!("{command} {key} many{}", if command == "HSET" { " x" } else { "" }));
+        let mut all = || {
+            let mut keys: Vec<String> = connection.keys("*").unwrap();
+            keys.sort();
+            let dump = |key| redis::cmd("DUMP").arg(key).query::<Vec<u8>>(&mut connection).unwrap();
+            keys.iter().map(dump).collect::<Vec<_>>()
+        };
+        let before = all();
+        assert!(told(put(Some(1), 2, 2)).contains("something else than wxgate"), "{kind}");
+        assert!(
+            told(one.wait(one.store.forget_profile(&user, Some(&posting(3))))).contains("something else"),
+            "{kind}"
+        );
+        assert!(before == all(), "{kind} {command}");
+        server.tell(&format!("DEL {key}"));
+        assert!(put(Some(1), 2, 4).unwrap().is_made());
+        assert!(one.wait(one.store.forget_profile(&user, Some(&posting(5)))).unwrap().is_some());
+    }
 }
 
 #[test]
