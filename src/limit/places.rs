@@ -34,6 +34,10 @@ impl Places {
         Some(UserPlace { all: Arc::clone(self), user: user.clone() })
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.users().is_empty()
+    }
+
     fn users(&self) -> MutexGuard<'_, HashMap<UserKey, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

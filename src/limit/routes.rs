@@ -1,6 +1,12 @@
 //! How many requests of a route one address may send, and how many one user; and how many tunnels one user may have open.
 
-use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::Method;
 use tokio::time::sleep;
@@ -62,6 +68,8 @@ impl fmt::Display for Whose {
 pub struct RouteLimits {
     /// By the route's place in the configuration. Most have none, and pay for a look at that.
     routes: Vec<Option<Box<Limiters>>>,
+    /// What is still open of routes that are no more, or take no tunnels any more: they may be back tomorrow.
+    gone: Vec<(Route, Arc<Places>)>,
     prefix: Prefix,
     clock: Forward,
 }
@@ -79,8 +87,9 @@ impl RouteLimits {
     /// Whole budgets for everybody.
     pub fn new(routes: &[Route], section: &Limits, clock: Arc<dyn Clock>) -> Self {
         let clock = Forward::new(clock);
-        let limiters = |route: &Route| is_limited(route).then(|| Box::new(Limiters::new(route, &clock)));
-        Self { routes: routes.iter().map(limiters).collect(), prefix: Prefix::of_bits(section.ipv6_prefix), clock }
+        let limiters = |route: &Route| is_counted(route).then(|| Box::new(Limiters::new(route, &clock)));
+        let routes = routes.iter().map(limiters).collect();
+        Self { routes, gone: Vec::new(), prefix: Prefix::of_bits(section.ipv6_prefix), clock }
     }
 
     /// The limits of another configuration. A budget goes on where it is of the same requests, and its rule is the same;
@@ -90,10 +99,15 @@ impl RouteLimits {
         let prefix = Prefix::of_bits(section.ipv6_prefix);
         let before: HashMap<_, _> =
             self.routes.iter().flatten().map(|limiters| (requests_of(&limiters.of), limiters)).collect();
+        let counted = self.routes.iter().flatten().map(|limiters| (&limiters.of, &limiters.sockets));
+        let counted = || counted.clone().chain(self.gone.iter().map(|(route, open)| (route, open)));
+        let open: HashMap<_, _> = counted().map(|(route, open)| (requests_of(route), open)).collect();
         let limiters = |route: &Route| {
             let mut limiters = Limiters::new(route, &self.clock);
+            if let Some(open) = open.get(&requests_of(route)) {
+                limiters.sockets = Arc::clone(open);
+            }
             if let Some(before) = before.get(&requests_of(route)) {
-                limiters.sockets = Arc::clone(&before.sockets);
                 if before.of.limit_per_ip == route.limit_per_ip && prefix == self.prefix {
                     limiters.addresses.clone_from(&before.addresses);
                 }
@@ -103,8 +117,11 @@ impl RouteLimits {
             }
             Box::new(limiters)
         };
-        let routes = routes.iter().map(|route| is_limited(route).then(|| limiters(route))).collect();
-        Self { routes, prefix, clock: self.clock.clone() }
+        let stays: HashSet<_> = routes.iter().filter(|route| is_counted(route)).map(requests_of).collect();
+        let gone = counted().filter(|(route, open)| !stays.contains(&requests_of(route)) && !open.is_empty());
+        let gone = gone.map(|(route, open)| (route.clone(), Arc::clone(open))).collect();
+        let routes = routes.iter().map(|route| is_counted(route).then(|| limiters(route))).collect();
+        Self { routes, gone, prefix, clock: self.clock.clone() }
     }
 
     /// Lets one request of this route from `ip` through, or says when to come back. `ip` is the client's, as the trusted
@@ -121,10 +138,11 @@ impl RouteLimits {
         users.take(user).map_err(|retry_after| RouteLimited { whose: Whose::User, retry_after })
     }
 
-    /// A place for one WebSocket of this route by `user`, where the route says how many there may be.
+    /// A place for one WebSocket of this route by `user`. It is counted also where the route does not say how many there may be:
+    /// another configuration may.
     pub fn enter_websocket(&self, route: usize, user: &UserKey) -> Result<Option<UserPlace>, RouteLimited> {
         let Some(limiters) = self.of(route) else { return Ok(None) };
-        let Some(most) = limiters.of.websocket_per_user else { return Ok(None) };
+        let most = limiters.of.websocket_per_user.unwrap_or(usize::MAX);
         let place = limiters.sockets.take(user, most);
         place.map(Some).ok_or(RouteLimited { whose: Whose::WebSockets, retry_after: WHEN_FULL })
     }
@@ -160,8 +178,9 @@ impl Limiters {
     }
 }
 
-fn is_limited(route: &Route) -> bool {
-    route.limit_per_ip.is_some() || route.limit_per_user.is_some() || route.websocket_per_user.is_some()
+/// Whether anything is counted of a route. Tunnels always are.
+fn is_counted(route: &Route) -> bool {
+    route.limit_per_ip.is_some() || route.limit_per_user.is_some() || route.websocket
 }
 
 /// Which requests fall under a route; no two are alike in this.
@@ -272,5 +291,26 @@ mod tests {
         clock.advance(2 * SECOND);
         limits.sweep();
         assert_eq!(remembered(&limits), 0);
+    }
+
+    #[test]
+    fn tunnels_count_whatever_configurations_come_between() {
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000)));
+        let route = |websocket_per_user| Route { websocket: true, websocket_per_user, ..Route::new("/ws", "app") };
+        let [limited, free] = [[route(Some(2))], [route(None)]];
+        let without = [Route { websocket: false, ..route(None) }];
+        let elsewhere = [Route::new("/other", "app"), route(None)];
+        let alice = user("wx1", "oAlice");
+        let all: [&[&[Route]]; 5] = [&[&[]], &[&without], &[&free], &[&[], &without, &[]], &[&elsewhere, &[]]];
+        for between in all {
+            let limits = RouteLimits::new(&limited, &Limits::default(), clock.clone());
+            let open = [(); 2].map(|()| limits.enter_websocket(0, &alice).unwrap());
+            let change = |limits: RouteLimits, routes: &&[Route]| limits.changed_to(routes, &Limits::default());
+            let back = between.iter().fold(limits, change).changed_to(&limited, &Limits::default());
+            assert_eq!(back.enter_websocket(0, &alice).unwrap_err().whose, Whose::WebSockets, "{between:?}");
+            drop(open);
+            assert!(back.enter_websocket(0, &alice).is_ok(), "{between:?}");
+            assert_eq!(back.changed_to(&[], &Limits::default()).gone.len(), 0, "nothing is open");
+        }
     }
 }

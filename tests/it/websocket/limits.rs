@@ -3,7 +3,10 @@
 use std::{io::Read, time::Duration};
 
 use serde_json::json;
-use wxgate::config::Config;
+use wxgate::config::{
+    Config,
+    sections::{AuthRule, Route},
+};
 
 use super::{HI, OPENED, close, echo, line, open, opening, says_hi, sockets};
 use crate::support::{
@@ -140,7 +143,7 @@ fn what_a_backend_ends_makes_room() {
 
 #[test]
 fn those_without_a_session_are_not_counted() {
-    let gw = at_most(1, |config| config.routes[0].auth = wxgate::config::sections::AuthRule::Optional);
+    let gw = at_most(1, |config| config.routes[0].auth = AuthRule::Optional);
     let mut open: Vec<_> = (0..3).map(|_| gw.client()).collect();
     for client in &mut open {
         assert_eq!(asks(client, ""), 101);
@@ -164,4 +167,27 @@ fn another_limit_counts_those_that_are_open() {
     until("the end of one", || gw.log.text().contains("\"ended_by\"").then_some(()));
     assert_eq!(gw.client().raw(opening("/chat", &other.token)).code(), "too_many_websockets");
     says_hi(&mut other.client);
+}
+
+/// Takes another limit over, and waits until it counts: that is when a new route answers without a token.
+fn takes_over(gw: &mut TestGateway, most: Option<usize>, marker: &str) {
+    gw.reload(|config| {
+        config.routes[0].websocket_per_user = most;
+        config.routes.push(Route { auth: AuthRule::None, ..Route::new(marker, "app") });
+    });
+    until(marker, || (gw.client().get(marker).status == 200).then_some(()));
+}
+
+#[test]
+fn a_limit_that_comes_back_counts_those_that_are_open() {
+    let mut gw = at_most(2, |config| config.server.workers = 1);
+    let [mut before, mut between] = [0; 2].map(|_| gw.login("oAlice"));
+    open(&mut before);
+    takes_over(&mut gw, None, "/without");
+    open(&mut between);
+    takes_over(&mut gw, Some(2), "/with");
+    assert_eq!(gw.client().raw(opening("/chat", &between.token)).code(), "too_many_websockets");
+    drop(before);
+    until("the place of one that has ended", || (asks(&mut gw.client(), &between.token) == 101).then_some(()));
+    says_hi(&mut between.client);
 }
