@@ -76,7 +76,7 @@ impl Outgoing {
         let told = Told { kind, timestamp: moment(now), data };
         // Texts and numbers always serialise.
         let bytes = serde_json::to_vec(&told).unwrap_or_default();
-        Ok(Posting { notice: Notice { id, made: now, bytes }, room: self.room })
+        Ok(Posting { notice: Notice { id, made: now, bytes }, room: self.room, supersedes: false })
     }
 }
 

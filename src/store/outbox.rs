@@ -41,6 +41,8 @@ pub struct Posting {
     pub notice: Notice,
     /// Within which bounds.
     pub room: Room,
+    /// Whether it says all that the user's earlier ones would have: those of them that nobody has claimed are dropped.
+    pub supersedes: bool,
 }
 
 /// What became of a change.
@@ -77,6 +79,8 @@ pub struct Claimed {
     pub user: UserKey,
     /// None where it is there and can't be read.
     pub notice: Option<Notice>,
+    /// When it came to be. It is known of one that can't be read too; where not even that can be read, long ago.
+    pub made: Timestamp,
     /// How often it was tried in vain.
     pub attempts: u32,
 }

@@ -137,7 +137,7 @@ impl Sender {
         }
     }
 
-    async fn tell(&self, webhook: &Webhook, Claimed { user, notice, attempts }: Claimed, by: [u8; 16]) {
+    async fn tell(&self, webhook: &Webhook, Claimed { user, notice, attempts, .. }: Claimed, by: [u8; 16]) {
         let fate = if let Some(notice) = notice {
             self.send(webhook, &notice, attempts).await
         } else {

@@ -169,7 +169,7 @@ async fn a_file_from_before_there_was_anything_to_be_told_keeps_its_profiles() {
     let store = open();
     assert_eq!(store.profile(&user).await.unwrap(), Some(profile.clone()));
     let notice = Notice { id: [1; 16], made: NOW, bytes: b"told".to_vec() };
-    let posting = Posting { notice, room: Room { per_user: 2, in_all: 10 } };
+    let posting = Posting { notice, room: Room { per_user: 2, in_all: 10 }, supersedes: false };
     assert!(store.put_profile(&user, Some(1), &profile, Some(&posting)).await.unwrap().is_made());
     assert_eq!(store.waiting_notices().await.unwrap().notices, 1);
 }

@@ -32,7 +32,7 @@ struct Queue {
 impl Outbox {
     pub(super) fn post(&self, user: &UserKey, posting: &Posting) -> Written {
         let mut state = self.state();
-        let Posting { notice, room } = posting;
+        let Posting { notice, room, .. } = posting;
         let all = state.notices;
         let own = state.queues.get(user).map_or(0, |queue| queue.notices.len());
         let is_full = own >= room.per_user || all >= room.in_all;
@@ -53,8 +53,9 @@ impl Outbox {
         due.sort_by_key(|(_, queue)| queue.due);
         let first = |(user, queue): (&UserKey, &mut Queue)| {
             let notice = queue.notices.front().cloned();
+            let made = notice.as_ref().map_or(queue.due, |notice| notice.made);
             (queue.claim, queue.due) = (Some(claim.by), now + claim.lasts);
-            Claimed { user: user.clone(), notice, attempts: queue.attempts }
+            Claimed { user: user.clone(), notice, made, attempts: queue.attempts }
         };
         due.into_iter().take(limit).map(first).collect()
     }

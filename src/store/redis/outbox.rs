@@ -23,7 +23,7 @@ pub(super) struct Outgoing(Vec<u8>, u64, [usize; 2]);
 impl Outgoing {
     /// The notice sealed, or none.
     pub(super) fn seal(sealer: &Sealer, user: &UserKey, posting: Option<&Posting>) -> Result<Self, SealError> {
-        let Some(Posting { notice, room }) = posting else { return Ok(Self(Vec::new(), 0, [0, 0])) };
+        let Some(Posting { notice, room, .. }) = posting else { return Ok(Self(Vec::new(), 0, [0, 0])) };
         let mut record = vec![FORMAT, 0, 0, 0, 0];
         record.extend(notice.made.as_millis().to_be_bytes());
         record.extend(notice.id);
@@ -118,20 +118,22 @@ async fn part_of(servers: &Servers, shard: Shard) -> Result<Waiting, Error> {
 fn one(sealer: &Sealer, pair: &[Value]) -> Option<Claimed> {
     let [Value::BulkString(member), Value::BulkString(record)] = pair else { return None };
     let user = Keys::user_of(member)?;
-    let (attempts, notice) =
-        decode(sealer, &user, record).map_or((0, None), |(attempts, notice)| (attempts, Some(notice)));
-    Some(Claimed { user, notice, attempts })
+    let Some((attempts, sealed)) = decode(record) else {
+        return Some(Claimed { user, notice: None, made: Timestamp::from_millis(0), attempts: 0 });
+    };
+    let made = sealed.made;
+    let notice = sealer.open_notice(&user, &sealed.bytes).ok().map(|bytes| Notice { bytes, ..sealed });
+    Some(Claimed { user, notice, made, attempts })
 }
 
-fn decode(sealer: &Sealer, user: &UserKey, record: &[u8]) -> Option<(u32, Notice)> {
-    let (head, locked) = record.split_at_checked(SEALED_AT)?;
+/// What a record says in the clear, with the notice as it was sealed.
+fn decode(record: &[u8]) -> Option<(u32, Notice)> {
+    let (head, sealed) = record.split_at_checked(SEALED_AT)?;
     let rest = head.strip_prefix(&[FORMAT])?;
     let (attempts, rest) = rest.split_first_chunk()?;
     let (made, rest) = rest.split_first_chunk()?;
-    let id = rest.try_into().ok()?;
-    let bytes = sealer.open_notice(user, locked).ok()?;
-    let made = Timestamp::from_millis(u64::from_be_bytes(*made));
-    Some((u32::from_be_bytes(*attempts), Notice { id, made, bytes }))
+    let (id, made) = (rest.try_into().ok()?, Timestamp::from_millis(u64::from_be_bytes(*made)));
+    Some((u32::from_be_bytes(*attempts), Notice { id, made, bytes: sealed.to_vec() }))
 }
 
 const UNREADABLE: Error = Error::Unreadable("notices");

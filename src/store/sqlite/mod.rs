@@ -90,9 +90,10 @@ impl Sqlite {
 
 impl Sqlite {
     fn sealed(&self, user: &UserKey, posting: Option<&Posting>) -> Result<Option<Posting>, SealError> {
-        let Some(Posting { notice, room }) = posting else { return Ok(None) };
+        let Some(Posting { notice, room, supersedes }) = posting else { return Ok(None) };
         let bytes = self.sealer.seal_notice(user, &notice.bytes)?;
-        Ok(Some(Posting { notice: Notice { bytes, ..*notice }, room: *room }))
+        let notice = Notice { bytes, ..*notice };
+        Ok(Some(Posting { notice, room: *room, supersedes: *supersedes }))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 impl Change<'_> {
     /// Puts a notice, already sealed, behind those of its user.
     pub(super) fn post(&self, user: &UserKey, sealed: &Posting) -> Result<Written, Error> {
-        let Posting { notice, room } = sealed;
+        let Posting { notice, room, .. } = sealed;
         let app = self.number_of_app(&user.app)?;
         let [per_user, in_all] = [room.per_user, room.in_all].map(|most| i64::try_from(most).unwrap_or(i64::MAX));
         let whose = self.waiting(user)?;
@@ -60,7 +60,8 @@ impl Change<'_> {
             let until = millis(now + claim.lasts);
             self.run("UPDATE waiting SET claim = ?2, due = ?3 WHERE id = ?1", params![id, claim.by, until])?;
             if let Some((notice, attempts)) = self.first(id)? {
-                claimed.push(Claimed { user: UserKey { app, openid }, notice: Some(notice), attempts });
+                let made = notice.made;
+                claimed.push(Claimed { user: UserKey { app, openid }, notice: Some(notice), made, attempts });
             }
         }
         Ok(claimed)

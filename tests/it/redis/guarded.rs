@@ -42,7 +42,7 @@ fn a_user_with_the_least_rights_can_do_everything() {
     let room = wxgate::store::Room { per_user: 2, in_all: 1000 };
     for (before, made) in [(None, 1), (Some(1), 2), (Some(1), 3)] {
         let notice = wxgate::store::Notice { id: [made; 16], made: super::NOW, bytes: b"told".to_vec() };
-        let posting = wxgate::store::Posting { notice, room };
+        let posting = wxgate::store::Posting { notice, room, supersedes: false };
         assert!(
             one.wait(one.store.put_profile(&super::user("o1"), before, &profile, Some(&posting))).unwrap().is_made()
         );

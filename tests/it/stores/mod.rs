@@ -338,7 +338,7 @@ pub fn profile(version: u64) -> ProfileRecord {
 /// A notice made of this number, and no other.
 pub fn posting(made: Timestamp, number: u8) -> Posting {
     let notice = Notice { id: [number; 16], made, bytes: vec![number] };
-    Posting { notice, room: Room { per_user: PER_USER, in_all: 1_000_000 } }
+    Posting { notice, room: Room { per_user: PER_USER, in_all: 1_000_000 }, supersedes: false }
 }
 
 pub fn anna() -> UserKey {
