@@ -33,8 +33,11 @@ pub struct Room {
     pub in_all: usize,
 }
 
-/// A notice to be written down with a change. Where there is no room, the user's oldest gives way that is not the first, since
-/// the first may be under way; where there is none such, this one is lost. The change is made all the same.
+/// A notice to be written down with a change, which is made whatever becomes of the notice.
+///
+/// The newest says what counts. So where there is no room, the user's oldest gives way that is not the first; where there is
+/// only the first, that one does, unless it is claimed and may be under way: then this one stands behind it beyond the bounds.
+/// Only of a user of whom nothing waits yet it is this one that is lost.
 #[derive(Clone, Debug)]
 pub struct Posting {
     /// What is to be told.
@@ -43,6 +46,54 @@ pub struct Posting {
     pub room: Room,
     /// Whether it says all that the user's earlier ones would have: those of them that nobody has claimed are dropped.
     pub supersedes: bool,
+}
+
+/// Further ahead nothing is due, neither a further try nor the end of a claim. What is, was written before the clock was moved
+/// back, and is due now.
+pub(super) const LONGEST_DELAY: Duration = Duration::from_hours(24);
+
+/// What waits when something is posted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    /// Of the user.
+    pub(super) own: usize,
+    /// In all.
+    pub(super) all: usize,
+    /// Whether somebody has claimed the user's first.
+    pub(super) is_claimed: bool,
+}
+
+/// What becomes of a posting, and of the user's notices before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is lost.
+    Nowhere,
+    /// It is the last of the user's.
+    Last {
+        /// Those that go, by their place.
+        gone: (usize, usize),
+        /// Whether that is for want of room.
+        crowded: bool,
+    },
+}
+
+impl Place {
+    /// As [`Posting`] has it. In Redis the script does the same.
+    pub(super) fn of(posting: &Posting, before: Before) -> Self {
+        let Before { own, all, is_claimed } = before;
+        let is_full = all >= posting.room.in_all;
+        if own == 0 && is_full {
+            return Self::Nowhere;
+        }
+        let kept = usize::from(is_claimed);
+        let gone = match own {
+            _ if posting.supersedes => (kept.min(own), own),
+            _ if own < posting.room.per_user && !is_full => (own, own),
+            0 | 1 => (kept.min(own), own),
+            _ => (1, 2),
+        };
+        Self::Last { gone, crowded: !posting.supersedes && gone.0 < gone.1 }
+    }
 }
 
 /// What became of a change.

@@ -254,7 +254,8 @@ impl Sender {
         let counts = &self.counters.webhook;
         let now = self.clock.now();
         // What was never tried is tried once, however long nobody was there to do it.
-        if attempts > 0 && now.since(made) > webhook.section.max_age {
+        let was_tried = attempts > 0 || notice.is_none();
+        if was_tried && now.since(made) > webhook.section.max_age {
             counts.expired.inc();
             self.trouble.given_up.fetch_add(1, Ordering::Relaxed);
             return Fate::Over;

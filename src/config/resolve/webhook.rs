@@ -1,5 +1,7 @@
 //! `[webhook]`: who is told of changes, and with what proof that it is told by us.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::{Host, Url};
 
@@ -14,6 +16,9 @@ use crate::{
 
 /// What the Standard Webhooks take as a key, in bytes.
 const KEY: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// What is due later, the stores take for due now: somebody has moved the clock back.
+const LONGEST_RETRY: Duration = Duration::from_hours(24);
 
 const FORM: &str = "must be whsec_ and the base64 of 24 to 64 random bytes, as `openssl rand -base64 32` makes them";
 
@@ -31,8 +36,8 @@ pub(super) fn webhook(mut fields: Fields<'_, '_>) -> Option<Webhook> {
     let old_secrets = old.into_iter().filter_map(|secret| checked(&mut fields, "old_secrets", secret)).collect();
     let ca = upstreams::pem(&mut fields, "ca", "CERTIFICATE");
     let default = Webhook::new(Url::parse("https://localhost").ok()?, Secret::new(""));
-    let first_retry = fields.duration("first_retry", default.first_retry);
-    let longest_retry = fields.duration("longest_retry", default.longest_retry.max(first_retry));
+    let first_retry = fields.duration_up_to("first_retry", default.first_retry, LONGEST_RETRY);
+    let longest_retry = fields.duration_up_to("longest_retry", default.longest_retry.max(first_retry), LONGEST_RETRY);
     if longest_retry < first_retry {
         let line = fields.line_of("longest_retry").unwrap_or(fields.line);
         fields.error(line, "longest_retry", "is shorter than first_retry, which is where it begins");
@@ -40,7 +45,7 @@ pub(super) fn webhook(mut fields: Fields<'_, '_>) -> Option<Webhook> {
     let rest = Webhook {
         old_secrets,
         ca,
-        timeout: fields.duration_up_to("timeout", default.timeout, std::time::Duration::from_mins(1)),
+        timeout: fields.duration_up_to("timeout", default.timeout, Duration::from_mins(1)),
         first_retry,
         longest_retry,
         max_age: fields.duration("max_age", default.max_age),

@@ -1,70 +1,83 @@
 //! The rows of notices: written with their changes, claimed, and settled. Each happens in the transaction of the writer.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{changes::Change, queries::Queries, rows::millis};
 use crate::{
     model::{AppId, OpenId, Timestamp, UserKey},
-    store::{Claim, Claimed, Error, Fate, Notice, Posting, Waiting, Written},
+    store::{
+        Claim, Claimed, Error, Fate, Notice, Posting, Waiting, Written,
+        outbox::{Before, LONGEST_DELAY, Place},
+    },
 };
+
+/// A row of `waiting`, and whose it is; nobody's if that can't be read.
+struct Due {
+    id: i64,
+    user: Option<UserKey>,
+}
 
 impl Change<'_> {
     /// Puts a notice, already sealed, behind those of its user.
     pub(super) fn post(&self, user: &UserKey, sealed: &Posting) -> Result<Written, Error> {
-        let Posting { notice, room, .. } = sealed;
+        let notice = &sealed.notice;
         let app = self.number_of_app(&user.app)?;
-        let [per_user, in_all] = [room.per_user, room.in_all].map(|most| i64::try_from(most).unwrap_or(i64::MAX));
+        let made = millis(notice.made);
         let whose = self.waiting(user)?;
-        let own = match whose {
-            Some(id) => self.number("SELECT count(*) FROM notices WHERE waiting = ?1", [id])?,
-            None => 0,
+        let (own, is_claimed) = match whose {
+            // A claim that has run out holds nothing, even if nobody else has come yet.
+            Some(id) => self
+                .prepared(
+                    "SELECT (SELECT count(*) FROM notices WHERE waiting = ?1), claim IS NOT NULL AND due > ?2
+                 FROM waiting WHERE id = ?1",
+                )?
+                .query_row([id, made], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?,
+            None => (0, false),
         };
         let all = self.number("SELECT notices FROM counts", [])?;
-        let is_full = own >= per_user || all >= in_all;
-        if all >= in_all && own < 2 {
-            return Ok(Written::Crowded);
-        }
-        let (openid, made) = (user.openid.as_str(), millis(notice.made));
+        let [own, all] = [own, all].map(|count| usize::try_from(count).unwrap_or_default());
+        let place = Place::of(sealed, Before { own, all, is_claimed: is_claimed && own > 0 });
+        let Place::Last { gone: (from, to), crowded } = place else { return Ok(Written::Crowded) };
         let id = if let Some(id) = whose {
             id
         } else {
             let new = "INSERT INTO waiting (app, openid, due) VALUES (?1, ?2, ?3)";
-            self.prepared(new)?.insert(params![app, openid, made])?
+            self.prepared(new)?.insert(params![app, user.openid.as_str(), made])?
         };
-        let gave_way = if is_full {
-            let second = "DELETE FROM notices WHERE id =
-                          (SELECT id FROM notices WHERE waiting = ?1 ORDER BY id LIMIT 1 OFFSET 1)";
-            self.run(second, [id])?
-        } else {
-            0
-        };
+        let mut more = 1;
+        if from < to {
+            let [from, count] = [from, to - from].map(column);
+            let gone = "DELETE FROM notices WHERE id IN
+                        (SELECT id FROM notices WHERE waiting = ?1 ORDER BY id LIMIT ?3 OFFSET ?2)";
+            more -= self.run(gone, [id, from, count])?.cast_signed() as i64;
+        }
+        if from == 0 && to == own {
+            // It is the first, and whoever had claimed the one before has nothing to say of it.
+            self.run("UPDATE waiting SET claim = NULL, due = ?2 WHERE id = ?1", [id, made])?;
+        }
         let add = "INSERT INTO notices (waiting, event, made, attempts, sealed) VALUES (?1, ?2, ?3, 0, ?4)";
         self.run(add, params![id, notice.id, made, notice.bytes])?;
-        self.count_notices(1 - gave_way.cast_signed() as i64)?;
-        Ok(if is_full { Written::Crowded } else { Written::Yes })
+        self.count_notices(more)?;
+        Ok(if crowded { Written::Crowded } else { Written::Yes })
     }
 
     /// The first notices, still sealed, of users who are due, longest due first. They are this claim's for a while.
+    ///
+    /// One row that can't be read is no reason to tell nobody anything: each is taken for itself, and an error is the answer only
+    /// where that is all there is.
     pub(super) fn claim(&self, claim: &Claim, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, Error> {
-        let due = self.all(
-            "SELECT waiting.id, apps.app_id, waiting.openid FROM waiting JOIN apps ON apps.id = waiting.app
-             WHERE due <= ?1 ORDER BY due LIMIT ?2",
-            params![millis(now), i64::try_from(limit).unwrap_or(i64::MAX)],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)),
-        )?;
-        let mut claimed = Vec::with_capacity(due.len());
-        for (id, app, openid) in due {
-            let (Ok(app), Ok(openid)) = (AppId::parse(&app), OpenId::parse(&openid)) else {
-                return Err(Error::Unreadable("a user of whom something waits"));
-            };
-            let until = millis(now + claim.lasts);
-            self.run("UPDATE waiting SET claim = ?2, due = ?3 WHERE id = ?1", params![id, claim.by, until])?;
-            if let Some((notice, attempts)) = self.first(id)? {
-                let made = notice.made;
-                claimed.push(Claimed { user: UserKey { app, openid }, notice: Some(notice), made, attempts });
+        let (mut claimed, mut unreadable) = (Vec::new(), None);
+        for due in self.due(now, limit)? {
+            match self.claim_one(&due, claim, now) {
+                Ok(one) => claimed.extend(one),
+                Err(error @ Error::Unreadable(_)) => unreadable = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Ok(claimed)
+        match unreadable {
+            Some(error) if claimed.is_empty() => Err(error),
+            _ => Ok(claimed),
+        }
     }
 
     /// What became of the first notice of a user. False where the claim is over.
@@ -82,21 +95,73 @@ impl Change<'_> {
         if fate == Fate::Over {
             let gone = self.run(&format!("DELETE FROM notices WHERE id = {first}"), [id])?;
             self.count_notices(-(gone.cast_signed() as i64))?;
-            let without = "DELETE FROM waiting WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM notices WHERE waiting = ?1)";
-            self.run(without, [id])?;
+            self.forget_without_notices(id)?;
         } else {
-            self.run(&format!("UPDATE notices SET attempts = attempts + 1 WHERE id = {first}"), [id])?;
+            let tried = "UPDATE notices SET attempts = max(0, min(attempts + 1, 4294967295)) WHERE id =";
+            self.run(&format!("{tried} {first}"), [id])?;
         }
         Ok(true)
     }
 
-    fn first(&self, waiting: i64) -> Result<Option<(Notice, u32)>, Error> {
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, Error> {
+        let find = |which| {
+            format!(
+                "SELECT waiting.id, apps.app_id, waiting.openid FROM waiting LEFT JOIN apps ON apps.id = waiting.app
+                 WHERE {which} ORDER BY due LIMIT ?2"
+            )
+        };
+        let read = |row: &Row<'_>| {
+            let text = |at| row.get_ref(at).ok()?.as_str().ok().map(str::to_owned);
+            let app = text(1).and_then(|app| AppId::parse(&app).ok());
+            let openid = text(2).and_then(|openid| OpenId::parse(&openid).ok());
+            let user = app.zip(openid).map(|(app, openid)| UserKey { app, openid });
+            Ok(Due { id: row.get(0)?, user })
+        };
+        let mut due = self.all(&find("due <= ?1"), [millis(now), column(limit)], read)?;
+        let left = column(limit.saturating_sub(due.len()));
+        due.extend(self.all(&find("due > ?1"), [millis(now + LONGEST_DELAY), left], read)?);
+        Ok(due)
+    }
+
+    /// None where there is nothing that anybody could be told: then nothing is left of it.
+    fn claim_one(&self, due: &Due, claim: &Claim, now: Timestamp) -> Result<Option<Claimed>, Error> {
+        let Due { id, user } = due;
+        let Some(user) = user else {
+            let notices = self.run("DELETE FROM notices WHERE waiting = ?1", [id])?;
+            self.count_notices(-(notices.cast_signed() as i64))?;
+            self.run("DELETE FROM waiting WHERE id = ?1", [id])?;
+            tracing::error!(
+                notices,
+                "changes are told to nobody: the session file does not say any more whose they are"
+            );
+            return Ok(None);
+        };
+        let until = millis(now + claim.lasts);
+        self.run("UPDATE waiting SET claim = ?2, due = ?3 WHERE id = ?1", params![id, claim.by, until])?;
+        let first = self.first(*id, user)?;
+        if first.is_none() {
+            self.forget_without_notices(*id)?;
+        }
+        Ok(first)
+    }
+
+    /// The first notice of a user. What is no notice is none that can be read; that it is there is told all the same, or it would
+    /// be in the way for ever.
+    fn first(&self, waiting: i64, user: &UserKey) -> Result<Option<Claimed>, Error> {
         let find = "SELECT event, made, attempts, sealed FROM notices WHERE waiting = ?1 ORDER BY id LIMIT 1";
         let row = self.prepared(find)?.query_row([waiting], |row| {
-            let made = Timestamp::from_millis(u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default());
-            Ok((Notice { id: row.get(0)?, made, bytes: row.get(3)? }, row.get(2)?))
+            let made = row.get::<_, i64>(1).ok().and_then(|made| u64::try_from(made).ok());
+            let made = Timestamp::from_millis(made.unwrap_or_default());
+            let notice = row.get(0).and_then(|id| Ok(Notice { id, made, bytes: row.get(3)? })).ok();
+            let attempts = row.get(2).unwrap_or_default();
+            Ok(Claimed { user: user.clone(), notice, made, attempts })
         });
         Ok(row.optional()?)
+    }
+
+    fn forget_without_notices(&self, waiting: i64) -> Result<(), Error> {
+        let without = "DELETE FROM waiting WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM notices WHERE waiting = ?1)";
+        self.run(without, [waiting]).map(drop)
     }
 
     fn waiting(&self, user: &UserKey) -> Result<Option<i64>, Error> {
@@ -123,4 +188,8 @@ impl Queries {
         let oldest = oldest.map(|made| Timestamp::from_millis(u64::try_from(made).unwrap_or_default()));
         Ok(Waiting { notices: u64::try_from(notices).unwrap_or_default(), oldest })
     }
+}
+
+fn column(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

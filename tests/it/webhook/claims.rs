@@ -45,7 +45,7 @@ fn while_a_try_is_under_way_nothing_else_of_its_user_is_sent_though_its_claim_ha
     drop(finish);
     until("the second", || {
         gw.later(Duration::from_secs(1));
-        (of_alice().last().unwrap() == "2").then_some(())
+        (of_alice().next_back().unwrap() == "2").then_some(())
     });
 }
 

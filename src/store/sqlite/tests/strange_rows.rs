@@ -66,3 +66,64 @@ fn a_profile_that_we_did_not_write_is_unreadable_and_not_missing() {
         assert_eq!(of(&users[0]).unwrap(), None);
     }
 }
+
+/// Two users of whom something waits, and what is claimed of it after this damage to the rows of the first.
+fn claimed_after(damage: &'static str) -> (World, Vec<crate::store::Claimed>) {
+    let world = World::new();
+    for (number, made) in [(1, 1), (2, 2)] {
+        let notice = Notice { id: [1; 16], made: Timestamp::from_millis(made), bytes: b"told".to_vec() };
+        let room = crate::store::Room { per_user: 2, in_all: 10 };
+        let posting = Posting { notice, room, supersedes: false };
+        let profile = ProfileRecord { version: 1, bytes: b"Anna".to_vec() };
+        let user = session(number).identity().user.clone();
+        world.runtime.block_on(world.store.put_profile(&user, None, &profile, Some(&posting))).unwrap();
+    }
+    world.inside(damage);
+    let claimed = world.runtime.block_on(world.store.claim_notices(CLAIM, NOW, 10));
+    (world, claimed.unwrap())
+}
+
+const CLAIM: Claim = Claim { by: [7; 16], lasts: Duration::from_secs(20) };
+
+#[test]
+fn a_notice_that_we_did_not_write_is_there_and_unreadable_and_holds_up_nobody() {
+    let damages = [
+        "UPDATE notices SET event = x'00' WHERE id = 1",
+        "UPDATE notices SET sealed = x'00' WHERE id = 1",
+        "UPDATE notices SET made = -1 WHERE id = 1",
+        "UPDATE notices SET attempts = -1 WHERE id = 1",
+        "UPDATE notices SET attempts = 9223372036854775807 WHERE id = 1",
+    ];
+    for damage in damages {
+        let (world, claimed) = claimed_after(damage);
+        assert_eq!(claimed.len(), 2, "{damage}");
+        assert!(claimed[1].notice.is_some(), "{damage}");
+        let is_readable = damage.contains("attempts") || damage.contains("made");
+        assert_eq!(claimed[0].notice.is_some(), is_readable, "{damage}");
+        assert_eq!(claimed[0].made.as_millis(), u64::from(!damage.contains("made")), "{damage}");
+        for (fate, claims) in [(Fate::Again(NOW), 1), (Fate::Over, 0)] {
+            let user = session(1).identity().user.clone();
+            assert!(world.runtime.block_on(world.store.settle_notice(&user, CLAIM.by, fate, NOW)).unwrap(), "{damage}");
+            assert_eq!(world.runtime.block_on(world.store.claim_notices(CLAIM, NOW, 10)).unwrap().len(), claims);
+        }
+        assert_eq!(world.runtime.block_on(world.store.waiting_notices()).unwrap().notices, 1, "{damage}");
+    }
+}
+
+#[test]
+fn what_waits_of_nobody_or_of_nothing_is_cleared_away_and_holds_up_nobody() {
+    let damages = [
+        "UPDATE waiting SET openid = '' WHERE id = 1",
+        "PRAGMA foreign_keys = FALSE; UPDATE waiting SET app = 77 WHERE id = 1",
+        "DELETE FROM notices WHERE id = 1; UPDATE counts SET notices = 1",
+    ];
+    for damage in damages {
+        let (world, claimed) = claimed_after(damage);
+        assert_eq!(claimed.len(), 1, "{damage}");
+        let rows = world.store.writer.change(1, |change| {
+            Ok(change.connection().query_row("SELECT count(*) FROM waiting", [], |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!(world.runtime.block_on(rows).unwrap(), 1, "{damage}");
+        assert_eq!(world.runtime.block_on(world.store.waiting_notices()).unwrap().notices, 1, "{damage}");
+    }
+}
