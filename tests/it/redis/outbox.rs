@@ -69,8 +69,8 @@ fn where_the_rights_of_an_older_version_refuse_the_notice_the_profile_is_not_cha
     server.tell(&format!("ACL SETUSER wxgate {old}"));
     let one = Instance::of(&Redis { login: login("wxgate", "word"), ..server.section() });
     let why = told(put(&one, "o1"));
-    assert!(why.contains("NOPERM") && why.contains("docs/INSTANCES.md"), "{why}");
     assert_eq!(one.wait(one.store.profile(&user("o1"))).unwrap(), None);
+    assert!(why.contains("NOPERM") && why.contains("docs/INSTANCES.md"), "{why}");
     assert!(one.wait(one.store.put_profile(&user("o1"), None, &profile(), None)).unwrap().is_made());
     assert!(one.wait(one.store.forget_profile(&user("o1"), Some(&posting(NOW)))).is_err());
     assert_eq!(one.wait(one.store.profile(&user("o1"))).unwrap(), Some(profile()));
