@@ -122,6 +122,10 @@ fn word(error: &RedisError, kind: Option<ServerErrorKind>) -> String {
     let code = error.code().unwrap_or("ERR");
     let text = error.detail().unwrap_or_default();
     let handed_on = ["READONLY", "OOM", "WRONGTYPE", "MISCONF", "NOREPLICAS", "NOPERM", "CLUSTERDOWN", "MASTERDOWN"];
+    // Older servers say it of a script without the word.
+    if text.contains("user executing the script") {
+        return "NOPERM".to_owned();
+    }
     let within =
         handed_on.into_iter().find(|word| text.split(|c: char| !c.is_ascii_uppercase()).any(|part| part == *word));
     match (kind, within) {

@@ -117,7 +117,7 @@ impl Link {
 }
 
 /// The error and what caused it, in one line.
-fn chain(cause: &Cause) -> String {
+pub(super) fn chain(cause: &Cause) -> String {
     let mut text = cause.to_string();
     let mut next = std::error::Error::source(cause);
     while let Some(error) = next {

@@ -371,9 +371,10 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The keys of a change of a profile, with those of the notice of it.
-fn names(servers: &Servers, user: &UserKey) -> [String; 5] {
+fn names(servers: &Servers, user: &UserKey) -> [String; 6] {
     let (keys, shard) = (&servers.keys, Shard::of_user(user));
-    [keys.profile(user), keys.waiting(shard), keys.ages(shard), keys.notices(shard), keys.queue(user)]
+    let own = (keys.queue(user), keys.claim(user));
+    [keys.profile(user), keys.waiting(shard), keys.ages(shard), keys.notices(shard), own.0, own.1]
 }
 
 fn first(answers: Vec<Value>) -> Result<Value, Error> {

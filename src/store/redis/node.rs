@@ -81,6 +81,25 @@ impl Node {
         Ok(Reply::Done(done))
     }
 
+    /// Sends the commands one behind the other. What one of them comes to is the matter of that one.
+    pub(super) async fn ask_each(&self, cmds: &[Cmd], of: &Scripts) -> Result<Vec<Result<Reply, Cause>>, Cause> {
+        let lane = self.calls.next()?;
+        let mut answers = lane.ask(&pipeline(cmds, false)).await?;
+        // Only those again that were not done.
+        let unknown = answers.iter().zip(cmds).filter(|(answer, _)| is_unknown_script(answer));
+        let unknown: Vec<_> = unknown.map(|(_, cmd)| cmd.clone()).collect();
+        if !unknown.is_empty() {
+            lane.ask(&pipeline(&of.load().collect::<Vec<_>>(), false)).await?;
+            let again = lane.ask(&pipeline(&unknown, false)).await?;
+            answers.iter_mut().filter(|answer| is_unknown_script(answer)).zip(again).for_each(|(to, from)| *to = from);
+        }
+        let reply = |answer: RedisResult<Value>| match answer {
+            Ok(value) => Ok(Reply::Done(vec![value])),
+            Err(error) => self.refused(&error).map_err(|cause| renewed(lane, cause)),
+        };
+        Ok(answers.into_iter().map(reply).collect())
+    }
+
     /// Why no call can be made at the moment, if none can.
     pub(super) fn why_no_call(&self) -> Option<Cause> {
         let waits = self.waits.as_ref().and_then(|lanes| lanes.next().err());

@@ -1,10 +1,11 @@
 //! All servers: finding them, asking the one that has a key, and watching over all of it.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use tokio::time::timeout;
 
@@ -31,6 +32,8 @@ pub(super) struct Servers {
     pub(super) link: Arc<Link>,
     pub(super) keys: Keys,
     pub(super) scripts: Scripts,
+    /// Whether the log has been told that of some users nothing can be told.
+    pub(super) mute: AtomicBool,
     routes: Mutex<Arc<Routes>>,
     materials: Materials,
 }
@@ -42,11 +45,19 @@ struct Routes {
     nodes: Vec<Arc<Node>>,
 }
 
+/// What several questions came to.
+pub(super) struct Each {
+    /// In the order of the questions.
+    pub(super) answers: Vec<Option<Value>>,
+    /// Why some have no answer, or the first of the reasons.
+    pub(super) why: Option<Cause>,
+}
+
 impl Servers {
     pub(super) fn new(keys: Keys, materials: Materials) -> Self {
         let map = Map { masters: Vec::new(), owners: Vec::new(), whole: false };
         let routes = Mutex::new(Arc::new(Routes { map, nodes: Vec::new() }));
-        Self { link: Arc::default(), keys, scripts: Scripts::new(), routes, materials }
+        Self { link: Arc::default(), keys, scripts: Scripts::new(), mute: AtomicBool::new(false), routes, materials }
     }
 
     /// Every master that is known.
@@ -98,6 +109,53 @@ impl Servers {
             Reply::Done(mut answers) => answers.pop().ok_or(Cause::Odd("a pipeline")),
             Reply::Elsewhere { .. } => Err(Cause::Moved),
         }
+    }
+
+    /// Asks for several shards, all masters at once. What is wrong with one of them is in the way of no other.
+    pub(super) async fn call_each(&self, cmds: &[(Shard, Cmd)]) -> Each {
+        let routes = self.routes();
+        let owner = |shard: &Shard| routes.map.owners.get(usize::from(shard.0)).copied().flatten();
+        let asked = routes.nodes.iter().enumerate().map(|(at, node)| {
+            let its = cmds.iter().enumerate().filter(|(_, (shard, _))| owner(shard) == Some(at));
+            let (places, its): (Vec<_>, Vec<_>) = its.map(|(place, (_, cmd))| (place, cmd.clone())).unzip();
+            async move {
+                let replies = if its.is_empty() { Ok(Vec::new()) } else { node.ask_each(&its, &self.scripts).await };
+                (places, replies)
+            }
+        });
+        let mut each = Each { answers: vec![None; cmds.len()], why: None };
+        if cmds.iter().any(|(shard, _)| owner(shard).is_none()) {
+            each.failed(routes.nobody());
+        }
+        for (places, replies) in join_all(asked).await {
+            match replies {
+                Ok(replies) => {
+                    for (place, reply) in places.into_iter().zip(replies) {
+                        let (shard, cmd) = &cmds[place];
+                        let answer = match reply {
+                            Ok(Reply::Done(mut answers)) => answers.pop().ok_or(Cause::Odd("a pipeline")),
+                            // It was not done where it was asked for.
+                            Ok(Reply::Elsewhere { .. }) => self.call_one(*shard, cmd).await,
+                            Err(cause) => Err(cause),
+                        };
+                        match answer {
+                            Ok(answer) => each.answers[place] = Some(answer),
+                            Err(cause) => each.failed(cause),
+                        }
+                    }
+                }
+                Err(cause) => each.failed(cause),
+            }
+        }
+        if each.why.as_ref().is_some_and(Cause::is_of_topology) {
+            self.link.look();
+        }
+        each
+    }
+
+    async fn call_one(&self, shard: Shard, cmd: &Cmd) -> Result<Value, Cause> {
+        let answers = self.call(shard, std::slice::from_ref(cmd), Manner::Plain).await?;
+        answers.into_iter().next().ok_or(Cause::Odd("a pipeline"))
     }
 
     async fn call_owner(&self, shard: Shard, cmds: &[Cmd], manner: Manner) -> Result<Vec<Value>, Cause> {
@@ -191,6 +249,12 @@ impl Servers {
     fn routes(&self) -> Arc<Routes> {
         let routes: MutexGuard<'_, _> = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&routes)
+    }
+}
+
+impl Each {
+    fn failed(&mut self, cause: Cause) {
+        self.why.get_or_insert(cause);
     }
 }
 

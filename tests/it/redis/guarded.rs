@@ -13,13 +13,13 @@ use super::{Instance, is_unavailable, told};
 use crate::support::{redis_server::RedisServer, until};
 
 /// The least that a user of the gateway needs, as docs/INSTANCES.md has it.
-fn least() -> String {
+pub fn least() -> String {
     let page = include_str!("../../../docs/INSTANCES.md");
     let line = page.lines().find_map(|line| line.strip_prefix("ACL SETUSER wxgate ")).expect("the line with the user");
     line.replace(">a-long-password", ">word")
 }
 
-fn login(username: &str, password: &str) -> RedisLogin {
+pub fn login(username: &str, password: &str) -> RedisLogin {
     RedisLogin { username: Some(username.to_owned()), password: Some(Secret::new(password)) }
 }
 
@@ -53,8 +53,12 @@ fn a_user_with_the_least_rights_can_do_everything() {
         assert!(one.wait(one.store.settle_notice(&super::user("o1"), [7; 16], fate, super::NOW)).unwrap());
     }
     assert_eq!(one.wait(one.store.waiting_notices()).unwrap().notices, 1);
+    let notice = wxgate::store::Notice { id: [4; 16], made: super::NOW, bytes: b"removed".to_vec() };
+    let removal = wxgate::store::Posting { notice, room, supersedes: true };
     assert_eq!(one.wait(one.store.profile(&super::user("o1"))).unwrap(), Some(profile));
-    assert!(one.wait(one.store.forget_profile(&super::user("o1"), None)).unwrap().is_some());
+    assert!(one.wait(one.store.forget_profile(&super::user("o1"), Some(&removal))).unwrap().is_some());
+    super::outbox::lose_queues(&server);
+    assert_eq!(one.wait(one.store.claim_notices(claim, super::NOW, 10)).unwrap().len(), 0);
     assert!(one.end(&second).unwrap());
     one.wait(one.store.end_user(&super::user("o1"), super::NOW)).unwrap();
     one.wait(one.store.check()).unwrap();

@@ -7,6 +7,7 @@ mod cluster;
 mod guarded;
 mod index;
 pub mod instances;
+mod outbox;
 mod page;
 mod sentinel;
 mod strange;

@@ -1,9 +1,19 @@
--- Keys: who waits. Takes: now, how many at most, who claims, for how many milliseconds, and what the names of queues and of
--- claims begin with. Gives each user and the first notice. A claim ends by the server's clock, which all senders share.
-local found = {}
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
-  local first = redis.call('LINDEX', ARGV[5] .. member, 0)
-  if first then
+-- Keys: who waits, since when, how many notices. Takes: now, how many at most, who claims, for how many milliseconds, what the
+-- names of queues and of claims begin with, and after when nothing can be due but by a clock that was moved back since. Gives
+-- each user and the first notice. A claim ends by the server's clock, which all senders share.
+local found, lost = {}, false
+-- A full server refuses a script until it has written something that needs no room. This changes nothing, and behind it
+-- comes what makes room.
+redis.call('ZREM', KEYS[1], '')
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+local left = tonumber(ARGV[2]) - #due
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[7], '+inf', 'LIMIT', 0, left)) do
+  table.insert(due, member)
+end
+for _, member in ipairs(due) do
+  -- What is no queue must not be in the way of others.
+  local first = redis.pcall('LINDEX', ARGV[5] .. member, 0)
+  if type(first) == 'string' then
     local ours = redis.call('SET', ARGV[6] .. member, ARGV[3], 'NX', 'PX', ARGV[4])
     -- Another's ends when it ends, whatever we would have asked for.
     local lasts = math.max(redis.call('PTTL', ARGV[6] .. member), 1)
@@ -14,6 +24,17 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'L
     end
   else
     redis.call('ZREM', KEYS[1], member)
+    redis.call('ZREM', KEYS[2], member)
+    lost = true
   end
+end
+if lost then
+  -- How many there were in it is not known any more.
+  local all = 0
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    local own = redis.pcall('LLEN', ARGV[5] .. member)
+    all = all + (type(own) == 'number' and own or 0)
+  end
+  redis.call('SET', KEYS[3], all)
 end
 return found

@@ -4,8 +4,10 @@ if redis.call('GET', KEYS[5]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[5])
 local first = redis.call('LINDEX', KEYS[4], 0)
 if first and ARGV[3] == '0' then
-  local tried = struct.unpack('>I4', first, 2) + 1
-  redis.call('LSET', KEYS[4], 0, string.sub(first, 1, 1) .. struct.pack('>I4', tried) .. string.sub(first, 6))
+  if #first >= 5 then
+    local tried = math.min(struct.unpack('>I4', first, 2) + 1, 4294967295)
+    redis.call('LSET', KEYS[4], 0, string.sub(first, 1, 1) .. struct.pack('>I4', tried) .. string.sub(first, 6))
+  end
 elseif first then
   redis.call('LPOP', KEYS[4])
   redis.call('INCRBY', KEYS[3], -1)
@@ -13,7 +15,7 @@ elseif first then
 end
 if first then
   redis.call('ZADD', KEYS[1], ARGV[4], ARGV[2])
-  redis.call('ZADD', KEYS[2], struct.unpack('>I8', first, 6), ARGV[2])
+  redis.call('ZADD', KEYS[2], made_of(first), ARGV[2])
 else
   redis.call('ZREM', KEYS[1], ARGV[2])
   redis.call('ZREM', KEYS[2], ARGV[2])
