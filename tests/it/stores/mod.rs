@@ -29,7 +29,7 @@ use wxgate::{
 /// Notices of one user that the suite has room for.
 pub const PER_USER: usize = 3;
 /// How long a claim lasts that is not to run out.
-pub const LASTS: Duration = Duration::from_hours(1);
+pub const LASTS: Duration = Duration::from_hours(10);
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const IDLE: Duration = Duration::from_secs(100);
 /// A second before a session that is never used runs out.
@@ -108,6 +108,10 @@ macro_rules! every_promise {
                 a_claim_of_which_nothing_is_heard_goes_to_another
                 where_there_is_no_room_the_oldest_but_one_gives_way
                 where_there_is_no_room_at_all_a_change_is_made_and_told_to_nobody
+                where_there_is_room_for_one_it_is_the_newest_that_is_told
+                what_is_under_way_has_the_newest_behind_it_whatever_the_room
+                what_supersedes_leaves_of_the_earlier_only_what_is_under_way
+                what_is_due_too_far_ahead_is_due_for_the_clock_was_moved_back
                 a_restart_forgets_no_notice
                 of_many_who_claim_one_has_it
             }

@@ -8,10 +8,10 @@ use proptest::{
 };
 use wxgate::{
     model::{Session, Terms, Timestamp, TokenDigest, UserKey},
-    store::{Fate, Removed, Written},
+    store::{Fate, Posting, Removed, Room, Written},
 };
 
-use super::{IDLE, LIFETIME, PER_USER, SECOND, UnderTest, World, digests, profile, runtime, user};
+use super::{IDLE, LIFETIME, PER_USER, SECOND, UnderTest, World, digests, posting, profile, runtime, user};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -22,10 +22,13 @@ enum Step {
     Use(usize, u64),
     LogOut(usize),
     LogOutEverywhere(usize),
-    /// In the place of the one that is there, or of another.
-    PutProfile(usize, bool),
-    ForgetProfile(usize),
-    /// Takes what waits to be told. So many of it are told, the others are to be tried again.
+    /// In the place of the one that is there, or of another; and whether there is room for notices.
+    PutProfile(usize, bool, bool),
+    /// Whose, and whether there is room.
+    ForgetProfile(usize, bool),
+    /// Takes what waits to be told, and says nothing of it yet.
+    Claim,
+    /// Takes the rest. So many of all that is taken are told, the others are to be tried again.
     Tell(usize),
     Wait(u64),
     Sweep,
@@ -39,8 +42,10 @@ fn step() -> impl Strategy<Value = Step> {
         5 => ((0..32usize), (0..20u64)).prop_map(|(which, ago)| Step::Use(which, ago)),
         2 => (0..32usize).prop_map(Step::LogOut),
         1 => (0..4usize).prop_map(Step::LogOutEverywhere),
-        3 => ((0..4usize), prop::bool::weighted(0.7)).prop_map(|(whose, fits)| Step::PutProfile(whose, fits)),
-        1 => (0..4usize).prop_map(Step::ForgetProfile),
+        4 => ((0..4usize), prop::bool::weighted(0.8), prop::bool::weighted(0.7))
+            .prop_map(|(whose, fits, has_room)| Step::PutProfile(whose, fits, has_room)),
+        1 => ((0..4usize), prop::bool::weighted(0.7)).prop_map(|(whose, has_room)| Step::ForgetProfile(whose, has_room)),
+        1 => Just(Step::Claim),
         2 => (0..5usize).prop_map(Step::Tell),
         4 => (1..70u64).prop_map(Step::Wait),
         1 => Just(Step::Sweep),
@@ -73,6 +78,8 @@ struct Model {
     /// What waits to be told of each user, by number, and the last number there was.
     told: [Vec<u8>; 4],
     notices: u8,
+    /// Whose first is claimed.
+    claimed: [bool; 4],
 }
 
 impl Model {
@@ -106,33 +113,51 @@ impl Model {
         (count(&|p| p.live(now)), count(&|p| !p.ended))
     }
 
-    /// What becomes of a change of which something is to be told.
-    fn written(&mut self, whose: usize, made: bool) -> Written {
+    /// What becomes of a change of which something is to be told. A removal supersedes what waits.
+    fn written(&mut self, whose: usize, made: bool, removal: bool, has_room: bool) -> Written {
         if !made {
             return Written::No;
         }
         self.notices += 1;
-        let (queue, notice) = (&mut self.told[whose], self.notices);
-        let is_full = queue.len() >= PER_USER;
-        if is_full {
-            queue.remove(1);
-        }
-        queue.push(notice);
-        if is_full { Written::Crowded } else { Written::Yes }
+        let (queue, held) = (&mut self.told[whose], usize::from(self.claimed[whose]));
+        let is_full = !has_room || queue.len() >= PER_USER;
+        let gave_way = match queue.len() {
+            0 if !has_room => return Written::Crowded,
+            _ if removal => {
+                queue.truncate(held);
+                false
+            }
+            _ if !is_full => false,
+            // The newest is what counts, and only what may be under way is worth as much.
+            1 => queue.pop_if(|_| held == 0).is_some(),
+            _ => {
+                queue.remove(1);
+                true
+            }
+        };
+        queue.push(self.notices);
+        if gave_way { Written::Crowded } else { Written::Yes }
     }
 
-    /// The first of each user is given out, in the order of that user's, and nothing else.
-    async fn tell<S: UnderTest>(&mut self, world: &World<S>, most: usize) {
+    /// The first of each user is given out if nobody has it, in the order of that user's, and nothing else.
+    async fn claim<S: UnderTest>(&mut self, world: &World<S>) {
         let mut claimed = world.claim().await;
         claimed.sort_by_key(|(user, _)| users().iter().position(|known| known == user));
-        let firsts = users().into_iter().zip(&self.told);
-        let firsts: Vec<_> = firsts.filter_map(|(user, queue)| Some((user, *queue.first()?))).collect();
+        let free = users().into_iter().zip(&self.told).zip(self.claimed).filter(|(_, held)| !held);
+        let firsts: Vec<_> = free.filter_map(|((user, queue), _)| Some((user, *queue.first()?))).collect();
         assert_eq!(claimed, firsts);
-        for (at, (user, _)) in claimed.iter().enumerate() {
+        self.claimed = self.told.each_ref().map(|queue| !queue.is_empty());
+    }
+
+    /// So many of all that is claimed are told, the others are to be tried again.
+    async fn settle<S: UnderTest>(&mut self, world: &World<S>, most: usize) {
+        let claimed = (0..4).filter(|whose| self.claimed[*whose]).collect::<Vec<_>>();
+        for (at, whose) in claimed.into_iter().enumerate() {
             let fate = if at < most { Fate::Over } else { Fate::Again(world.now()) };
+            let user = &users()[whose];
             assert!(world.settle(user, fate).await);
             assert!(!world.settle(user, fate).await, "a claim is settled once");
-            let whose = users().iter().position(|known| known == user).expect("a user");
+            self.claimed[whose] = false;
             if at < most {
                 self.told[whose].remove(0);
             }
@@ -147,6 +172,12 @@ impl Model {
 
 fn key_of_login(number: usize) -> String {
     format!("key {number}")
+}
+
+/// Where there is no room, there is none in any part of a store that is kept in parts.
+fn within(has_room: bool, posting: Posting) -> Posting {
+    let in_all = if has_room { posting.room.in_all } else { 0 };
+    Posting { room: Room { in_all, ..posting.room }, ..posting }
 }
 
 fn users() -> [UserKey; 4] {
@@ -212,24 +243,29 @@ async fn take<S: UnderTest>(world: &mut World<S>, model: &mut Model, per_user: u
             let ended = model.end_all_but(whose, 0, now);
             model.told_of(whose, &told, &ended, now);
         }
-        Step::PutProfile(whose, fits) => {
+        Step::PutProfile(whose, fits, has_room) => {
             model.puts += 1;
             let held = model.profiles[whose];
             let before = if fits { held } else { Some(held.map_or(model.puts, |held| held + 1)) };
-            let written = world.put_telling(&users()[whose], before, model.puts, model.notices + 1).await;
-            assert_eq!(written, model.written(whose, fits));
+            let posting = within(has_room, posting(now, model.notices + 1));
+            let put = world.store().put_profile(&users()[whose], before, &profile(model.puts), Some(&posting)).await;
+            assert_eq!(put.expect("an answer"), model.written(whose, fits, false, has_room));
             if fits {
                 model.profiles[whose] = Some(model.puts);
             }
         }
-        Step::ForgetProfile(whose) => {
+        Step::ForgetProfile(whose, has_room) => {
             let held = model.profiles[whose].take();
-            let removed = world.forget_telling(&users()[whose], model.notices + 1).await;
-            let written = model.written(whose, held.is_some());
-            let crowded = written == Written::Crowded;
+            let posting = Posting { supersedes: true, ..within(has_room, posting(now, model.notices + 1)) };
+            let removed = world.store().forget_profile(&users()[whose], Some(&posting)).await.expect("an answer");
+            let crowded = model.written(whose, held.is_some(), true, has_room) == Written::Crowded;
             assert_eq!(removed, held.map(|held| Removed { profile: profile(held), crowded }));
         }
-        Step::Tell(most) => model.tell(world, most).await,
+        Step::Claim => model.claim(world).await,
+        Step::Tell(most) => {
+            model.claim(world).await;
+            model.settle(world, most).await;
+        }
         Step::Wait(secs) => world.later(SECOND * u32::try_from(secs).expect("a short time")),
         Step::Sweep => {
             world.sweep().await;
@@ -238,6 +274,8 @@ async fn take<S: UnderTest>(world: &mut World<S>, model: &mut Model, per_user: u
             assert!((live..=there).contains(&count), "{count} counted, {live} live, {there} that may be there");
         }
         Step::Restart => {
+            // What whoever goes has claimed and not settled may be anybody's at once, or later.
+            model.settle(world, 0).await;
             world.reopen().await;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wxgate::store::{Claim, Claimed, Fate, Removed, Waiting, Written};
+use wxgate::store::{Claim, Claimed, Fate, Posting, Removed, Room, Waiting, Written};
 
 use super::{LASTS, PER_USER, SECOND, UnderTest, World, anna, bert, posting, profile, races::at_once};
 
@@ -84,13 +84,81 @@ pub async fn where_there_is_no_room_the_oldest_but_one_gives_way<S: UnderTest>(w
 }
 
 pub async fn where_there_is_no_room_at_all_a_change_is_made_and_told_to_nobody<S: UnderTest>(world: &mut World<S>) {
-    let mut tight = posting(world.now(), 1);
-    tight.room.in_all = 1;
-    let store = world.store();
-    assert_eq!(store.put_profile(&anna(), None, &profile(1), Some(&tight)).await.unwrap(), Written::Yes);
-    assert_eq!(store.put_profile(&anna(), Some(1), &profile(2), Some(&tight)).await.unwrap(), Written::Crowded);
-    assert_eq!(world.profile(&anna()).await, Some(profile(2)));
+    let none = in_all(0, posting(world.now(), 1));
+    assert_eq!(put(world, None, 1, &none).await, Written::Crowded);
+    assert_eq!(world.profile(&anna()).await, Some(profile(1)));
+    assert_eq!(world.store().waiting_notices().await.unwrap(), Waiting::default());
+    let removed = Removed { profile: profile(1), crowded: true };
+    let removal = Posting { supersedes: true, ..none };
+    assert_eq!(world.store().forget_profile(&anna(), Some(&removal)).await.unwrap(), Some(removed));
+    assert_eq!(world.claim().await, []);
+}
+
+pub async fn where_there_is_room_for_one_it_is_the_newest_that_is_told<S: UnderTest>(world: &mut World<S>) {
+    let one = |number| in_all(1, posting(world.now(), number));
+    assert_eq!(put(world, None, 1, &one(1)).await, Written::Yes);
+    assert_eq!(world.claim().await, [(anna(), 1)]);
+    assert!(world.settle(&anna(), Fate::Again(world.now() + 10 * SECOND)).await);
+    assert_eq!(put(world, Some(1), 2, &one(2)).await, Written::Crowded);
     assert_eq!(world.store().waiting_notices().await.unwrap().notices, 1);
+    let claimed = world.claimed(LASTS).await;
+    assert_eq!(claimed.iter().map(|one| (number(one), one.attempts)).collect::<Vec<_>>(), [(2, 0)], "at once");
+    assert!(world.settle(&anna(), Fate::Over).await);
+    assert_eq!(world.store().waiting_notices().await.unwrap(), Waiting::default());
+}
+
+pub async fn what_is_under_way_has_the_newest_behind_it_whatever_the_room<S: UnderTest>(world: &mut World<S>) {
+    let one = |number| in_all(1, posting(world.now(), number));
+    assert_eq!(put(world, None, 1, &one(1)).await, Written::Yes);
+    assert_eq!(world.claim().await, [(anna(), 1)]);
+    assert_eq!(put(world, Some(1), 2, &one(2)).await, Written::Yes, "nothing is lost");
+    assert_eq!(put(world, Some(2), 3, &one(3)).await, Written::Crowded);
+    assert_eq!(world.store().waiting_notices().await.unwrap().notices, 2);
+    assert!(world.settle(&anna(), Fate::Over).await);
+    assert_eq!(world.claim().await, [(anna(), 3)]);
+    assert!(world.settle(&anna(), Fate::Over).await);
+}
+
+pub async fn what_supersedes_leaves_of_the_earlier_only_what_is_under_way<S: UnderTest>(world: &mut World<S>) {
+    for is_claimed in [false, true] {
+        for notice in 1..=3 {
+            world.put_telling(&anna(), (notice > 1).then(|| u64::from(notice) - 1), notice.into(), notice).await;
+        }
+        world.put_telling(&bert(), None, 1, 5).await;
+        if is_claimed {
+            assert_eq!(world.claim().await.len(), 2);
+        }
+        let removal = Posting { supersedes: true, ..posting(world.now(), 4) };
+        let removed = Removed { profile: profile(3), crowded: false };
+        assert_eq!(world.store().forget_profile(&anna(), Some(&removal)).await.unwrap(), Some(removed));
+        assert_eq!(world.store().waiting_notices().await.unwrap().notices, if is_claimed { 3 } else { 2 });
+        if is_claimed {
+            assert!(world.settle(&anna(), Fate::Over).await);
+            assert_eq!(world.claim().await, [(anna(), 4)]);
+        } else {
+            assert_eq!(world.claim().await.len(), 2);
+        }
+        for user in [anna(), bert()] {
+            assert!(world.settle(&user, Fate::Over).await);
+        }
+        world.forget_profile(&bert()).await;
+        assert_eq!(world.store().waiting_notices().await.unwrap(), Waiting::default());
+    }
+}
+
+pub async fn what_is_due_too_far_ahead_is_due_for_the_clock_was_moved_back<S: UnderTest>(world: &mut World<S>) {
+    let hour = Duration::from_hours(1);
+    for (ahead, number) in [(hour, 1), (50 * hour, 2)] {
+        let user = if number == 1 { anna() } else { bert() };
+        let posting = posting(world.now() + ahead, number);
+        world.store().put_profile(&user, None, &profile(1), Some(&posting)).await.unwrap();
+    }
+    assert_eq!(world.claim().await, [(bert(), 2)]);
+    assert_eq!(world.claim().await, [], "and has a claim like any");
+    assert!(world.settle(&bert(), Fate::Again(world.now() + 50 * hour)).await);
+    assert_eq!(world.claim().await, [(bert(), 2)]);
+    world.later(hour);
+    assert_eq!(world.claim().await, [(anna(), 1)]);
 }
 
 pub async fn a_restart_forgets_no_notice<S: UnderTest>(world: &mut World<S>) {
@@ -122,9 +190,18 @@ pub async fn of_many_who_claim_one_has_it<S: UnderTest>(world: &mut World<S>) {
     }
 }
 
+async fn put<S: UnderTest>(world: &World<S>, before: Option<u64>, version: u64, posting: &Posting) -> Written {
+    world.store().put_profile(&anna(), before, &profile(version), Some(posting)).await.expect("an answer")
+}
+
+fn in_all(in_all: usize, posting: Posting) -> Posting {
+    Posting { room: Room { in_all, ..posting.room }, ..posting }
+}
+
 /// The number that [`posting`] has made it with.
 pub fn number(claimed: &Claimed) -> u8 {
     let notice = claimed.notice.as_ref().expect("one that can be read");
+    assert_eq!(claimed.made, notice.made);
     assert_eq!((notice.id, notice.bytes.as_slice()), ([notice.bytes[0]; 16], &notice.id[..1]));
     notice.bytes[0]
 }
