@@ -2,15 +2,23 @@
 //!
 //! ```text
 //! cargo build --release
-//! cargo run --release --example idle_connections -- target/release/wxgate 4000
+//! cargo run --release --example idle_connections -- target/release/wxgate 8000 18000
 //! cargo run --release --example idle_connections -- target/release/wxgate 4000 --websocket
+//! cargo run --release --example idle_connections -- nginx 8000 18000
 //! ```
 //!
-//! It starts the binary, opens so many connections, sends one request on each, leaves them alone until their buffers are
-//! given back, and says by how much the process has grown. The kernel's own memory is not counted. With `--websocket` each
-//! of them becomes a WebSocket, and what wxgate keeps of the backend's end counts too.
+//! It starts the binary, opens so many connections, sends one request on each, leaves them alone until their buffers
+//! are given back, and says by how much the process has grown. Of several numbers each is reached from the one before
+//! it. The kernel's own memory is not counted. With `--websocket` each of them becomes a WebSocket, and what wxgate
+//! keeps of the backend's end counts too. nginx answers the same requests itself, with one worker and the same
+//! certificate; what it sets aside for connections at its start is in what it had before.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "an example that can't be set up has nothing to say")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "an example that can't be set up has nothing to say"
+)]
 
 use std::{
     fs,
@@ -24,11 +32,14 @@ use std::{
 };
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::aws_lc_rs::default_provider};
 use wxgate::server::raise_file_limit;
 
 /// Longer than a connection keeps its buffers, and than the allocator keeps pages that nobody needs.
 const SETTLE: Duration = Duration::from_secs(15);
+/// nginx gives nothing back later.
+const SETTLE_NGINX: Duration = Duration::from_secs(2);
 
 const NAME: &str = "api.example.com";
 
@@ -48,22 +59,34 @@ impl<T: Read + Write> ReadWrite for T {}
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let binary = args.next().expect("the path of the binary");
-    let wanted: usize = args.next().and_then(|arg| arg.parse().ok()).unwrap_or(4000);
-    let websocket = args.next().is_some_and(|arg| arg == "--websocket");
+    let binary = args.next().expect("the path of the binary, or nginx");
+    let rest: Vec<String> = args.collect();
+    let mut wanted: Vec<usize> = rest.iter().filter_map(|arg| arg.parse().ok()).collect();
+    if wanted.is_empty() {
+        wanted.push(4000);
+    }
+    let websocket = rest.iter().any(|arg| arg == "--websocket");
     let kind = if websocket { "WebSockets" } else { "connections" };
     let (request, end): (_, &[u8]) = if websocket { (OPENING, b"\r\n\r\n") } else { (REQUEST, b"}") };
+    let settle = if binary == "nginx" { SETTLE_NGINX } else { SETTLE };
     raise_file_limit();
     let backend = backend();
     let folder = tempfile::tempdir().expect("a folder");
     let trust = certificate(folder.path());
     // A WebSocket is opened over HTTP/1.
-    let manners: &[&str] =
-        if websocket { &["in the clear", "over TLS"] } else { &["in the clear", "over TLS", "with HTTP/2"] };
+    let manners: &[&str] = if websocket || binary == "nginx" {
+        &["in the clear", "over TLS"]
+    } else {
+        &["in the clear", "over TLS", "with HTTP/2"]
+    };
     for how in manners {
         let tls = *how == "over TLS";
         let request = if *how == "with HTTP/2" { http2() } else { request.to_vec() };
-        let (mut gateway, addr) = start(&binary, folder.path(), backend, tls);
+        let (gateway, addr) = if binary == "nginx" {
+            start_nginx(folder.path(), tls)
+        } else {
+            start(&binary, folder.path(), backend, tls)
+        };
         let dial = || -> Connection {
             let stream = TcpStream::connect(addr).expect("a connection");
             if !tls {
@@ -74,13 +97,27 @@ fn main() {
         };
         // What the first connections bring into being is no connection's own.
         drop((0..100).map(|_| ask(dial(), &request, end)).collect::<Vec<_>>());
-        sleep(SETTLE);
-        let before = resident(&gateway);
-        let connections: Vec<Connection> = (0..wanted).map(|_| ask(dial(), &request, end)).collect();
-        sleep(SETTLE);
-        let grown = resident(&gateway).saturating_sub(before);
-        println!("{wanted} idle {kind} {how}: {} KiB, {} bytes each", grown >> 10, grown / connections.len());
-        gateway.kill().and_then(|()| gateway.wait()).expect("an end");
+        sleep(settle);
+        let before = resident(gateway.0.id());
+        println!("{how}: {} KiB before", before >> 10);
+        let mut connections: Vec<Connection> = Vec::new();
+        for &wanted in &wanted {
+            connections.resize_with(wanted, || ask(dial(), &request, end));
+            sleep(settle);
+            let grown = resident(gateway.0.id()).saturating_sub(before);
+            println!("{wanted} idle {kind} {how}: {} KiB, {} bytes each", grown >> 10, grown / wanted);
+        }
+        drop(gateway);
+    }
+}
+
+/// A process, which does not outlive this. A master takes its workers along when it is asked to end.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
     }
 }
 
@@ -140,7 +177,41 @@ fn certificate(folder: &Path) -> Arc<ClientConfig> {
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn start(binary: &str, folder: &Path, backend: SocketAddr, tls: bool) -> (Child, SocketAddr) {
+/// nginx, which refuses what wxgate refuses.
+fn start_nginx(folder: &Path, tls: bool) -> (Server, SocketAddr) {
+    // Its own choice of a port would be told to nobody.
+    let any = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = any.local_addr().expect("an address");
+    drop(any);
+    let at = folder.display();
+    let listen = if tls {
+        format!("listen {addr} ssl backlog=4096; ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;")
+    } else {
+        format!("listen {addr} backlog=4096;")
+    };
+    let config = format!(
+        r#"
+worker_processes 1; worker_rlimit_nofile 20000; daemon off; pid {at}/nginx.pid; error_log {at}/nginx.err;
+events {{ worker_connections 19500; }}
+http {{
+    access_log off; keepalive_timeout 1h;
+    server {{ {listen} default_type application/json; location / {{ return 401 '{{"code":"token_missing"}}'; }} }}
+}}
+"#
+    );
+    let path = folder.join("nginx.conf");
+    fs::write(&path, config).expect("a file");
+    let server = Server(Command::new("nginx").arg("-c").arg(&path).stderr(Stdio::null()).spawn().expect("nginx"));
+    for _ in 0..500 {
+        if TcpStream::connect(addr).is_ok() {
+            return (server, addr);
+        }
+        sleep(Duration::from_millis(10));
+    }
+    panic!("nginx does not listen");
+}
+
+fn start(binary: &str, folder: &Path, backend: SocketAddr, tls: bool) -> (Server, SocketAddr) {
     let tls = if tls { "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n" } else { "" };
     let config = format!(
         r#"
@@ -149,6 +220,8 @@ listen = ["127.0.0.1:0"]
 workers = 1
 max_connections = 1_000_000
 keepalive_timeout = "1h"
+drain_idle = "0s"
+drain_timeout = "1s"
 [server.http2]
 prior_knowledge = true
 {tls}
@@ -182,12 +255,14 @@ websocket = true
         rest.split('"').find_map(|word| word.parse().ok())
     });
     std::thread::spawn(move || said.for_each(drop));
-    (gateway, addr.expect("an address"))
+    (Server(gateway), addr.expect("an address"))
 }
 
-/// Bytes of memory that a process has.
-fn resident(process: &Child) -> usize {
-    let statm = fs::read_to_string(format!("/proc/{}/statm", process.id())).expect("Linux");
+/// Bytes of memory that a process has, and those that it has started.
+fn resident(pid: u32) -> usize {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).expect("Linux");
     let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("two numbers");
-    pages * 4096
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("Linux");
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    pages * 4096 + children.map(resident).sum::<usize>()
 }

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
+
 /// One request as it came.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -44,6 +46,8 @@ impl Seen {
 pub enum Then {
     KeepOpen,
     Close,
+    /// Without an end: what comes next is a reset.
+    Reset,
 }
 
 type Behaviour = dyn Fn(&Seen, &mut TcpStream) -> Then + Send + Sync;
@@ -212,10 +216,11 @@ fn serve(stream: TcpStream, state: &State) {
         if let Some(then) = early.and_then(|hook| hook(&seen, &mut out)) {
             lock(&state.seen).push(seen);
             state.came.notify_all();
-            if matches!(then, Then::Close) {
-                break;
+            match then {
+                Then::KeepOpen => continue,
+                Then::Close => break,
+                Then::Reset => return reset(&out),
             }
-            continue;
         }
         if read_body(&mut input, &mut seen).is_none() {
             break;
@@ -223,11 +228,18 @@ fn serve(stream: TcpStream, state: &State) {
         lock(&state.seen).push(seen.clone());
         state.came.notify_all();
         let behaviour = lock(&state.behaviour).clone();
-        if matches!(behaviour(&seen, &mut out), Then::Close) {
-            break;
+        match behaviour(&seen, &mut out) {
+            Then::KeepOpen => {}
+            Then::Close => break,
+            Then::Reset => return reset(&out),
         }
     }
     let _ = out.shutdown(Shutdown::Both);
+}
+
+/// Has the connection reset when it is dropped.
+fn reset(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 fn read_line(input: &mut impl BufRead) -> Option<String> {

@@ -3,6 +3,7 @@
 mod changes;
 mod choice;
 mod failing;
+mod faults;
 mod health;
 mod limits;
 mod names;

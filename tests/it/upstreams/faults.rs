@@ -1,0 +1,168 @@
+//! Servers at their worst: what clients are told, that nobody hears what was for another, and that it is over when its
+//! cause is.
+
+use std::{io, net::TcpStream, thread, time::Duration};
+
+use wxgate::{config::sections::Upstream, upstream::Standing};
+
+use super::{Backend, gateway, until_they_stand};
+use crate::support::{
+    Seen, TestGateway,
+    client::head,
+    upstream::{Then, answer},
+};
+
+const INTERIM: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n";
+
+/// Checked every now and then, and soon.
+fn checked(upstream: &mut Upstream) {
+    upstream.health.path = Some("/health".to_owned());
+    upstream.health.interval = Duration::from_millis(20);
+    upstream.health.timeout = Duration::from_millis(200);
+    upstream.response_timeout = Duration::from_millis(200);
+    upstream.idle_timeout = Duration::from_hours(1);
+    upstream.slow_start = Duration::ZERO;
+    // Nobody is to fail here because others have failed before.
+    upstream.retry.percent = 100;
+    upstream.retry.min_per_second = 1000;
+}
+
+/// Says what it was asked for.
+fn echo(seen: &Seen, out: &mut TcpStream) -> Then {
+    let target = &seen.target;
+    answer(out, format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len()))
+}
+
+/// A connection that is reset has not ended: not even a body that only the connection's end would end.
+#[test]
+fn an_answer_that_is_reset_is_not_taken_for_a_whole_one() {
+    let gw = TestGateway::start();
+    for sent in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nhalf",
+    ] {
+        gw.upstream.does(move |_, out| {
+            answer(out, sent);
+            Then::Reset
+        });
+        for request in ["GET /public/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET /public/ HTTP/1.0\r\n\r\n"] {
+            let mut client = gw.client();
+            client.send(request);
+            match client.try_reply("GET") {
+                // The reset may have come before the first byte was taken.
+                Ok(reply) => {
+                    assert_eq!((reply.status, reply.code().as_str()), (502, "upstream_unreachable"), "{sent:?}")
+                }
+                Err(_) => gw.log.line("the upstream's answer broke off").clear(),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thousand_interim_answers_leave_nothing_in_front_of_the_answer_or_behind_it() {
+    let gw = TestGateway::with(|config| config.server.workers = 1);
+    gw.upstream.does(|seen, out| {
+        answer(out, INTERIM.repeat(1000));
+        echo(seen, out)
+    });
+    let mut client = gw.client();
+    for n in 0..8 {
+        let target = format!("/public/{n}");
+        let reply = client.send(head("GET", &target, &[], 0)).interim();
+        assert_eq!((reply.status, reply.header("link"), reply.text()), (200, None, target));
+    }
+    assert_eq!(gw.upstream.connections(), 1, "the connection is as good as any");
+}
+
+/// Checks that find nobody well must not keep anybody from those who are well again.
+#[test]
+fn after_all_servers_were_down_the_first_request_finds_the_first_that_is_up() {
+    let (one, other) = (Backend::start(), Backend::start());
+    let gw = gateway(&[&one, &other], checked);
+    for up in [&one, &other] {
+        one.cable.pull();
+        other.cable.pull();
+        until_they_stand(&gw, &[Standing::Unhealthy; 2]);
+        for _ in 0..10 {
+            assert_eq!(gw.client().get("/public/").code(), "upstream_unreachable");
+        }
+        up.cable.plug();
+        assert_eq!(gw.client().get("/public/").status, 200, "no check has to come first");
+        if std::ptr::eq(up, &raw const one) {
+            other.cable.plug()
+        } else {
+            one.cable.plug()
+        }
+        until_they_stand(&gw, &[Standing::Up; 2]);
+    }
+}
+
+/// What all servers do at once, and what may be told of it: a code, or nothing but the end of the connection.
+type Fault = (&'static str, fn(&Backend), &'static [&'static str]);
+
+const FAULTS: [Fault; 6] = [
+    ("refuse", |it| it.cable.pull(), &["upstream_unreachable"]),
+    ("hang", |it| it.recorder.does(|_, _| Then::KeepOpen), &["upstream_timeout"]),
+    ("reset", |it| it.recorder.does(|_, _| Then::Reset), &["upstream_unreachable"]),
+    (
+        "reset in the middle",
+        |it| {
+            it.recorder.does(|seen, out| {
+                answer(out, format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{}", seen.target));
+                Then::Reset
+            });
+        },
+        &["broken off", "upstream_unreachable"],
+    ),
+    ("garbage", |it| it.recorder.does(|_, out| answer(out, "SSH-2.0-OpenSSH_9.2\r\n\r\n")), &["upstream_unreachable"]),
+    (
+        "close what is kept",
+        |it| {
+            it.recorder.does(|seen, out| {
+                echo(seen, out);
+                Then::Close
+            });
+        },
+        &[],
+    ),
+];
+
+#[test]
+fn whatever_all_servers_do_clients_are_told_and_nobody_hears_what_was_for_another() {
+    let backends = [Backend::start(), Backend::start()];
+    let gw = gateway(&[&backends[0], &backends[1]], checked);
+    for (name, begins, told) in FAULTS {
+        backends.iter().for_each(begins);
+        thread::scope(|scope| {
+            for client in 0..8 {
+                let gw = &gw;
+                scope.spawn(move || (0..6).for_each(|n| ask(gw, &format!("/public/{client}-{n}"), name, told)));
+            }
+        });
+        for backend in &backends {
+            backend.recorder.does(echo);
+            if name == "refuse" {
+                backend.cable.plug();
+            }
+        }
+        // It is over with its cause, before any check has said so.
+        for n in 0..8 {
+            ask(&gw, &format!("/public/after-{n}"), name, &[]);
+        }
+    }
+}
+
+/// The answer is one's own, or what may be told.
+fn ask(gw: &TestGateway, target: &str, fault: &str, told: &[&str]) {
+    let mut client = gw.client();
+    client.send(head("GET", target, &[], 0));
+    let outcome = match client.try_reply("GET") {
+        Ok(reply) if reply.status == 200 => return assert_eq!(reply.text(), target, "{fault}"),
+        Ok(reply) => reply.code(),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => error.to_string(),
+        Err(_) => "broken off".to_owned(),
+    };
+    assert!(told.contains(&outcome.as_str()), "{fault}: {outcome} to {target}");
+}
