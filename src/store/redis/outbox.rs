@@ -163,7 +163,6 @@ fn note(servers: &Servers, why: Option<&Cause>) {
 fn one(sealer: &Sealer, pair: &[Value]) -> Option<Claimed> {
     let [Value::BulkString(member), Value::BulkString(record)] = pair else { return None };
     let user = Keys::user_of(member)?;
-<<<<<<< ours
     let Some((attempts, rests)) = decode(record) else {
         // Of a later version, perhaps. When it was made stands where it always has.
         let made = record.get(5..13).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
@@ -171,13 +170,6 @@ fn one(sealer: &Sealer, pair: &[Value]) -> Option<Claimed> {
     };
     let made = rests.made;
     let notice = sealer.open_notice(&user, &rests.bytes).ok().map(|bytes| Notice { bytes, ..rests });
-=======
-    let Some((attempts, kept)) = decode(record) else {
-        return Some(Claimed { user, notice: None, made: Timestamp::from_millis(0), attempts: 0 });
-    };
-    let made = kept.made;
-    let notice = sealer.open_notice(&user, &kept.bytes).ok().map(|bytes| Notice { bytes, ..kept });
->>>>>>> theirs
     Some(Claimed { user, notice, made, attempts })
 }
 
