@@ -1,4 +1,4 @@
-//! Figures beside the cost of a request: WebSockets, workers, latency at fixed rates, and what hostile clients do to
+//! Figures beside the cost of a request: `WebSockets`, workers, latency at fixed rates, and what hostile clients do to
 //! others.
 //!
 //! It needs Linux, nginx, taskset, and for the workers wrk, openssl and strace. Two processors are enough: what is

@@ -107,11 +107,11 @@ async fn keep_talking(
 ) -> io::Result<()> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
-    let head = format!(
+    let opening = format!(
         "GET /chat HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(opening.as_bytes()).await?;
     // Nothing comes behind the 101 before something is said.
     let mut reader = BufReader::new(&mut stream);
     let opened = read_head(&mut reader).await?;

@@ -125,7 +125,11 @@ fn a_full_redis_gives_out_what_waits_and_so_has_room_again() {
     assert!(told(put(&one, "o2")).contains("maxmemory"));
     assert_eq!(one.wait(one.store.profile(&user("o2"))).unwrap(), None);
     assert_eq!(waiting(&one).notices, 2, "none of it is half done");
-    for fate in [Fate::Again(NOW), Fate::Over, Fate::Over] {
+    let removal = Posting { supersedes: true, ..posting(NOW) };
+    let removed = one.wait(one.store.forget_profile(&user("o1"), Some(&removal))).unwrap();
+    assert!(removed.is_some(), "what is removed makes room");
+    assert_eq!(waiting(&one).notices, 1, "and what came before it is dropped");
+    for fate in [Fate::Again(NOW), Fate::Over] {
         assert_eq!(claim(&one).len(), 1, "{fate:?}");
         settle(&one, "o1", fate);
     }

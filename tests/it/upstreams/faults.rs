@@ -52,7 +52,7 @@ fn an_answer_that_is_reset_is_not_taken_for_a_whole_one() {
             match client.try_reply("GET") {
                 // The reset may have come before the first byte was taken.
                 Ok(reply) => {
-                    assert_eq!((reply.status, reply.code().as_str()), (502, "upstream_unreachable"), "{sent:?}")
+                    assert_eq!((reply.status, reply.code().as_str()), (502, "upstream_unreachable"), "{sent:?}");
                 }
                 Err(_) => gw.log.line("the upstream's answer broke off").clear(),
             }
@@ -91,9 +91,9 @@ fn after_all_servers_were_down_the_first_request_finds_the_first_that_is_up() {
         up.cable.plug();
         assert_eq!(gw.client().get("/public/").status, 200, "no check has to come first");
         if std::ptr::eq(up, &raw const one) {
-            other.cable.plug()
+            other.cable.plug();
         } else {
-            one.cable.plug()
+            one.cable.plug();
         }
         until_they_stand(&gw, &[Standing::Up; 2]);
     }
