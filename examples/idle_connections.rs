@@ -89,6 +89,8 @@ fn main() {
         };
         let dial = || -> Connection {
             let stream = TcpStream::connect(addr).expect("a connection");
+            // Or a request waits behind the end of a handshake, until that is acknowledged.
+            stream.set_nodelay(true).expect("a socket");
             if !tls {
                 return Box::new(stream);
             }

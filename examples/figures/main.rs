@@ -1,5 +1,5 @@
-//! Figures beside the cost of a request: `WebSockets`, workers, latency at fixed rates, and what hostile clients do to
-//! others.
+//! Figures beside the cost of a request: an echo through a WebSocket, a second worker, latency at fixed rates, and what
+//! hostile clients do to others.
 //!
 //! It needs Linux, nginx, taskset, and for the workers wrk, openssl and strace. Two processors are enough: what is
 //! measured is alone on the first where that is said, and load and backend are on the second. Proxies take turns, round

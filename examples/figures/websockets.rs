@@ -120,11 +120,11 @@ async fn keep_talking(
     }
     let payload = vec![b'.'; size];
     let (said, expected) = (frame(MASKED, &payload)?, frame(0, &payload)?);
-    let mut heard = vec![0; expected.len()];
+    let mut answer = vec![0; expected.len()];
     while !is_over.get() {
         stream.write_all(&said).await?;
-        stream.read_exact(&mut heard).await?;
-        if heard != expected {
+        stream.read_exact(&mut answer).await?;
+        if answer != expected {
             return Err(io::Error::other("that is no echo"));
         }
         echoes.set(echoes.get() + 1);
