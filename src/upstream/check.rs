@@ -7,7 +7,10 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::{
+    io::{AsyncReadExt, join, split},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
 
 use super::{
     ConnectError,
@@ -18,6 +21,9 @@ use crate::config::sections::ServerAddress;
 
 /// Who asks. It means nothing to us when somebody else says so.
 const US: HeaderValue = HeaderValue::from_static("wxgate-health");
+
+/// What comes before the end of an answer's head, interim answers with it; more of these are no answer.
+const LONGEST_HEAD: u64 = 64 * 1024;
 
 /// Why a check got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +73,9 @@ async fn ask(group: &Group, at: usize, path: Uri) -> Result<StatusCode, Unanswer
 }
 
 async fn ask_http1(stream: Stream, request: Request<Empty<Bytes>>) -> Result<StatusCode, Unanswered> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (from, to) = split(stream);
+    let bounded = join(from.take(LONGEST_HEAD), to);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(bounded)).await?;
     let (mut answer, mut connection) = (pin!(sender.send_request(request)), pin!(connection));
     let answer = tokio::select! {
         biased;

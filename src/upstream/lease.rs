@@ -78,7 +78,7 @@ impl<B: Payload> Lease<B> {
     ) -> impl Future<Output = Result<Response<AnswerBody>, NoAnswer<B>>> + use<B> {
         match &mut self.line {
             Line::Own(kept) => {
-                kept.link.heard.forget();
+                kept.link.heard.awaits_answer();
                 Answering::Http1 { head: kept.link.sender.try_send_request(request) }
             }
             Line::Shared(exchange) => Answering::Http2 { head: exchange.send(request) },
@@ -87,8 +87,9 @@ impl<B: Payload> Lease<B> {
 
     /// There is an answer.
     pub(super) fn answered(&mut self) {
-        if let Line::Shared(exchange) = &mut self.line {
-            exchange.answered();
+        match &mut self.line {
+            Line::Own(kept) => kept.link.heard.has_answer(),
+            Line::Shared(exchange) => exchange.answered(),
         }
     }
 

@@ -26,17 +26,47 @@ pub(super) struct Socket {
     _place: Place,
 }
 
-/// Whether the server has said anything since the last request.
+/// More than the longest head that hyper takes. What goes on after that without an answer is interim answers without end, all
+/// of which hyper reads before it lets anybody else have a turn.
+const MOST_BEFORE_ANSWER: usize = 512 * 1024;
+
+/// What the server has said since the last request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Rc<Cell<bool>>);
+pub(super) struct Heard(Rc<Cell<Said>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    bytes: usize,
+    /// Whether an answer is to come of it before it is too much.
+    is_awaited: bool,
+}
 
 impl Heard {
     pub(super) fn forget(&self) {
-        self.0.set(false);
+        self.0.update(|said| Said { bytes: 0, ..said });
     }
 
     pub(super) fn anything(&self) -> bool {
-        self.0.get()
+        self.0.get().bytes > 0
+    }
+
+    /// A request goes out, and only so much may come before its answer.
+    pub(super) fn awaits_answer(&self) {
+        self.0.set(Said { bytes: 0, is_awaited: true });
+    }
+
+    /// The answer is there. Its body may be of any size.
+    pub(super) fn has_answer(&self) {
+        self.0.update(|said| Said { is_awaited: false, ..said });
+    }
+
+    fn is_too_much(&self) -> bool {
+        let said = self.0.get();
+        said.is_awaited && said.bytes > MOST_BEFORE_ANSWER
+    }
+
+    fn more(&self, bytes: usize) {
+        self.0.update(|said| Said { bytes: said.bytes.saturating_add(bytes), ..said });
     }
 }
 
@@ -81,11 +111,12 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.heard.is_too_much() {
+            return Poll::Ready(Err(io::Error::other("there is no end of what comes before the answer")));
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.heard.0.set(true);
-        }
+        self.heard.more(buf.filled().len() - before);
         read
     }
 }

@@ -1,7 +1,12 @@
 //! Servers at their worst: what clients are told, that nobody hears what was for another, and that it is over when its
 //! cause is.
 
-use std::{io, net::TcpStream, thread, time::Duration};
+use std::{
+    io::{self, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
 
 use wxgate::{config::sections::Upstream, upstream::Standing};
 
@@ -25,6 +30,12 @@ fn checked(upstream: &mut Upstream) {
     // Nobody is to fail here because others have failed before.
     upstream.retry.percent = 100;
     upstream.retry.min_per_second = 1000;
+}
+
+/// Interim answers for as long as somebody takes them.
+fn storm(out: &mut TcpStream) -> Then {
+    while out.write_all(INTERIM.repeat(100).as_bytes()).is_ok() {}
+    Then::Close
 }
 
 /// Says what it was asked for.
@@ -76,6 +87,25 @@ fn a_thousand_interim_answers_leave_nothing_in_front_of_the_answer_or_behind_it(
     assert_eq!(gw.upstream.connections(), 1, "the connection is as good as any");
 }
 
+/// All that comes at once is read before anybody else has a turn, so it must not go on for ever.
+#[test]
+fn interim_answers_without_end_are_no_answer_and_hold_up_nobody() {
+    let storm_at = Backend::start();
+    storm_at.recorder.does(|_, out| storm(out));
+    let gw = gateway(&[&storm_at], |upstream| {
+        upstream.health.path = Some("/health".to_owned());
+        upstream.health.interval = Duration::from_millis(20);
+        // What would be waited for is more than a story has.
+        upstream.health.timeout = Duration::from_mins(10);
+        upstream.response_timeout = Duration::from_mins(10);
+    });
+    until_they_stand(&gw, &[Standing::Unhealthy]);
+    for _ in 0..3 {
+        assert_eq!(gw.client().get("/public/").code(), "upstream_unreachable");
+        assert_eq!(gw.client().get("/v1/session").code(), "token_missing");
+    }
+}
+
 /// Checks that find nobody well must not keep anybody from those who are well again.
 #[test]
 fn after_all_servers_were_down_the_first_request_finds_the_first_that_is_up() {
@@ -98,9 +128,10 @@ fn after_all_servers_were_down_the_first_request_finds_the_first_that_is_up() {
 /// What all servers do at once, and what may be told of it: a code, or nothing but the end of the connection.
 type Fault = (&'static str, fn(&Backend), &'static [&'static str]);
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     ("refuse", |it| it.cable.pull(), &["upstream_unreachable"]),
     ("hang", |it| it.recorder.does(|_, _| Then::KeepOpen), &["upstream_timeout"]),
+    ("storm", |it| it.recorder.does(|_, out| storm(out)), &["upstream_unreachable"]),
     ("reset", |it| it.recorder.does(|_, _| Then::Reset), &["upstream_unreachable"]),
     (
         "reset in the middle",
