@@ -18,6 +18,12 @@ use crate::{
 /// How long a stop waits for the store to take the last uses of sessions.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
 
+/// How long it waits for keys that a platform may have renewed already.
+const LAST_KEYS: Duration = Duration::from_secs(10);
+
+/// How long backends still have for what they ask when those who are answered through them are gone.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
 /// How long it waits for threads and tasks that were told to end at once.
 const LAST_THREADS: Duration = Duration::from_secs(5);
 
@@ -132,6 +138,11 @@ impl App {
             drained = timeout(limit, drained) => {
                 if drained.is_err() {
                     tracing::warn!("drain_timeout is over: the requests still under way are cut");
+                    self.public.cut();
+                    if let Some(internal) = &mut self.internal {
+                        internal.drain();
+                        _ = timeout(LAST_ANSWERS, internal.all_ended()).await;
+                    }
                 }
             }
             () = hurry => tracing::warn!("told to hurry: the requests still under way are cut"),
@@ -149,6 +160,9 @@ impl App {
         self.telling.end().await;
         self.housekeeping.abort();
         _ = timeout(LAST_THREADS, &mut self.housekeeping).await;
+        if timeout(LAST_KEYS, parts.sessions.settled()).await.is_err() {
+            tracing::warn!("a session_key that was being reset may be lost");
+        }
         // Nobody uses a session any more. What is not written now is lost, and makes a session look unused for longer.
         let flushed = timeout(LAST_FLUSH, parts.sessions.flush_touches()).await;
         if !matches!(flushed, Ok(Ok(()))) {

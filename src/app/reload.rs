@@ -16,6 +16,7 @@ use crate::{
     config::{Change, Config},
     gateway::Snapshot,
     login::Login,
+    model::AppId,
     phone::Phones,
     platform::Platform,
     routing::Table,
@@ -158,7 +159,16 @@ impl Parts {
         let platforms = Arc::new(self.platforms.changed_to(config, &self.counters).map_err(Error::Platform)?);
         let issuer = Arc::new(Issuer::new(config, &self.sessions, &self.clock));
         let login = self.login.through(Arc::clone(&platforms) as Arc<dyn Platform>, issuer);
-        let server_api = Arc::new(platforms.server_api(control, &self.clock));
+        // What is refused to one secret is not refused to another.
+        let same = |app: &AppId| {
+            let [before, after] = [&self.config, config].map(|config| {
+                let known = config.apps.iter().find(|known| known.app_id == *app);
+                known.map(|known| (&known.api_base, &known.secret, &known.other_secret))
+            });
+            before == after
+        };
+        let server_api = platforms.server_api(control, &self.clock).recall(&self.server_api, same);
+        let server_api = Arc::new(server_api);
         let phones = Arc::new(self.phones.through(Arc::clone(&server_api) as _));
         Ok(Askers { platforms, server_api, login: Arc::new(login), phones })
     }

@@ -22,6 +22,7 @@ mod housekeeping;
 mod link;
 mod measured;
 mod near;
+mod renewals;
 mod stay;
 mod token;
 mod touches;
@@ -39,7 +40,7 @@ pub use measured::Measured;
 pub use stay::Stay;
 pub use token::SessionToken;
 
-use self::{finishing::Finishing, link::Listener, near::Near};
+use self::{finishing::Finishing, link::Listener, near::Near, renewals::Renewals};
 use crate::{
     config::sections,
     model::{Clock, Entropy, Identity, Session, SessionKey, TokenDigest, UserKey, UserTag},
@@ -62,6 +63,7 @@ pub struct Sessions {
     runtime: Handle,
     entropy: Arc<dyn Entropy>,
     near: Arc<Near>,
+    renewals: Renewals,
 }
 
 impl Sessions {
@@ -78,7 +80,7 @@ impl Sessions {
         let store = Arc::new(Measured::new(store, Arc::clone(&counters)));
         let near = Arc::new(Near::new(store, section.capacity, clock, tags, counters));
         near.store.follow(Arc::new(Listener(Arc::downgrade(&near))));
-        Self { section: section.clone(), runtime, entropy, near }
+        Self { section: section.clone(), runtime, entropy, near, renewals: Renewals::default() }
     }
 
     /// Begins a session that stays as `[sessions]` says.
@@ -204,30 +206,32 @@ impl Sessions {
         self.near.tags.tag(user)
     }
 
-    /// The `session_key` that counts for the user in this app, the newest login's or what has taken its place, while any session of that user is live.
+    /// The `session_key` that counts for the user in this app, the newest login's or what has taken its place, while any session
+    /// of that user is live.
     pub async fn session_key(&self, user: &UserKey) -> Result<Option<SessionKey>, Error> {
         self.near.store.session_key(user, self.near.clock.now()).await.map_err(Error::StoreUnavailable)
     }
 
     /// Waits for `renewed`, another `session_key` for a user whose key was `old`, and keeps it for all of the user's sessions. False
-    /// where there is none. Both are done though whoever asked goes away: the platform may have made the old one worthless by then.
+    /// where there is none and the user still has `old`. Both are done though whoever asked goes away, and a store that is away
+    /// for a moment is asked again: the platform may have made the old one worthless by then. See [`settled`](Self::settled).
     ///
     /// A key that a login has brought meanwhile stays. It is the newer one, since the platform takes a reset for the key that
-    /// counts and no other. No cache has to hear of it, since none holds keys. Only a login that was given `old` before and is kept after this brings that back.
+    /// counts and no other. No cache has to hear of it, since none holds keys. Only a login that was given `old` before and is
+    /// kept after this brings that back.
     pub async fn renew_session_key<E: From<Error> + Send + 'static>(
         &self,
         user: &UserKey,
         old: SessionKey,
         renewed: impl Future<Output = Result<Option<SessionKey>, E>> + Send + 'static,
     ) -> Result<bool, E> {
-        let (near, user) = (Arc::clone(&self.near), user.clone());
-        let work = async move {
-            let Some(new) = renewed.await? else { return Ok(false) };
-            let replaced = near.store.replace_session_key(&user, &old, &new, near.clock.now()).await;
-            replaced.map_err(Error::StoreUnavailable)?;
-            Ok(true)
-        };
-        Finishing::new(&self.runtime, work).await
+        let work = renewals::renew(Arc::clone(&self.near), user.clone(), old, renewed);
+        self.renewals.finish(&self.runtime, work).await
+    }
+
+    /// Returns when no renewal of a key is under way any more.
+    pub async fn settled(&self) {
+        self.renewals.over().await;
     }
 
     /// About how many sessions there are, in all.

@@ -99,10 +99,28 @@ impl AccessTokens {
         Ok(Lent { token: kept.token, serial: kept.number, expires_in })
     }
 
+    /// The same, which go on with what `before` has of those apps that are `same`. A set-up that was refused is tried again.
+    #[must_use]
+    pub fn recalling(&self, before: &Self, same: impl Fn(&AppId) -> bool) -> Self {
+        before.forget_refusals();
+        let taken_over = |(app, new): (&AppId, &Arc<Shelf>)| {
+            let kept = before.shelves.get(app).filter(|_| same(app));
+            (app.clone(), Arc::clone(kept.unwrap_or(new)))
+        };
+        Self {
+            source: Arc::clone(&self.source),
+            shelves: self.shelves.iter().map(taken_over).collect(),
+            timeout: self.timeout,
+            runtime: self.runtime.clone(),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
     /// Forgets that a set-up was refused: somebody may have mended it.
     pub fn forget_refusals(&self) {
         for shelf in self.shelves.values() {
-            shelf.state().resting = None;
+            let mut state = shelf.state();
+            (state.resting, state.reported) = (None, None);
         }
     }
 
@@ -132,10 +150,10 @@ impl AccessTokens {
         let place = self.shelves.get(app).ok_or(Error::UnknownApp)?;
         let now = self.clock.steady();
         let mut state = place.state();
-        let refused = match refused {
-            Refused::None => None,
-            Refused::Seen(number) => Some(number),
-            Refused::Reported(number) => state.believes(number, now).then_some(number),
+        let (refused, is_reported) = match refused {
+            Refused::None => (None, false),
+            Refused::Seen(number) => (Some(number), false),
+            Refused::Reported(number) => (state.believes(number, now).then_some(number), true),
         };
         if let Some(kept) = state.kept.as_ref().filter(|kept| kept.is_good(now, refused)) {
             let (lent, is_late) = (kept.lent.clone(), now >= kept.renew_from);
@@ -149,6 +167,9 @@ impl AccessTokens {
         }
         if let Some(resting) = state.resting.as_ref().filter(|resting| now < resting.until) {
             return Err(resting.error.clone());
+        }
+        if is_reported {
+            state.reported = Some(now);
         }
         Ok(Found::Renewal(self.renew(app, place, &mut state)))
     }
@@ -260,18 +281,10 @@ impl State {
 
     /// Whether a report of this token is followed: it is about the newest, and no other has been followed just now. Where
     /// it is being renewed already nothing more is asked of WeChat.
-    fn believes(&mut self, number: u64, now: Duration) -> bool {
-        if self.kept.as_ref().is_none_or(|kept| kept.lent.number != number) {
-            return false;
-        }
-        if self.renewal().is_some() {
-            return true;
-        }
-        if self.reported.is_some_and(|last| now.saturating_sub(last) < BETWEEN_REPORTS) {
-            return false;
-        }
-        self.reported = Some(now);
-        true
+    fn believes(&self, number: u64, now: Duration) -> bool {
+        let is_newest = self.kept.as_ref().is_some_and(|kept| kept.lent.number == number);
+        let was_followed = || self.reported.is_some_and(|last| now.saturating_sub(last) < BETWEEN_REPORTS);
+        is_newest && (self.renewal().is_some() || !was_followed())
     }
 
     fn land(&mut self, granted: Result<Granted, Error>, asked: Duration, now: Duration) -> Result<Numbered, Error> {

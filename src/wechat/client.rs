@@ -99,8 +99,12 @@ impl Client {
             let (status, body) = self.transport.get(session_reset::url(endpoint, token, &user.openid, key)).await?;
             session_reset::read(status, &body, &user.openid)
         };
-        // Where the first try was done and not heard of, the second is refused: it is signed with the key that was.
-        once_more(|| counted(&self.counters.wechat.reset_session_key, ask())).await
+        let ask = || counted(&self.counters.wechat.reset_session_key, ask());
+        match ask().await {
+            // Only then: where a try was done and not heard of, another is refused, since it is signed with the key that was.
+            Err(error) if error.nothing_was_sent() => ask().await,
+            answer => answer,
+        }
     }
 
     pub(super) fn apps(&self) -> impl Iterator<Item = AppId> {

@@ -25,6 +25,12 @@ impl ServerApi {
         Self { client, tokens: Arc::new(tokens), runtime }
     }
 
+    /// Goes on with the tokens that `before` has of those apps that are `same`.
+    #[must_use]
+    pub fn recall(self, before: &Self, same: impl Fn(&AppId) -> bool) -> Self {
+        Self { tokens: Arc::new(self.tokens.recalling(&before.tokens, same)), ..self }
+    }
+
     /// A token of `app`, for a backend that calls WeChat by itself. It may know that WeChat refuses the one with this serial.
     pub async fn access_token(&self, app: &AppId, refused: Option<u64>) -> Result<Lent, Error> {
         self.tokens.give(app, refused).await
@@ -62,8 +68,13 @@ impl ServerApi {
 
     /// Another key in the place of `key`, which is worth nothing from then on. None where that is not the user's, or not any more.
     pub async fn reset_session_key(&self, user: &UserKey, key: &SessionKey) -> Result<Option<SessionKey>, Error> {
-        let client = &self.client;
-        self.tokens.with(&user.app, move |token| async move { client.reset_session_key(user, &token, key).await }).await
+        let (client, tokens) = (Arc::clone(&self.client), Arc::clone(&self.tokens));
+        let (user, key) = (user.clone(), key.clone());
+        self.apart(async move {
+            let (client, user, key) = (&client, &user, &key);
+            tokens.with(&user.app, move |token| async move { client.reset_session_key(user, &token, key).await }).await
+        })
+        .await
     }
 }
 

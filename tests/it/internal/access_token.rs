@@ -136,3 +136,12 @@ fn reports_in_a_row_renew_once_in_ten_seconds() {
         assert_eq!(asks(&gw, "GET", &format!("{}&{query}", path(APP)), &Value::Null).code(), "bad_request", "{query}");
     }
 }
+
+#[test]
+fn a_reload_that_concerns_something_else_keeps_tokens_and_their_serials() {
+    let mut gw = start();
+    let told = ask(&gw).json();
+    gw.reload(|config| config.apps[1].idle = Some(Duration::from_hours(1)));
+    assert_eq!(ask(&gw).json(), told);
+    assert_eq!(gw.wechat.calls_of(STABLE_TOKEN), 1);
+}

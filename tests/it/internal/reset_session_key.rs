@@ -1,9 +1,16 @@
 //! A key that others may know gives way to another one, at WeChat and here, and neither leaves.
 
-use std::thread::{Scope, ScopedJoinHandle, scope};
+use std::{
+    net::TcpStream,
+    thread::{Scope, ScopedJoinHandle, scope},
+};
 
 use serde_json::{Value, json};
-use wxgate::simulator::{Fault, Order};
+use wxgate::{
+    config::sections::{NewestSealKey, Seal, Snapshot},
+    model::{SealKey, Secret},
+    simulator::{Fault, Order},
+};
 
 use super::{asks, listening, start};
 use crate::{
@@ -118,15 +125,20 @@ fn of_two_who_ask_at_once_one_does_it_and_the_other_changes_nothing() {
     assert!(counts(&gw, "oAlice") && opens(&gw, &data(&gw, "oAlice")));
 }
 
+/// As bytes.
+fn request_of(gw: &TestGateway) -> String {
+    let body = of("oAlice").to_string();
+    let ((name, value), host, length) = (super::BEARER, gw.internal_addr(), body.len());
+    format!("POST {PATH} HTTP/1.1\r\nHost: {host}\r\n{name}: {value}\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
 #[test]
 fn what_wechat_has_done_is_kept_though_the_backend_hangs_up() {
     let gw = start();
     gw.login("oAlice");
     gw.wechat.next_fault(Order::from(Fault::Hang).on(RESET));
-    let (mut backend, body) = (gw.internal(), of("oAlice").to_string());
-    let ((name, value), host, length) = (super::BEARER, gw.internal_addr(), body.len());
-    let head = format!("POST {PATH} HTTP/1.1\r\nHost: {host}\r\n{name}: {value}\r\nContent-Length: {length}\r\n\r\n");
-    backend.send(head + &body);
+    let mut backend = gw.internal();
+    backend.send(request_of(&gw));
     gw.until_hanging(1);
     drop(backend);
     // The listener has one thread, which sees to who has gone before it answers who has come since.
@@ -154,6 +166,57 @@ fn where_the_store_fails_after_wechat_has_done_it_the_key_is_stale_until_the_nex
     assert!(!opens(&gw, &data(&gw, "oAlice")), "session_key_stale");
     gw.login("oAlice");
     assert!(opens(&gw, &data(&gw, "oAlice")) && counts(&gw, "oAlice"));
+}
+
+/// Nobody will ever be told the new key again.
+#[test]
+fn a_store_that_is_away_for_a_moment_gets_the_new_key_when_it_is_back() {
+    let store = Scripted::own();
+    let gw = TestGateway::on(Some(store.clone()), listening);
+    gw.login("oAlice");
+    scope(|scope| {
+        let asking = asks_and_waits(&gw, scope, "oAlice");
+        store.go_away();
+        gw.wechat.release();
+        until("a try in vain", || {
+            let page = gw.admin().get("/metrics").text();
+            let errors = "wxgate_store_errors_total{operation=\"replace_session_key\"} ";
+            page.lines().any(|line| line.strip_prefix(errors).is_some_and(|n| n != "0")).then_some(())
+        });
+        store.come_back();
+        assert_eq!(asking.join().unwrap().json(), json!({ "reset": true }));
+    });
+    assert!(counts(&gw, "oAlice") && opens(&gw, &data(&gw, "oAlice")));
+}
+
+#[test]
+fn a_stop_waits_for_the_new_key_though_the_backend_has_hung_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wxgate.db");
+    let gateway = |api_base: Option<String>| {
+        TestGateway::with(|config| {
+            listening(config);
+            let key = SealKey::parse(&Secret::new("5e".repeat(32))).unwrap();
+            config.sessions.snapshot = Some(Snapshot { path: path.clone() });
+            config.sessions.seal = Some(Seal { key: NewestSealKey::Given(key), old_keys: Vec::new() });
+            if let Some(api_base) = api_base {
+                config.apps[0].api_base = api_base.parse().expect("a URL");
+            }
+        })
+    };
+    let mut gw = gateway(None);
+    gw.login("oAlice");
+    gw.wechat.next_fault(Order::from(Fault::Hang).on(RESET));
+    let (mut backend, request, addr) = (gw.internal(), request_of(&gw), gw.internal_addr());
+    backend.send(request);
+    gw.until_hanging(1);
+    drop(backend);
+    gw.stop_while(|wechat| {
+        until("nobody listens any more", || TcpStream::connect(addr).err());
+        wechat.release();
+    });
+    let again = gateway(Some(gw.wechat.api_base()));
+    assert!(counts(&again, "oAlice"), "the key that WeChat has made");
 }
 
 #[test]

@@ -193,6 +193,18 @@ impl TestGateway {
         self.end(std::future::pending());
     }
 
+    /// Stops, and does something meanwhile. What is beside the gateway stays.
+    pub fn stop_while(&mut self, meanwhile: impl FnOnce(&Simulator) + Send) {
+        let app = self.app.take();
+        let wechat = &self.wechat;
+        std::thread::scope(|scope| {
+            scope.spawn(move || meanwhile(wechat));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let ended = runtime.block_on(app.expect("it runs").stop(std::future::pending()));
+            ended.expect("every worker ends well");
+        });
+    }
+
     fn end(&mut self, hurry: impl Future<Output = ()>) {
         let Some(app) = self.app.take() else { return };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
