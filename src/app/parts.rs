@@ -9,7 +9,10 @@ use crate::{
     api::{Api, Services},
     assertion::{Assertions, Signer},
     avatar::{Avatars, OpenError, Shelf},
-    config::{Config, sections::LogFormat},
+    config::{
+        Config,
+        sections::{LogFormat, Webhook as Receiver},
+    },
     gateway::{self, AccessLog, Callers, Gateway, Snapshot},
     limit::{EndpointLimits, RouteLimits},
     login::Login,
@@ -217,11 +220,11 @@ pub(super) fn webhook_of(config: &Config) -> Result<Option<Arc<Webhook>>, Error>
     Ok(config.webhook.as_ref().map(Webhook::new).transpose()?.map(Arc::new))
 }
 
-/// How changes are written down for that, where anybody is told.
-pub(super) fn outgoing(config: &Config, bell: &Arc<Bell>, entropy: &Arc<dyn Entropy>) -> Option<Outgoing> {
-    let section = config.webhook.as_ref()?;
-    let room = Room { per_user: section.max_per_user, in_all: section.max_waiting };
-    Some(Outgoing { room, bell: Arc::clone(bell), entropy: Arc::clone(entropy) })
+/// How changes are written down for that.
+pub(super) fn outgoing(config: &Config, bell: &Arc<Bell>, entropy: &Arc<dyn Entropy>) -> Outgoing {
+    let room = |section: &Receiver| Room { per_user: section.max_per_user, in_all: section.max_waiting };
+    let room = config.webhook.as_ref().map(room);
+    Outgoing { room, bell: Arc::clone(bell), entropy: Arc::clone(entropy) }
 }
 
 fn seed(entropy: &dyn Entropy) -> Result<[u8; 32], EntropyError> {

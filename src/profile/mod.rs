@@ -147,10 +147,10 @@ impl Profiles {
         Self { pictures: Some(pictures), ..self }
     }
 
-    /// From here on this is how others are told of changes, or nobody is. It can be another in the midst of everything: whoever
+    /// From here on this is how others are told of changes. It can be another in the midst of everything: whoever
     /// changes profiles holds the same ones, and none of them may go on with what a configuration before this one has said.
-    pub fn tell(&self, outgoing: Option<Outgoing>) {
-        *self.outgoing.write().unwrap_or_else(PoisonError::into_inner) = outgoing;
+    pub fn tell(&self, outgoing: Outgoing) {
+        *self.outgoing.write().unwrap_or_else(PoisonError::into_inner) = Some(outgoing);
     }
 
     /// What is known of a user, which may be nothing.
@@ -205,7 +205,8 @@ impl Profiles {
             let replaces = (before.version > 0).then_some(before.version);
             // Where nothing has changed there is nothing to tell: the change that this may repeat was written with its notice.
             let outgoing = self.outgoing().filter(|_| changed);
-            let posting = outgoing.as_ref().map(|outgoing| outgoing.changed(user, &before, &after, now)).transpose()?;
+            let posting = outgoing.as_ref().map(|outgoing| outgoing.changed(user, &before, &after, now));
+            let posting = posting.transpose()?.flatten();
             let put = self.store.put_profile(user, replaces, &kept, posting.as_ref()).await.map_err(Error::Store)?;
             if put.is_made() {
                 ring(outgoing.as_ref(), put);
@@ -256,7 +257,7 @@ fn next_version(before: u64, now: Timestamp) -> u64 {
 
 /// Whoever sends hears of it.
 fn ring(outgoing: Option<&Outgoing>, written: Written) {
-    if let Some(outgoing) = outgoing {
+    if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.room.is_some()) {
         outgoing.bell.ring(written);
     }
 }

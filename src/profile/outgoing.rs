@@ -13,8 +13,8 @@ use crate::{
 /// How others are told of changes.
 #[derive(Clone)]
 pub struct Outgoing {
-    /// How much of that may wait.
-    pub room: Room,
+    /// How much of that may wait, where anybody is told.
+    pub room: Option<Room>,
     /// Rung with each of them.
     pub bell: Arc<Bell>,
     /// For their identities.
@@ -55,16 +55,19 @@ impl Outgoing {
         before: &Profile,
         after: &Profile,
         now: Timestamp,
-    ) -> Result<Posting, Error> {
+    ) -> Result<Option<Posting>, Error> {
+        let Some(room) = self.room else { return Ok(None) };
         let changed = fields(before, after).into_iter().map(Field::name).collect();
-        self.posting("profile.changed", user, Changed { changed, profile: after }, now)
+        self.posting("profile.changed", user, Changed { changed, profile: after }, room, now).map(Some)
     }
 
     /// Of a profile whose version was this one. The removal has one above it, so that who hears of it late can tell.
     pub(super) fn removed(&self, user: &UserKey, before: u64, now: Timestamp) -> Result<Posting, Error> {
         let version = super::next_version(before, now);
-        let posting = self.posting("profile.removed", user, Removed { version }, now)?;
-        // What came before it is nobody's business any more, unless it is under way.
+        // Where nobody is told at the moment, only what waits from earlier times gives way to it.
+        let room = self.room.unwrap_or(Room { per_user: 2, in_all: 0 });
+        let posting = self.posting("profile.removed", user, Removed { version }, room, now)?;
+        // What came before it is nobody's business any more.
         Ok(Posting { supersedes: true, ..posting })
     }
 
@@ -73,6 +76,7 @@ impl Outgoing {
         kind: &'static str,
         user: &UserKey,
         more: impl Serialize,
+        room: Room,
         now: Timestamp,
     ) -> Result<Posting, Error> {
         let mut id = [0; 16];
@@ -82,7 +86,7 @@ impl Outgoing {
         let told = Told { kind, timestamp: moment(now), data };
         // Texts and numbers always serialise.
         let bytes = serde_json::to_vec(&told).unwrap_or_default();
-        Ok(Posting { notice: Notice { id, made: now, bytes }, room: self.room, supersedes: false })
+        Ok(Posting { notice: Notice { id, made: now, bytes }, room, supersedes: false })
     }
 }
 

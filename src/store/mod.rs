@@ -1,8 +1,8 @@
 //! Where sessions and profiles rest: the contract that every store keeps.
 //!
 //! A store holds, of each session, what [`Session::restore`] needs; an index of the sessions of each user of each app; and
-//! the `session_key` of each such user's newest login. In front of it stands the cache of `session/`, which asks it on a
-//! miss and tells it of every change.
+//! the `session_key` of each such user, the newest login's or what has taken its place. In front of it stands the cache of
+//! `session/`, which asks it on a miss and tells it of every change.
 //!
 //! Beside the sessions it holds a profile of each user who has one. What is in it is the business of `profile/`; here it is
 //! bytes with a version. It outlives the user's sessions and goes only when it is told to.
@@ -48,7 +48,7 @@ pub use error::Error;
 pub use folder::make as make_folder;
 pub use key_file::{KeyFileError, make_key_file};
 pub use memory::Memory;
-pub use outbox::{Bell, Claim, Claimed, Fate, Notice, Posting, Room, Waiting, Written};
+pub use outbox::{Bell, Claim, Claimed, Fate, Notice, Posting, Room, SUPERSEDED, Waiting, Written};
 pub use redis::{RedisError, RedisStore};
 pub use seal::{SealError, Sealer};
 pub use sqlite::{OpenError, Sqlite};
@@ -138,7 +138,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The live sessions of a user, oldest first. Those that have just run out may be among them.
     fn sessions_of<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<Arc<Session>>>;
 
-    /// The `session_key` of the user's newest login, as long as one of the user's sessions is live.
+    /// The `session_key` of the user, the newest login's or what has taken its place, as long as one of the user's sessions is live.
     fn session_key<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Option<SessionKey>>;
 
     /// Puts a `session_key` in the place of a user's, if that still is `old` and one of the user's sessions is live. False where it

@@ -48,6 +48,9 @@ pub struct Posting {
     pub supersedes: bool,
 }
 
+/// As often was tried what a notice behind it supersedes while it was claimed: it is not to be tried again.
+pub const SUPERSEDED: u32 = u32::MAX;
+
 /// Further ahead nothing is due, neither a further try nor the end of a claim. What is, was written before the clock was moved
 /// back, and is due now.
 pub(super) const LONGEST_DELAY: Duration = Duration::from_hours(24);

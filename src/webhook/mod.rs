@@ -38,7 +38,7 @@ use self::delivery::{Delivery, Outcome};
 use crate::{
     config::sections,
     model::{Clock, Entropy, UserKey},
-    store::{Bell, Claim, Claimed, Fate, Notice, Store},
+    store::{Bell, Claim, Claimed, Fate, Notice, SUPERSEDED, Store},
     telemetry::Counters,
 };
 
@@ -176,6 +176,7 @@ impl Sender {
                 self.counters.webhook.wait(0, Duration::ZERO);
             }
             tokio::select! {
+                biased;
                 () = &mut stop => break,
                 () = self.bell.rung() => pause = TICK,
                 () = under_way.one_done() => {}
@@ -183,6 +184,7 @@ impl Sender {
             }
         }
         under_way.finish().await;
+        self.own_up();
     }
 
     /// Begins what is due. True where there was something.
@@ -217,8 +219,17 @@ impl Sender {
         }
     }
 
-    /// How much waits, for the metrics, and what was given up.
+    /// How much waits, for the metrics.
     async fn look(&self) {
+        self.own_up();
+        if let Ok(waiting) = self.store.waiting_notices().await {
+            let age = waiting.oldest.map(|made| self.clock.now().since(made));
+            self.counters.webhook.wait(waiting.notices, age.unwrap_or_default());
+        }
+    }
+
+    /// Counts and tells what nobody is told of.
+    fn own_up(&self) {
         let crowded = self.bell.take_crowded();
         if crowded > 0 {
             self.counters.webhook.crowded.add(crowded);
@@ -230,10 +241,6 @@ impl Sender {
                 given_up,
                 "changes are not told to the webhook any more: it answered 410, or max_age is over"
             );
-        }
-        if let Ok(waiting) = self.store.waiting_notices().await {
-            let age = waiting.oldest.map(|made| self.clock.now().since(made));
-            self.counters.webhook.wait(waiting.notices, age.unwrap_or_default());
         }
     }
 
@@ -253,6 +260,9 @@ impl Sender {
     async fn fate(&self, webhook: &Webhook, Claimed { notice, attempts, made, .. }: Claimed) -> Fate {
         let counts = &self.counters.webhook;
         let now = self.clock.now();
+        if attempts == SUPERSEDED {
+            return Fate::Over;
+        }
         // What was never tried is tried once, however long nobody was there to do it.
         let was_tried = attempts > 0 || notice.is_none();
         if was_tried && now.since(made) > webhook.section.max_age {

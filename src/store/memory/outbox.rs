@@ -10,7 +10,7 @@ use crate::{
     model::{Timestamp, UserKey},
     store::{
         Claim, Claimed, Fate, Notice, Posting, Waiting, Written,
-        outbox::{Before, LONGEST_DELAY, Place},
+        outbox::{Before, LONGEST_DELAY, Place, SUPERSEDED},
     },
 };
 
@@ -61,6 +61,9 @@ impl Outbox {
             // It is the first, and whoever had claimed the one before has nothing to say of it.
             (queue.attempts, queue.due, queue.claim) = (0, made, None);
         }
+        if posting.supersedes && gone.0 == 1 {
+            queue.attempts = SUPERSEDED;
+        }
         queue.notices.push_back(posting.notice.clone());
         state.notices += 1;
         state.put(user.clone(), queue);
@@ -91,8 +94,10 @@ impl Outbox {
         let Some(mut queue) = state.take(user) else { return false };
         queue.claim = None;
         match fate {
-            Fate::Again(at) => (queue.attempts, queue.due) = (queue.attempts.saturating_add(1), at),
-            Fate::Over => {
+            Fate::Again(at) if queue.attempts != SUPERSEDED => {
+                (queue.attempts, queue.due) = (queue.attempts.saturating_add(1), at);
+            }
+            Fate::Again(_) | Fate::Over => {
                 queue.notices.pop_front();
                 (queue.attempts, queue.due) = (0, now);
                 state.notices -= 1;

@@ -31,7 +31,8 @@ type Table = HashTable<Box<User>>;
 type Shard = Mutex<Table>;
 
 struct User {
-    /// Of the newest login, or what has taken its place since. It goes with the last session: WeChat's copy may outlive that, but nobody is left to use it.
+    /// Of the newest login, or what has taken its place since. It goes with the last session: WeChat's copy may outlive that,
+    /// but nobody is left to use it.
     key: KeptKey,
     /// Oldest first, in the order in which they came here, never none. Most users have one. Whose they are stands in each.
     sessions: SmallVec<[Arc<Session>; 1]>,
@@ -99,7 +100,7 @@ impl Users {
         sessions.filter(|session| session.is_live(now)).cloned().collect()
     }
 
-    /// The `session_key` of the user's newest login, as long as one of the user's sessions is live.
+    /// The `session_key` of the user, the newest login's or what has taken its place, as long as one of the user's sessions is live.
     pub(super) fn session_key(&self, user: &UserKey, now: Timestamp) -> Option<SessionKey> {
         let hash = self.hash(user);
         let shard = self.shard(hash);

@@ -271,7 +271,10 @@ impl Store for RedisStore {
             Ok(outgoing) => outgoing,
             Err(error) => return Box::pin(async { Err(error.into()) }),
         };
-        let mut script = servers.scripts.put_profile.on(&names(&servers, user).each_ref().map(String::as_str));
+        let names = names(&servers, user);
+        // Only keys that are wanted: in a Cluster one that moves stops whatever names it.
+        let wanted = if posting.is_some() { &names[..] } else { &names[..1] };
+        let mut script = servers.scripts.put_profile.on(&wanted.iter().map(String::as_str).collect::<Vec<_>>());
         script.arg(profiles::version(before)).arg(profiles::encode(&ProfileRecord { bytes, ..*profile }));
         outgoing.add_to(&mut script, user);
         let wait = self.wait();

@@ -112,7 +112,7 @@ impl RedisStore {
             Fate::Over => (1, now),
             Fate::Again(at) => (0, at),
         };
-        script.arg(&by).arg(Keys::member(user)).arg(is_over).arg(due.as_millis());
+        script.arg(&by).arg(Keys::member(user)).arg(is_over).arg(due.as_millis()).arg(now.as_millis());
         let wait = self.wait();
         self.run(async move { Ok(Self::change(&servers, shard, script, wait).await? == Value::Int(1)) })
     }

@@ -7,7 +7,7 @@ use crate::{
     model::{AppId, OpenId, Timestamp, UserKey},
     store::{
         Claim, Claimed, Error, Fate, Notice, Posting, Waiting, Written,
-        outbox::{Before, LONGEST_DELAY, Place},
+        outbox::{Before, LONGEST_DELAY, Place, SUPERSEDED},
     },
 };
 
@@ -55,6 +55,10 @@ impl Change<'_> {
             // It is the first, and whoever had claimed the one before has nothing to say of it.
             self.run("UPDATE waiting SET claim = NULL, due = ?2 WHERE id = ?1", [id, made])?;
         }
+        if sealed.supersedes && from == 1 {
+            let first = "UPDATE notices SET attempts = ?2 WHERE id = (SELECT min(id) FROM notices WHERE waiting = ?1)";
+            self.run(first, [id, SUPERSEDED.into()])?;
+        }
         let add = "INSERT INTO notices (waiting, event, made, attempts, sealed) VALUES (?1, ?2, ?3, 0, ?4)";
         self.run(add, params![id, notice.id, made, notice.bytes])?;
         self.count_notices(more)?;
@@ -84,20 +88,21 @@ impl Change<'_> {
     pub(super) fn settle(&self, user: &UserKey, by: [u8; 16], fate: Fate, now: Timestamp) -> Result<bool, Error> {
         let Some(id) = self.waiting(user)? else { return Ok(false) };
         let first = "(SELECT min(id) FROM notices WHERE waiting = ?1)";
+        let tried = format!("SELECT ifnull((SELECT CAST(attempts AS INTEGER) FROM notices WHERE id = {first}), 0)");
         let due = match fate {
-            Fate::Again(at) => at,
-            Fate::Over => now,
+            Fate::Again(at) if self.number(&tried, [id])? != i64::from(SUPERSEDED) => Some(at),
+            _ => None,
         };
         let ours = "UPDATE waiting SET claim = NULL, due = ?3 WHERE id = ?1 AND claim = ?2";
-        if self.run(ours, params![id, by, millis(due)])? == 0 {
+        if self.run(ours, params![id, by, millis(due.unwrap_or(now))])? == 0 {
             return Ok(false);
         }
-        if fate == Fate::Over {
+        if due.is_none() {
             let gone = self.run(&format!("DELETE FROM notices WHERE id = {first}"), [id])?;
             self.count_notices(-(gone.cast_signed() as i64))?;
             self.forget_without_notices(id)?;
         } else {
-            let tried = "UPDATE notices SET attempts = max(0, min(attempts + 1, 4294967295)) WHERE id =";
+            let tried = "UPDATE notices SET attempts = max(0, min(attempts + 1, 4294967294)) WHERE id =";
             self.run(&format!("{tried} {first}"), [id])?;
         }
         Ok(true)

@@ -119,6 +119,7 @@ macro_rules! every_promise {
                 where_there_is_room_for_one_it_is_the_newest_that_is_told
                 what_is_under_way_has_the_newest_behind_it_whatever_the_room
                 what_supersedes_leaves_of_the_earlier_only_what_is_under_way
+                a_claim_that_runs_out_under_what_is_superseded_says_so
                 what_is_due_too_far_ahead_is_due_for_the_clock_was_moved_back
                 a_restart_forgets_no_notice
                 of_many_who_claim_one_has_it

@@ -85,6 +85,8 @@ struct Model {
     notices: u8,
     /// Whose first is claimed.
     claimed: [bool; 4],
+    /// Whether what is claimed is to be tried no more.
+    superseded: [bool; 4],
 }
 
 impl Model {
@@ -130,6 +132,7 @@ impl Model {
             0 if !has_room => return Written::Crowded,
             _ if removal => {
                 queue.truncate(held);
+                self.superseded[whose] = held == 1;
                 false
             }
             _ if !is_full => false,
@@ -163,7 +166,7 @@ impl Model {
             assert!(world.settle(user, fate).await);
             assert!(!world.settle(user, fate).await, "a claim is settled once");
             self.claimed[whose] = false;
-            if at < most {
+            if std::mem::take(&mut self.superseded[whose]) || at < most {
                 self.told[whose].remove(0);
             }
         }

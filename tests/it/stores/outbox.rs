@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wxgate::store::{Claim, Claimed, Fate, Posting, Removed, Room, Waiting, Written};
+use wxgate::store::{Claim, Claimed, Fate, Posting, Removed, Room, SUPERSEDED, Waiting, Written};
 
 use super::{LASTS, PER_USER, SECOND, UnderTest, World, anna, bert, posting, profile, races::at_once};
 
@@ -120,7 +120,8 @@ pub async fn what_is_under_way_has_the_newest_behind_it_whatever_the_room<S: Und
 }
 
 pub async fn what_supersedes_leaves_of_the_earlier_only_what_is_under_way<S: UnderTest>(world: &mut World<S>) {
-    for is_claimed in [false, true] {
+    let again = Fate::Again(world.now() + 10 * SECOND);
+    for (is_claimed, fate) in [(false, Fate::Over), (true, Fate::Over), (true, again)] {
         for notice in 1..=3 {
             world.put_telling(&anna(), (notice > 1).then(|| u64::from(notice) - 1), notice.into(), notice).await;
         }
@@ -133,7 +134,8 @@ pub async fn what_supersedes_leaves_of_the_earlier_only_what_is_under_way<S: Und
         assert_eq!(world.store().forget_profile(&anna(), Some(&removal)).await.unwrap(), Some(removed));
         assert_eq!(world.store().waiting_notices().await.unwrap().notices, if is_claimed { 3 } else { 2 });
         if is_claimed {
-            assert!(world.settle(&anna(), Fate::Over).await);
+            // Whatever became of it, it is not tried again, and what superseded it does not wait either.
+            assert!(world.settle(&anna(), fate).await);
             assert_eq!(world.claim().await, [(anna(), 4)]);
         } else {
             assert_eq!(world.claim().await.len(), 2);
@@ -144,6 +146,23 @@ pub async fn what_supersedes_leaves_of_the_earlier_only_what_is_under_way<S: Und
         world.forget_profile(&bert()).await;
         assert_eq!(world.store().waiting_notices().await.unwrap(), Waiting::default());
     }
+}
+
+pub async fn a_claim_that_runs_out_under_what_is_superseded_says_so<S: UnderTest>(world: &mut World<S>) {
+    world.put_telling(&anna(), None, 1, 1).await;
+    assert_eq!(world.claimed(Duration::from_millis(20)).await.len(), 1);
+    let removal = Posting { supersedes: true, ..posting(world.now(), 2) };
+    assert!(world.store().forget_profile(&anna(), Some(&removal)).await.unwrap().is_some());
+    let claimed = loop {
+        world.later(SECOND);
+        let claimed = world.claimed(LASTS).await;
+        if !claimed.is_empty() {
+            break claimed;
+        }
+    };
+    assert_eq!(claimed.iter().map(|one| (number(one), one.attempts)).collect::<Vec<_>>(), [(1, SUPERSEDED)]);
+    assert!(world.settle(&anna(), Fate::Over).await);
+    assert_eq!(world.claim().await, [(anna(), 2)]);
 }
 
 pub async fn what_is_due_too_far_ahead_is_due_for_the_clock_was_moved_back<S: UnderTest>(world: &mut World<S>) {

@@ -101,3 +101,33 @@ fn what_was_never_tried_is_tried_however_old_it_is() {
         (told(&receiver).last().unwrap().1 == "2").then_some(())
     });
 }
+
+/// It has waited since there was somebody to tell.
+#[test]
+fn a_removal_takes_along_what_waits_while_nobody_is_told_and_is_told_later() {
+    let receiver = receiver();
+    receiver.answers(BUSY);
+    let mut gw = start(&receiver);
+    let (mut alice, mut bob) = (gw.login("oAlice"), gw.login("oBob"));
+    for nickname in ["1", "2", "3"] {
+        change(&mut alice, &json!({ "nickName": nickname }));
+    }
+    receiver.wait_for(1);
+    gw.reload(|config| config.webhook = None);
+    // The workers follow a moment later.
+    until("nobody is told", || (metric(&gw, "wxgate_webhook_waiting") == 0.0).then_some(()));
+    for user in [&mut alice, &mut bob] {
+        assert_eq!(user.request("DELETE", "/v1/profile", &[], "").status, 204);
+    }
+    receiver.answers(TAKEN);
+    let before = receiver.count();
+    gw.reload(|config| {
+        telling(config, &receiver);
+    });
+    until("the removal", || {
+        gw.later(Duration::from_secs(1));
+        receiver.seen()[before..].iter().any(|seen| body(seen)["type"] == "profile.removed").then_some(())
+    });
+    let rest: Vec<_> = told(&receiver)[before..].iter().map(|(user, nickname)| format!("{user} {nickname}")).collect();
+    assert!(!rest.iter().any(|one| one.ends_with('2') || one.ends_with('3') || one.starts_with("oBob")), "{rest:?}");
+}

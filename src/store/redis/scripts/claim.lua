@@ -10,9 +10,18 @@ local left = tonumber(ARGV[2]) - #due
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[7], '+inf', 'LIMIT', 0, left)) do
   table.insert(due, member)
 end
+-- What is no queue must not be in the way of others. What can't be told, as while a slot moves, must not be taken for none: it is
+-- asked for before anything is written.
+local firsts = {}
 for _, member in ipairs(due) do
-  -- What is no queue must not be in the way of others.
-  local first = redis.pcall('LINDEX', ARGV[5] .. member, 0)
+  local first, claim = redis.pcall('LINDEX', ARGV[5] .. member, 0), redis.pcall('PTTL', ARGV[6] .. member)
+  for _, answer in ipairs({first, claim}) do
+    if type(answer) == 'table' and not string.find(answer.err, '^WRONGTYPE') then return answer end
+  end
+  firsts[member] = first
+end
+for _, member in ipairs(due) do
+  local first = firsts[member]
   if type(first) == 'string' then
     local ours = redis.call('SET', ARGV[6] .. member, ARGV[3], 'NX', 'PX', ARGV[4])
     -- Another's ends when it ends, whatever we would have asked for.
@@ -33,6 +42,7 @@ if lost then
   local all = 0
   for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
     local own = redis.pcall('LLEN', ARGV[5] .. member)
+    if type(own) == 'table' and not string.find(own.err, '^WRONGTYPE') then return found end
     all = all + (type(own) == 'number' and own or 0)
   end
   redis.call('SET', KEYS[3], all)

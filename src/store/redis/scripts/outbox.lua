@@ -1,6 +1,9 @@
 -- Begins the scripts of notices. A shard has who waits and until when, since when each of these waits, and how many notices
 -- there are; a user has a queue, and a claim while somebody tells the first of it. Places in a notice are those of outbox.rs.
 
+-- As often was tried what a notice behind it supersedes, as outbox.rs has it.
+local SUPERSEDED = '\255\255\255\255'
+
 -- When a notice was made. What is no notice was made long ago.
 local function made_of(notice)
   return #notice >= 13 and struct.unpack('>I8', notice, 6) or 0
@@ -41,10 +44,16 @@ local function post(at)
     for _ = 1, gone do redis.call('LPOP', queue) end
     if first then redis.call('LPUSH', queue, first) end
   end
+  if supersedes and kept == 1 then
+    local first = redis.call('LINDEX', queue, 0)
+    if #first >= 5 then
+      redis.call('LSET', queue, 0, string.sub(first, 1, 1) .. SUPERSEDED .. string.sub(first, 6))
+    end
+  end
   redis.call('INCRBY', count, 1 - gone)
-  if own == gone then
-    redis.call('ZADD', waiting, made, member)
-    redis.call('ZADD', ages, made, member)
+  -- Those who wait may have been lost, when somebody removed them.
+  for _, key in ipairs({waiting, ages}) do
+    if own == gone then redis.call('ZADD', key, made, member) else redis.call('ZADD', key, 'NX', made, member) end
   end
   return gone > 0 and not supersedes and 2 or 1
 end
