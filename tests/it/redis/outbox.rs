@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::Commands;
+use redis::{Commands, Value};
 use wxgate::{
     config::sections::Redis,
     model::Timestamp,
@@ -100,6 +100,48 @@ fn while_a_master_is_away_what_the_others_have_is_told() {
         (found == 30).then_some(())
     });
     assert_eq!(waiting(&one).notices, 30);
+}
+
+/// What can't be told while a slot moves is not what is not there.
+#[test]
+fn while_a_slot_moves_its_users_wait_and_nothing_of_theirs_is_lost() {
+    let cluster = RedisCluster::start();
+    let one = Instance::of(&cluster.section());
+    put(&one, "o1").unwrap();
+    let members = &cluster.members;
+    let from = members.iter().find(|member| !queues(member).is_empty()).unwrap();
+    let to = members.iter().find(|member| member.addr() != from.addr()).unwrap();
+    let queue = queues(from).remove(0);
+    let [from_id, to_id] = [from, to].map(|member| word(member.tell("CLUSTER MYID")));
+    let slot = number_of(from.tell(&format!("CLUSTER KEYSLOT {queue}")));
+    to.tell(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}"));
+    from.tell(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}"));
+    let move_key = |key: &str| {
+        from.tell(&format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.addr().port()));
+    };
+    move_key(&queue);
+    for _ in 0..3 {
+        let claimed = one.wait(one.store.claim_notices(CLAIM, NOW, 1000));
+        assert!(claimed.as_ref().map_or(true, Vec::is_empty), "{claimed:?}");
+    }
+    let rest: Vec<String> = from.connection().keys("wxg:*").unwrap();
+    for key in rest.iter().filter(|key| number_of(from.tell(&format!("CLUSTER KEYSLOT {key}"))) == slot) {
+        move_key(key);
+    }
+    for member in [to, from] {
+        member.tell(&format!("CLUSTER SETSLOT {slot} NODE {to_id}"));
+    }
+    let claimed = until("the one that waits", || one.wait(one.store.claim_notices(CLAIM, NOW, 1000)).ok()?.pop());
+    assert!(claimed.notice.is_some_and(|notice| notice.bytes == b"told"));
+    assert_eq!(waiting(&one).notices, 1);
+}
+
+fn word(value: Value) -> String {
+    redis::from_redis_value(value).expect("a word")
+}
+
+fn number_of(value: Value) -> i64 {
+    redis::from_redis_value(value).expect("a number")
 }
 
 #[test]
