@@ -9,6 +9,7 @@
 
 mod answer;
 mod broken;
+mod calm;
 mod exchange;
 mod opening;
 mod preface;
@@ -102,6 +103,7 @@ async fn serve<S: Service>(
         loop {
             match http.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(End::Done),
+                Poll::Ready(Err(_)) if streams.is_flooded() => return Poll::Ready(End::Cut(Some(Broken::Flood))),
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Cut(Broken::of(&error))),
                 Poll::Pending => {}
             }

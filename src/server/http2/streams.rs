@@ -59,6 +59,8 @@ pub(super) struct Streams {
     write_stalled: Cell<Option<Instant>>,
     answered: Cell<u64>,
     cancelled: Cell<u64>,
+    /// The client has sent more frames that ask for nothing than it may.
+    flooded: Cell<bool>,
     /// Streams that are HTTP no more.
     tunnels: Cell<usize>,
     /// The one that has been promised and has no task that writes for it yet.
@@ -77,6 +79,7 @@ impl Streams {
             write_stalled: Cell::new(None),
             answered: Cell::new(0),
             cancelled: Cell::new(0),
+            flooded: Cell::new(false),
             tunnels: Cell::new(0),
             promised: RefCell::default(),
         }
@@ -106,6 +109,16 @@ impl Streams {
         } else if self.write_stalled.get().is_none() {
             self.write_stalled.set(Some(Instant::now()));
         }
+    }
+
+    /// The client says more than it may.
+    pub(super) fn flood(&self) {
+        self.flooded.set(true);
+    }
+
+    /// Whether the connection has ended for that.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.get()
     }
 
     /// Whether the client has asked for anything yet.

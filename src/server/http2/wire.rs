@@ -9,9 +9,12 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
-use super::{super::stream::Stream, streams::Streams};
+use super::{super::stream::Stream, calm::Calm, streams::Streams};
 
 /// The client's end of the connection.
 #[derive(Debug)]
@@ -21,19 +24,39 @@ pub(super) struct Wire {
     /// Bytes that were read to find out what is spoken.
     held: BytesMut,
     streams: Rc<Streams>,
+    calm: Calm,
 }
 
 impl Wire {
     pub(super) fn new(stream: Rc<RefCell<Stream>>, held: BytesMut, streams: Rc<Streams>) -> Self {
-        Self { stream, held, streams }
+        Self { stream, held, streams, calm: Calm::new(Instant::now()) }
+    }
+
+    /// Looks at what was read.
+    fn look(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.calm.keeps(bytes, Instant::now()) {
+            return Ok(());
+        }
+        self.streams.flood();
+        Err(io::Error::other("the client sends too many frames that ask for nothing"))
+    }
+
+    /// Looks at what the socket says of a write.
+    fn wrote(&mut self, result: &Poll<io::Result<usize>>) {
+        self.streams.wrote(result.is_pending());
+        if let Poll::Ready(Ok(n)) = result {
+            self.calm.wrote(*n);
+        }
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let before = buf.filled().len();
         if this.held.is_empty() {
-            return Pin::new(&mut *this.stream.borrow_mut()).poll_read(cx, buf);
+            let read = Pin::new(&mut *this.stream.borrow_mut()).poll_read(cx, buf);
+            return read.map(|read| read.and_then(|()| this.look(&buf.filled()[before..])));
         }
         let n = this.held.len().min(buf.remaining());
         buf.put_slice(&this.held[..n]);
@@ -41,24 +64,24 @@ impl AsyncRead for Wire {
         if this.held.is_empty() {
             this.held = BytesMut::new();
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(this.look(&buf.filled()[before..]))
     }
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, buf);
-        self.streams.wrote(result.is_pending());
+        self.wrote(&result);
         result
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(cx, bufs);
-        self.streams.wrote(result.is_pending());
+        self.wrote(&result);
         result
     }
 

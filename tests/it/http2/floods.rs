@@ -128,6 +128,28 @@ fn a_body_of_nothing_ends_or_costs_nothing() {
     target.stands(16 * MIB);
 }
 
+/// CVE-2019-9512, CVE-2019-9513, CVE-2019-9515, and what has no number: frames that ask for nothing.
+#[test]
+fn frames_that_ask_for_nothing_end_the_connection_when_they_are_too_many() {
+    let target = Target::start("nothing-asked");
+    let priority = [0, 0, 0, 0, 16];
+    let one = 1_u32.to_be_bytes();
+    for (kind, payload) in [(0x6, &[7; 8][..]), (0x4, &[]), (WINDOW_UPDATE, &one), (0x2, &priority), (0xbb, b"grease")]
+    {
+        let mut attacker = target.attacker();
+        let stream = if kind == 0x2 { attacker.stream() } else { 0 };
+        for _ in 0..20 {
+            attacker.client.send(frame(kind, 0, stream, payload).repeat(1000));
+        }
+        attacker.last_words();
+        // As many as anybody needs hurt nobody, and not for ever.
+        let mut client = target.attacker();
+        client.client.send(frame(kind, 0, stream, payload).repeat(1000));
+        assert_eq!(client.ask(&GET).verdict(), "200", "{kind}");
+    }
+    target.stands(16 * MIB);
+}
+
 /// CVE-2026-49975, CVE-2026-47774: a byte stands for a field, and a window of nothing keeps what it costs.
 #[test]
 fn fields_that_cost_a_byte_are_counted_as_what_they_are() {

@@ -207,12 +207,13 @@ fn a_stop_waits_for_the_new_key_though_the_backend_has_hung_up() {
     let mut gw = gateway(None);
     gw.login("oAlice");
     gw.wechat.next_fault(Order::from(Fault::Hang).on(RESET));
-    let (mut backend, request, addr) = (gw.internal(), request_of(&gw), gw.internal_addr());
+    let (mut backend, request, admin) = (gw.internal(), request_of(&gw), gw.admin_addr());
     backend.send(request);
     gw.until_hanging(1);
     drop(backend);
     gw.stop_while(|wechat| {
-        until("nobody listens any more", || TcpStream::connect(addr).err());
+        // The operators' listener is among the last that go.
+        until("nobody listens any more", || TcpStream::connect(admin).err());
         wechat.release();
     });
     let again = gateway(Some(gw.wechat.api_base()));

@@ -1,6 +1,6 @@
 //! What becomes of sessions: in Redis both processes have them, in a file one after the other, and never nobody.
 
-use std::fs;
+use std::{fs, sync::Mutex};
 
 use rusqlite::Connection;
 use rustix::process::{Signal, kill_process};
@@ -13,6 +13,7 @@ use crate::support::{
     redis_server::RedisServer,
     tls::swap,
     until,
+    upstream::answer,
 };
 
 const FILE: &str = "[sessions.snapshot]\npath = \"data/wxgate.db\"\n";
@@ -52,7 +53,7 @@ fn what_is_changed_when_a_new_process_serves_is_told_to_whom_the_new_one_knows()
     });
     let webhook = |receiver: &Recorder| {
         format!(
-            "[webhook]\nurl = \"http://{}/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n",
+            "[webhook]\nurl = \"http://{}/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\nfirst_retry = \"10ms\"\n",
             receiver.addr()
         )
     };
@@ -68,11 +69,19 @@ fn what_is_changed_when_a_new_process_serves_is_told_to_whom_the_new_one_knows()
     swap(&file, &fs::read_to_string(&file).unwrap().replace(&webhook(&before), &webhook(&after)));
     story.gw.signal(Signal::USR2);
     story.gw.messages.line("replaced: another wxgate takes new connections");
+    // What is to be tried again is whoever's comes first.
+    let tries = Mutex::new(0);
+    after.does(move |_, out| {
+        let mut tries = tries.lock().unwrap();
+        *tries += 1;
+        let busy = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
+        answer(out, if *tries % 3 == 0 { "HTTP/1.1 204 No Content\r\n\r\n" } else { busy })
+    });
     for n in 1..=5 {
         let name = format!(r#"{{"nickName":"{n}"}}"#);
         let reply = story.client().request("PUT", "/v1/profile", &[("Authorization", &bearer)], &name);
         assert_eq!(reply.status, 200, "{reply:?}");
-        after.wait_for(n);
+        after.wait_for(3 * n);
     }
     assert_eq!(before.count(), 0);
     finish.send(()).unwrap();

@@ -105,8 +105,12 @@ impl TestGateway {
         self.app().addrs()[0]
     }
 
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.app().admin_addrs()[0]
+    }
+
     pub fn admin(&self) -> Client {
-        let addr = self.app().admin_addrs()[0];
+        let addr = self.admin_addr();
         Client::connect(addr).calling(&addr.to_string())
     }
 
