@@ -1,4 +1,4 @@
-//! Frames that ask for nothing: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, DATA without data, and what nobody knows. A client
+//! Frames that ask for nothing: SETTINGS, PING, `WINDOW_UPDATE`, PRIORITY, DATA without data, and what nobody knows. A client
 //! needs some of them, and more the more it is sent; each costs us as much as it costs the client, and its connection is worked
 //! at without a pause for as long as they come.
 //!

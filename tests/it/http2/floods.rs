@@ -13,6 +13,7 @@ use crate::support::{
     http2::{
         CONTINUATION, DATA, END_STREAM, GET, HEADERS, Http2, POST, RESET, WINDOW_UPDATE, again, block, frame, remember,
     },
+    until,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -133,7 +134,7 @@ fn a_body_of_nothing_ends_or_costs_nothing() {
 fn frames_that_ask_for_nothing_end_the_connection_when_they_are_too_many() {
     let target = Target::start("nothing-asked");
     let priority = [0, 0, 0, 0, 16];
-    let one = 1_u32.to_be_bytes();
+    let (one, mut floods) = (1_u32.to_be_bytes(), 0);
     for (kind, payload) in [(0x6, &[7; 8][..]), (0x4, &[]), (WINDOW_UPDATE, &one), (0x2, &priority), (0xbb, b"grease")]
     {
         let mut attacker = target.attacker();
@@ -142,7 +143,10 @@ fn frames_that_ask_for_nothing_end_the_connection_when_they_are_too_many() {
             attacker.client.send(frame(kind, 0, stream, payload).repeat(1000));
         }
         attacker.last_words();
-        // As many as anybody needs hurt nobody, and not for ever.
+        floods += 1;
+        let counted = format!("wxgate_connections_broken_total{{outcome=\"flood\"}} {floods}");
+        until(&counted, || target.gw.admin().get("/metrics").text().lines().any(|line| line == counted).then_some(()));
+        // As many as anybody needs hurt nobody.
         let mut client = target.attacker();
         client.client.send(frame(kind, 0, stream, payload).repeat(1000));
         assert_eq!(client.ask(&GET).verdict(), "200", "{kind}");
