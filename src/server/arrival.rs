@@ -111,7 +111,7 @@ async fn secure<S: Service>(
 ) -> Option<(Stream, Secured)> {
     let deadline = Instant::now() + tls.handshake_timeout();
     let mut stream = Stream::Bare(socket);
-    if !stream.has_bytes(tls.handshake_timeout(), &shared.drain).await {
+    if !stream.has_bytes(tls.handshake_timeout(), connection::NEWCOMER, &shared.drain).await {
         // Probes of load balancers look like this too.
         shared.service.get().shook_hands(Handshake::Silent);
         return None;

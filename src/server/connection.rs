@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -61,6 +62,10 @@ pub(super) fn http1(options: &Options) -> http1::Builder {
     http
 }
 
+/// How long a connection has to say what it has come for before a stop takes it for one without anything to do. It may have been
+/// taken from the queue as the last one, and its request be on the way: nobody could tell the client to come elsewhere.
+pub(super) const NEWCOMER: Duration = Duration::from_secs(1);
+
 /// A connection with nothing to parse: the socket, and bytes already read from it.
 struct Parked {
     stream: Stream,
@@ -72,9 +77,9 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
     let conn = Rc::new(conn);
     let mut parked = Parked { stream, held };
     // The first head may take no longer to begin than it may take to arrive.
-    let mut patience = shared.options.header_timeout;
+    let (mut patience, mut grace) = (shared.options.header_timeout, NEWCOMER);
     loop {
-        if parked.held.is_empty() && !parked.stream.has_bytes(patience, &shared.drain).await {
+        if parked.held.is_empty() && !parked.stream.has_bytes(patience, grace, &shared.drain).await {
             return parked.stream.close();
         }
         // Boxed, so that an idle connection does not carry the room for a busy one.
@@ -90,7 +95,7 @@ pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Con
             }
             Left::Closed => return,
         }
-        patience = shared.options.keepalive_timeout;
+        (patience, grace) = (shared.options.keepalive_timeout, Duration::ZERO);
     }
 }
 

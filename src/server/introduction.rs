@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Service,
-    connection::Shared,
+    connection::{NEWCOMER, Shared},
     proxy_header::{self, Announced, End, MAX_BYTES},
     stream::{Socket, Stream},
 };
@@ -95,7 +95,7 @@ async fn hear<S: Service>(
     let patience = shared.options.header_timeout;
     let deadline = Instant::now() + patience;
     let mut stream = Stream::Bare(socket);
-    if !stream.has_bytes(patience, &shared.drain).await {
+    if !stream.has_bytes(patience, NEWCOMER, &shared.drain).await {
         // Probes of load balancers look like this too.
         return Err(Introduction::Silent);
     }

@@ -77,13 +77,18 @@ impl Socket {
 }
 
 impl Stream {
-    /// Waits for bytes; false when the connection is to be closed without a word.
-    pub(super) async fn has_bytes(&mut self, patience: Duration, drain: &Drain) -> bool {
-        let mut late = pin!(sleep(patience));
+    /// Waits for bytes; false when the connection is to be closed without a word. A stop leaves it `grace`, as long as it is
+    /// a stop of such that have nothing to do.
+    pub(super) async fn has_bytes(&mut self, patience: Duration, grace: Duration, drain: &Drain) -> bool {
+        let (mut late, mut graced) = (pin!(sleep(patience)), pin!(sleep(grace)));
         poll_fn(|cx| {
             match self.poll_ahead(cx) {
                 Poll::Ready(result) => return Poll::Ready(result.is_ok_and(|n| n > 0)),
-                Poll::Pending if drain.closes() && !self.has_unseen() => return Poll::Ready(false),
+                Poll::Pending if drain.closes() && !self.has_unseen() => {
+                    if graced.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(false);
+                    }
+                }
                 Poll::Pending => {}
             }
             late.as_mut().poll(cx).map(|()| false)

@@ -57,6 +57,21 @@ fn stop(gw: TestGateway) -> JoinHandle<()> {
     stopping
 }
 
+/// It was taken from the queue as the last one, and its client has not had the time to ask.
+#[test]
+fn whoever_has_just_come_may_still_ask() {
+    let mut gw = TestGateway::with(|config| config.server.drain_idle = Duration::ZERO);
+    let addr = gw.addr();
+    let mut newcomers: Vec<Client> = (0..4).map(|_| gw.client()).collect();
+    gw.stop_while(|_| {
+        until("nobody is let in", || TcpStream::connect(addr).err());
+        for newcomer in &mut newcomers {
+            let reply = newcomer.get("/public/");
+            assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+        }
+    });
+}
+
 #[test]
 fn a_request_under_way_is_finished() {
     let gw = TestGateway::start();

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::super::{Options, drain::Drain, stream::Stream};
+use super::super::{Options, connection::NEWCOMER, drain::Drain, stream::Stream};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -26,7 +26,7 @@ pub(in super::super) enum Spoken {
 /// wrong with it; also when the preface never becomes whole.
 pub(in super::super) async fn listen(stream: &mut Stream, options: &Options, drain: &Drain) -> Spoken {
     let deadline = Instant::now() + options.header_timeout;
-    if !stream.has_bytes(options.header_timeout, drain).await {
+    if !stream.has_bytes(options.header_timeout, NEWCOMER, drain).await {
         return Spoken::Nothing;
     }
     let mut read = BytesMut::with_capacity(PREFACE.len());
