@@ -6,6 +6,7 @@
 
 mod apps;
 mod control;
+mod errmsg;
 mod key_check;
 mod phone_codes;
 mod reply;
