@@ -244,8 +244,6 @@ pub(super) fn malformed() -> Response<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     /// Each refusal. It has no arm for the rest, so that who adds one comes by here.
@@ -284,20 +282,8 @@ mod tests {
 
     #[test]
     fn the_document_lists_what_is_refused_and_nothing_else() {
-        let rows = include_str!("../../docs/INTERNAL.md")
-            .lines()
-            .filter(|row| row.starts_with("| ") && row[2..].starts_with(['4', '5']));
-        let cells = |row: &str| row.split('|').skip(1).take(3).map(|cell| cell.trim().replace('`', "")).collect();
-        let documented: BTreeSet<Vec<String>> = rows.map(cells).collect();
-        let told = |refusal: Refusal| {
-            let response = refusal.into_response("id1");
-            let names = [("www-authenticate", "WWW-Authenticate"), ("allow", "Allow"), ("retry-after", "Retry-After")];
-            let headers =
-                names.iter().filter(|(name, _)| response.headers().contains_key(*name)).map(|(_, shown)| *shown);
-            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
-            let code = body["code"].as_str().unwrap().to_owned();
-            vec![response.status().as_u16().to_string(), code, headers.collect::<String>()]
-        };
+        let told = |refusal: Refusal| own::documents::row_of(&refusal.into_response("id1"));
+        let documented = own::documents::rows(include_str!("../../docs/INTERNAL.md"));
         assert_eq!(documented, all().into_iter().map(told).collect());
     }
 

@@ -5,7 +5,12 @@ use bytes::Bytes;
 use http::Response;
 use serde::Deserialize;
 
-use super::{Internal, answer::Refusal, users::Named, watched::About};
+use super::{
+    Internal,
+    answer::Refusal,
+    users::{self, Named},
+    watched::About,
+};
 use crate::{
     web::{RequestBody, json_body, own},
     wechat::UserData,
@@ -34,7 +39,7 @@ pub(super) async fn answer(
     let body = json_body::read(body, MAX_BYTES).await?;
     let asked: Asked = json_body::decode(&body).ok_or(Refusal::BadInput(EXPECTED))?;
     let user = asked.user.user(of, about).await?;
-    let key = of.sessions.session_key(&user).await.map_err(|error| about.blame(error))?.ok_or(Refusal::NoKey)?;
+    let key = users::key_of(of, &user, about).await?.ok_or(Refusal::NoKey)?;
     let encrypted = (asked.encrypted_data.as_str(), asked.iv.as_str());
     // One answer to whatever is wrong: which step failed would tell a client how to read what is not his.
     let opened = UserData::decrypt(encrypted, &key, &user, of.clock.now(), of.data_max_age);

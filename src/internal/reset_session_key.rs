@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::Response;
 use serde::Serialize;
 
-use super::{Internal, answer::Refusal, check_session::EXPECTED, decrypt::MAX_BYTES, users::Named, watched::About};
+use super::{Internal, answer::Refusal, users, watched::About};
 use crate::{
     platform, session,
-    web::{RequestBody, json_body, own},
+    web::{RequestBody, own},
 };
 
 #[derive(Serialize)]
@@ -36,10 +36,7 @@ pub(super) async fn answer(
     id: &str,
     about: &mut About<'_>,
 ) -> Result<Response<Bytes>, Refusal> {
-    let body = json_body::read(body, MAX_BYTES).await?;
-    let asked: Named = json_body::decode(&body).ok_or(Refusal::BadInput(EXPECTED))?;
-    let user = asked.user(of, about).await?;
-    let key = of.sessions.session_key(&user).await.map_err(|error| about.blame(error))?.ok_or(Refusal::NoKey)?;
+    let (user, key) = users::with_key(of, body, about).await?;
     let (wechat, whose, old) = (Arc::clone(&of.wechat), user.clone(), key.clone());
     let renewed = async move { wechat.reset_session_key(&whose, &old).await.map_err(Failed::WeChat) };
     let reset = of.sessions.renew_session_key(&user, key, renewed).await.map_err(|failed| match failed {

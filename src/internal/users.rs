@@ -4,12 +4,14 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Internal, answer::Refusal, watched::About};
+use super::{Internal, answer::Refusal, decrypt::MAX_BYTES, watched::About};
 use crate::{
-    model::{AppId, OpenId, UserKey},
+    model::{AppId, OpenId, SessionKey, UserKey},
     session::SessionToken,
+    web::{RequestBody, json_body},
 };
 
+const EXPECTED: &str = "The body must be a JSON object with app and openid, or token.";
 const OPENID: &str = "This can't be an openid.";
 const ENCODED: &str =
     "The path has a % in it that is not followed by two hexadecimal digits, or bytes that are no UTF-8.";
@@ -37,6 +39,28 @@ impl Named {
         of.limits.enter(&user).map_err(|limited| Refusal::Limited(limited.retry_after))?;
         Ok(user)
     }
+}
+
+/// The user that a body names, with nothing else in it, and the key that is known of that user.
+pub(super) async fn with_key(
+    of: &Internal,
+    body: RequestBody,
+    about: &mut About<'_>,
+) -> Result<(UserKey, SessionKey), Refusal> {
+    let body = json_body::read(body, MAX_BYTES).await?;
+    let asked: Named = json_body::decode(&body).ok_or(Refusal::BadInput(EXPECTED))?;
+    let user = asked.user(of, about).await?;
+    let key = key_of(of, &user, about).await?.ok_or(Refusal::NoKey)?;
+    Ok((user, key))
+}
+
+/// The key that is known of a user, if there is one.
+pub(super) async fn key_of(
+    of: &Internal,
+    user: &UserKey,
+    about: &mut About<'_>,
+) -> Result<Option<SessionKey>, Refusal> {
+    of.sessions.session_key(user).await.map_err(|error| about.blame(error))
 }
 
 /// The user that a path names. What is encoded in two ways, or in none, is not guessed at.

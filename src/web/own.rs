@@ -50,3 +50,26 @@ fn mark(response: &mut Response<Bytes>, id: &str) {
         headers.insert(X_REQUEST_ID, id);
     }
 }
+
+/// How documents list refusals, for the tests that hold them to it.
+#[cfg(test)]
+pub(crate) mod documents {
+    use std::collections::BTreeSet;
+
+    use super::{Bytes, Response};
+
+    /// The status, the code and the headers of each.
+    pub(crate) fn rows(document: &str) -> BTreeSet<Vec<String>> {
+        let rows = document.lines().filter(|row| row.starts_with("| ") && row[2..].starts_with(['4', '5']));
+        rows.map(|row| row.split('|').skip(1).take(3).map(|cell| cell.trim().replace('`', "")).collect()).collect()
+    }
+
+    /// What the row of this one has to be.
+    pub(crate) fn row_of(refusal: &Response<Bytes>) -> Vec<String> {
+        let names = [("www-authenticate", "WWW-Authenticate"), ("allow", "Allow"), ("retry-after", "Retry-After")];
+        let headers = names.iter().filter(|(name, _)| refusal.headers().contains_key(*name)).map(|(_, shown)| *shown);
+        let body: serde_json::Value = serde_json::from_slice(refusal.body()).expect("JSON");
+        let code = body["code"].as_str().expect("a code").to_owned();
+        vec![refusal.status().as_u16().to_string(), code, headers.collect::<String>()]
+    }
+}
