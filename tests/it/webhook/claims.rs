@@ -1,9 +1,6 @@
 //! Who may send what, and what becomes of it where that changes meanwhile.
 
-use std::{
-    sync::{Mutex, mpsc},
-    time::Duration,
-};
+use std::time::Duration;
 
 use serde_json::json;
 use wxgate::{
@@ -11,24 +8,16 @@ use wxgate::{
     model::{SealKey, Secret},
 };
 
-use super::{BUSY, TAKEN, body, change, metric, receiver, start, telling, told};
+use super::{BUSY, TAKEN, body, change, metric, receiver, slow_for_alice, start, telling, told};
 use crate::{
     redis::instances::gateway_with,
-    support::{redis_server::RedisServer, until, upstream::answer},
+    support::{redis_server::RedisServer, until},
 };
 
 /// A clock that jumps ends all claims.
 #[test]
 fn while_a_try_is_under_way_nothing_else_of_its_user_is_sent_though_its_claim_has_run_out() {
-    let receiver = receiver();
-    let (finish, finished) = mpsc::channel::<()>();
-    let finished = Mutex::new(finished);
-    receiver.does(move |seen, out| {
-        if body(seen)["data"]["openid"] == "oAlice" {
-            let _ = finished.lock().unwrap().recv();
-        }
-        answer(out, TAKEN)
-    });
+    let (receiver, finish) = slow_for_alice();
     let gw = start(&receiver);
     let (mut alice, mut bob) = (gw.login("oAlice"), gw.login("oBob"));
     change(&mut alice, &json!({ "nickName": "1" }));

@@ -6,6 +6,8 @@ mod lasting;
 mod order;
 mod refused;
 
+use std::sync::{Mutex, mpsc};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ use wxgate::{
     model::Secret,
 };
 
-use crate::support::{APP, Recorder, Seen, TestGateway, User, until};
+use crate::support::{APP, Recorder, Seen, TestGateway, User, until, upstream::answer};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -26,6 +28,20 @@ fn receiver() -> Recorder {
     let receiver = Recorder::start();
     receiver.answers(TAKEN);
     receiver
+}
+
+/// A receiver that has no answer for Alice until it is let go on.
+fn slow_for_alice() -> (Recorder, mpsc::Sender<()>) {
+    let receiver = receiver();
+    let (finish, finished) = mpsc::channel::<()>();
+    let finished = Mutex::new(finished);
+    receiver.does(move |seen, out| {
+        if body(seen)["data"]["openid"] == "oAlice" {
+            let _ = finished.lock().unwrap().recv();
+        }
+        answer(out, TAKEN)
+    });
+    (receiver, finish)
 }
 
 fn telling<'c>(config: &'c mut Config, receiver: &Recorder) -> &'c mut Webhook {

@@ -1,14 +1,10 @@
 //! One user's changes are told in their order, whatever fails, and hold up nobody else's.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, mpsc},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use serde_json::json;
 
-use super::{BUSY, TAKEN, body, change, metric, receiver, start, telling, told};
+use super::{BUSY, TAKEN, change, metric, receiver, slow_for_alice, start, telling, told};
 use crate::{
     redis::instances::gateway_with,
     support::{Recorder, redis_server::RedisServer, until, upstream::answer},
@@ -51,15 +47,7 @@ fn while_the_receiver_is_down_changes_go_on_and_are_told_in_order_after() {
 
 #[test]
 fn who_is_slow_for_one_user_holds_up_nobody_else() {
-    let receiver = receiver();
-    let (finish, finished) = mpsc::channel::<()>();
-    let finished = Mutex::new(finished);
-    receiver.does(move |seen, out| {
-        if body(seen)["data"]["openid"] == "oAlice" {
-            let _ = finished.lock().unwrap().recv();
-        }
-        answer(out, TAKEN)
-    });
+    let (receiver, finish) = slow_for_alice();
     let gw = start(&receiver);
     let (mut alice, mut bob) = (gw.login("oAlice"), gw.login("oBob"));
     change(&mut alice, &json!({ "nickName": "1" }));
