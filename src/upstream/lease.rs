@@ -161,7 +161,7 @@ impl<B: Payload> Lease<B> {
     /// Whether nothing of the last exchange is under way any more.
     pub fn is_ready(&self) -> bool {
         match &self.line {
-            Line::Own(kept) => kept.link.sender.is_ready(),
+            Line::Own(kept) => kept.link.is_ready(),
             Line::Shared(exchange) => exchange.is_sent(),
         }
     }

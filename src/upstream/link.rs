@@ -116,6 +116,12 @@ impl<B: Payload> Link<B> {
         Poll::Pending
     }
 
+    /// Whether the last request and its answer are over. hyper says so of an answer that comes before the head of its request
+    /// is written whole, and would put the next head behind the rest of it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready() && !self.heard.owes()
+    }
+
     /// Whether it could carry a request now, as far as one can know. Asked of a link that nobody uses.
     pub(super) fn is_open(&mut self) -> bool {
         if let Driver::User(connection) = &mut self.driver {

@@ -149,7 +149,7 @@ impl<B: Payload> Pool<B> {
             if now - since >= self.group.section.idle_timeout || !kept.link.is_open() {
                 continue;
             }
-            if kept.link.sender.is_ready() {
+            if kept.link.is_ready() {
                 return Some(Lease::own(kept, self, true));
             }
             self.idle.borrow_mut().push(Idle { kept, since });
@@ -182,13 +182,13 @@ impl<B: Payload> Pool<B> {
             if since.elapsed() >= self.group.section.idle_timeout || !kept.link.is_open() {
                 continue;
             }
-            if kept.link.sender.is_ready() {
+            if kept.link.is_ready() {
                 return Some(kept);
             }
             // Given back a moment ago, its task may not have come round to the next request. More than a moment it is
             // not given: where the server answered before it read the whole of a request, it may never read the rest.
             yield_now().await;
-            if kept.link.is_open() && kept.link.sender.is_ready() {
+            if kept.link.is_open() && kept.link.is_ready() {
                 return Some(kept);
             }
         }

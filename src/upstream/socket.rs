@@ -30,7 +30,7 @@ pub(super) struct Socket {
 /// of which hyper reads before it lets anybody else have a turn.
 const MOST_BEFORE_ANSWER: usize = 512 * 1024;
 
-/// What the server has said since the last request.
+/// What the server has said since the last request, and whether all was said to it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heard(Rc<Cell<Said>>);
 
@@ -39,6 +39,8 @@ struct Said {
     bytes: usize,
     /// Whether an answer is to come of it before it is too much.
     is_awaited: bool,
+    /// Whether something that was to be written lies here still.
+    owes: bool,
 }
 
 impl Heard {
@@ -52,7 +54,7 @@ impl Heard {
 
     /// A request goes out, and only so much may come before its answer.
     pub(super) fn awaits_answer(&self) {
-        self.0.set(Said { bytes: 0, is_awaited: true });
+        self.0.update(|said| Said { bytes: 0, is_awaited: true, ..said });
     }
 
     /// The answer is there. Its body may be of any size.
@@ -67,6 +69,20 @@ impl Heard {
 
     fn more(&self, bytes: usize) {
         self.0.update(|said| Said { bytes: said.bytes.saturating_add(bytes), ..said });
+    }
+
+    /// Whether something that was to be written is not on its way yet. hyper asks for the next request behind it all the same.
+    pub(super) fn owes(&self) -> bool {
+        self.0.get().owes
+    }
+
+    /// Something is to be written. It is on its way when a flush says so, which hyper asks for behind the last of it.
+    fn writes(&self) {
+        self.0.update(|said| Said { owes: true, ..said });
+    }
+
+    fn has_written(&self) {
+        self.0.update(|said| Said { owes: false, ..said });
     }
 }
 
@@ -123,6 +139,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.heard.writes();
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -131,6 +148,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.heard.writes();
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -139,7 +157,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.heard.has_written();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

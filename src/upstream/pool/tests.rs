@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 use http_body_util::Full;
 use tokio::{
     io::AsyncWriteExt,
@@ -29,8 +29,15 @@ fn on_a_worker(story: impl Future<Output = ()>) {
     runtime.block_on(story);
 }
 
-/// A pool with one connection, on which the server has answered a request without reading its body; and the server's end.
-async fn after_an_early_answer() -> (Rc<Pool<Full<Bytes>>>, TcpStream) {
+/// One with a body that the server does not read, and one with such a head.
+fn much_to_write() -> [Request<Full<Bytes>>; 2] {
+    let much = Bytes::from(vec![b'.'; TOO_MUCH]);
+    let head = Request::get("/").header("much", HeaderValue::from_maybe_shared(much.clone()).unwrap());
+    [Request::post("/").body(Full::new(much)).unwrap(), head.body(Full::default()).unwrap()]
+}
+
+/// A pool with one connection, on which the server has answered a request without reading it whole; and the server's end.
+async fn after_an_early_answer(request: Request<Full<Bytes>>) -> (Rc<Pool<Full<Bytes>>>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
     let section = sections::Upstream::new("app", vec![server]);
@@ -39,7 +46,6 @@ async fn after_an_early_answer() -> (Rc<Pool<Full<Bytes>>>, TcpStream) {
     let mut lease = pool.lease(Reuse::Allowed, PATIENCE).await.unwrap();
     let (mut upstream, _) = listener.accept().await.unwrap();
     upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-    let request = Request::post("/").body(Full::new(Bytes::from(vec![b'.'; TOO_MUCH]))).unwrap();
     let mut answer = pin!(lease.send(request));
     let answer = std::future::poll_fn(|cx| lease.poll_with(cx, |cx| answer.as_mut().poll(cx))).await;
     assert!(answer.is_ok_and(|answer| answer.body().is_end_stream()), "it is read whole");
@@ -54,24 +60,28 @@ async fn after_an_early_answer() -> (Rc<Pool<Full<Bytes>>>, TcpStream) {
 #[test]
 fn a_kept_connection_whose_last_request_is_not_written_is_not_used_again() {
     on_a_worker(async {
-        let (pool, _upstream) = after_an_early_answer().await;
-        assert!(pool.kept_now(Instant::now()).is_none());
-        assert!(!pool.lease(Reuse::Allowed, PATIENCE).await.unwrap().reused());
+        for request in much_to_write() {
+            let (pool, _upstream) = after_an_early_answer(request).await;
+            assert!(pool.kept_now(Instant::now()).is_none());
+            assert!(!pool.lease(Reuse::Allowed, PATIENCE).await.unwrap().reused());
+        }
     });
 }
 
 #[test]
 fn once_that_request_is_written_the_connection_is_used_again() {
     on_a_worker(async {
-        let (pool, mut upstream) = after_an_early_answer().await;
-        spawn_local(async move { tokio::io::copy(&mut upstream, &mut tokio::io::sink()).await });
-        let lease = loop {
-            match pool.kept_now(Instant::now()) {
-                Some(lease) => break lease,
-                None => yield_now().await,
-            }
-        };
-        assert!(lease.reused());
+        for request in much_to_write() {
+            let (pool, mut upstream) = after_an_early_answer(request).await;
+            spawn_local(async move { tokio::io::copy(&mut upstream, &mut tokio::io::sink()).await });
+            let lease = loop {
+                match pool.kept_now(Instant::now()) {
+                    Some(lease) => break lease,
+                    None => yield_now().await,
+                }
+            };
+            assert!(lease.reused());
+        }
     });
 }
 
