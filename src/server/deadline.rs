@@ -3,7 +3,10 @@
 
 use std::{future::Future, pin::Pin, task::Context, time::Duration};
 
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    task::coop::has_budget_remaining,
+    time::{Instant, Sleep, sleep},
+};
 
 use super::Options;
 
@@ -34,8 +37,10 @@ impl Tick {
         if self.registered && !self.sleep.is_elapsed() {
             return None;
         }
+        // A task that has used up its turn is to come again at once, and its timer takes no notice of it until then.
+        let is_noticed = has_budget_remaining();
         if self.sleep.as_mut().poll(cx).is_pending() {
-            self.registered = true;
+            self.registered = is_noticed;
             return None;
         }
         let now = Instant::now();
@@ -64,7 +69,9 @@ impl Tick {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Poll};
+    use std::{future::poll_fn, pin::pin, task::Poll};
+
+    use tokio::{task::coop::consume_budget, time::timeout};
 
     use super::*;
     use crate::config::sections;
@@ -83,5 +90,17 @@ mod tests {
         tick.rest(end + Duration::from_hours(1));
         tick.hasten();
         assert!(next(&mut tick).await < end + Duration::from_hours(1));
+    }
+
+    #[tokio::test]
+    async fn who_has_used_up_their_turn_is_woken_all_the_same() {
+        let options = Options { write_timeout: 8 * SHORTEST, ..Options::from_section(&sections::Server::default()) };
+        let (mut tick, mut is_first) = (Tick::new(&options), true);
+        let woken = poll_fn(|cx| {
+            while is_first && pin!(consume_budget()).poll(cx).is_ready() {}
+            is_first = false;
+            tick.poll(cx).map_or(Poll::Pending, Poll::Ready)
+        });
+        assert!(timeout(Duration::from_secs(30), woken).await.is_ok(), "nothing wakes it");
     }
 }
