@@ -13,6 +13,7 @@ use std::{
 use bytes::BytesMut;
 use rustls::server::Acceptor;
 use tokio::{
+    sync::OwnedSemaphorePermit,
     task::yield_now,
     time::{Instant, timeout_at},
 };
@@ -63,32 +64,38 @@ impl Origin {
     }
 }
 
-/// Serves a connection from accept to close.
-pub(super) async fn serve<S: Service>(accepted: Accepted, shared: &Shared<S>) {
+/// Serves a connection from accept to close. It has a place among those that there may be for as long as it lives.
+pub(super) async fn serve<S: Service>(accepted: Accepted, shared: Rc<Shared<S>>, _place: OwnedSemaphorePermit) {
     let _counted = shared.drain.enter_task().await;
+    // Boxed, so that a connection does not carry the room for what comes before it for all its life.
+    let Some((stream, conn, spoken)) = Box::pin(introduce(accepted, &shared)).await else { return };
+    match spoken {
+        Spoken::Http1(held) => connection::run(stream, held, conn, &shared).await,
+        // Boxed, so that an HTTP/1 connection does not carry the room for this one.
+        Spoken::Http2(held) => Box::pin(http2::run(stream, held, conn, &shared)).await,
+        Spoken::Nothing => stream.close(),
+    }
+}
+
+/// Finds out who comes and what is spoken. `None` when there is nothing more to be done for the client.
+async fn introduce<S: Service>(accepted: Accepted, shared: &Shared<S>) -> Option<(Stream, Rc<S::Conn>, Spoken)> {
     let Accepted { mut socket, peer, listener, manner } = accepted;
     let mut origin = Origin { peer, nameless: false, listener };
-    // Before TLS, and nothing of it is encrypted. Boxed, as the handshake is.
+    // Before TLS, and nothing of it is encrypted.
     if manner.proxied {
-        let Some((behind, announced)) = Box::pin(introduction::listen(socket, peer, shared)).await else { return };
+        let (behind, announced) = introduction::listen(socket, peer, shared).await?;
         (socket, origin) = (behind, origin.announced(announced));
     }
     let (mut stream, secured) = match &shared.tls {
-        // Boxed, so that a connection does not carry the room for a handshake for all its life.
-        Some(tls) if manner.tls => match Box::pin(secure(socket, origin, tls, shared)).await {
-            Some((stream, secured)) => (stream, Some(secured)),
-            None => return,
-        },
+        Some(tls) if manner.tls => {
+            let (stream, secured) = secure(socket, origin, tls, shared).await?;
+            (stream, Some(secured))
+        }
         _ => (Stream::Bare(socket), None),
     };
     let spoken = spoken(&mut stream, secured.is_some(), shared).await;
     let conn = shared.service.get().connected(origin.arrival(secured));
-    match spoken {
-        Spoken::Http1(held) => connection::run(stream, held, conn, shared).await,
-        // Boxed, so that an HTTP/1 connection does not carry the room for this one.
-        Spoken::Http2(held) => Box::pin(http2::run(stream, held, conn, shared)).await,
-        Spoken::Nothing => stream.close(),
-    }
+    Some((stream, Rc::new(conn), spoken))
 }
 
 /// What is spoken on a connection: what the handshake has agreed on, or else what the client begins with.
@@ -98,7 +105,7 @@ async fn spoken<S>(stream: &mut Stream, secured: bool, shared: &Shared<S>) -> Sp
     } else if secured || !shared.options.http2.prior_knowledge {
         Spoken::Http1(BytesMut::new())
     } else {
-        Box::pin(http2::listen(stream, &shared.options, &shared.drain)).await
+        http2::listen(stream, &shared.options, &shared.drain).await
     }
 }
 

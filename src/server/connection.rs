@@ -73,29 +73,42 @@ struct Parked {
 }
 
 /// Serves a connection until it is closed. The first bytes may have been read already.
-pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Conn, shared: &Shared<S>) {
-    let conn = Rc::new(conn);
-    let mut parked = Parked { stream, held };
-    // The first head may take no longer to begin than it may take to arrive.
-    let (mut patience, mut grace) = (shared.options.header_timeout, NEWCOMER);
-    loop {
-        if parked.held.is_empty() && !parked.stream.has_bytes(patience, grace, &shared.drain).await {
-            return parked.stream.close();
-        }
-        // Boxed, so that an idle connection does not carry the room for a busy one.
-        match Box::pin(serve(parked, &conn, shared)).await {
-            Left::Idle(idle) => parked = idle,
-            Left::Switched(Parked { stream, held }) => {
-                // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
-                let stopping = poll_fn(|_| if shared.drain.is_shut() { Poll::Ready(()) } else { Poll::Pending });
-                let client = Resumed::new(held.freeze(), stream);
-                let service = shared.service.get();
-                let Some(promised) = service.promised(&conn) else { return };
-                return Box::pin(service.switched(promised, client, stopping)).await;
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps what it is given twice, for as long as a connection lives"
+)]
+pub(super) fn run<S: Service>(
+    mut stream: Stream,
+    mut held: BytesMut,
+    conn: Rc<S::Conn>,
+    shared: &Shared<S>,
+) -> impl Future<Output = ()> {
+    async move {
+        // The first head may take no longer to begin than it may take to arrive.
+        let (mut patience, mut grace) = (shared.options.header_timeout, NEWCOMER);
+        loop {
+            if held.is_empty() && !stream.has_bytes(patience, grace, &shared.drain).await {
+                return stream.close();
             }
-            Left::Closed => return,
+            // Boxed, so that an idle connection does not carry the room for a busy one.
+            match Box::pin(serve(Parked { stream, held }, &conn, shared)).await {
+                Left::Idle(idle) => (stream, held) = (idle.stream, idle.held),
+                Left::Switched(parked) => return Box::pin(switched(parked, conn, shared)).await,
+                Left::Closed => return,
+            }
+            (patience, grace) = (shared.options.keepalive_timeout, Duration::ZERO);
         }
-        (patience, grace) = (shared.options.keepalive_timeout, Duration::ZERO);
+    }
+}
+
+/// Leaves a connection that is HTTP no more to the service.
+async fn switched<S: Service>(parked: Parked, conn: Rc<S::Conn>, shared: &Shared<S>) {
+    // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
+    let stopping = poll_fn(|_| if shared.drain.is_shut() { Poll::Ready(()) } else { Poll::Pending });
+    let client = Resumed::new(parked.held.freeze(), parked.stream);
+    let service = shared.service.get();
+    if let Some(promised) = service.promised(&conn) {
+        service.switched(promised, client, stopping).await;
     }
 }
 

@@ -80,18 +80,21 @@ impl Stream {
     /// Waits for bytes; false when the connection is to be closed without a word. A stop leaves it `grace`, as long as it is
     /// a stop of such that have nothing to do.
     pub(super) async fn has_bytes(&mut self, patience: Duration, grace: Duration, drain: &Drain) -> bool {
-        let (mut late, mut graced) = (pin!(sleep(patience)), pin!(sleep(grace)));
+        // One timer for both, since thousands wait here and it is the most of what each of them takes.
+        let (mut late, mut graced) = (pin!(sleep(patience)), false);
         poll_fn(|cx| {
-            match self.poll_ahead(cx) {
-                Poll::Ready(result) => return Poll::Ready(result.is_ok_and(|n| n > 0)),
-                Poll::Pending if drain.closes() && !self.has_unseen() => {
-                    if graced.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(false);
-                    }
-                }
-                Poll::Pending => {}
+            if let Poll::Ready(result) = self.poll_ahead(cx) {
+                return Poll::Ready(result.is_ok_and(|n| n > 0));
             }
-            late.as_mut().poll(cx).map(|()| false)
+            if drain.closes() && !graced {
+                graced = true;
+                let end = late.deadline() - patience + grace.min(patience);
+                late.as_mut().reset(end);
+            }
+            if late.as_mut().poll(cx).is_ready() && !(graced && self.has_unseen()) {
+                return Poll::Ready(false);
+            }
+            Poll::Pending
         })
         .await
     }

@@ -310,8 +310,8 @@ async fn accept<S: Service>(
         let (shared, permits) = (Rc::clone(&shared), Arc::clone(&permits));
         spawn_local(async move {
             if let Ok(permit) = permits.acquire_owned().await {
-                arrival::serve(accepted, &shared).await;
-                drop((permit, counted));
+                arrival::serve(accepted, shared, permit).await;
+                drop(counted);
             }
         });
     }
@@ -322,11 +322,7 @@ async fn accept<S: Service>(
 }
 
 fn spawn<S: Service>(accepted: Accepted, shared: &Rc<Shared<S>>, permit: OwnedSemaphorePermit) {
-    let shared = Rc::clone(shared);
-    spawn_local(async move {
-        arrival::serve(accepted, &shared).await;
-        drop(permit);
-    });
+    spawn_local(arrival::serve(accepted, Rc::clone(shared), permit));
 }
 
 /// Out of file descriptors, most likely: trying again at once would only burn the processor.

@@ -54,8 +54,7 @@ const TAKEN_BACK: usize = 20;
 const RESET_FOR_ERRORS: usize = 100;
 
 /// Serves a connection until it is closed. The first bytes may have been read already.
-pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: S::Conn, shared: &Shared<S>) {
-    let conn = Rc::new(conn);
+pub(super) async fn run<S: Service>(stream: Stream, held: BytesMut, conn: Rc<S::Conn>, shared: &Shared<S>) {
     let stream = Rc::new(RefCell::new(stream));
     let end = serve(&stream, held, &conn, shared).await;
     let Some(stream) = Rc::into_inner(stream).map(RefCell::into_inner) else { return };
