@@ -14,6 +14,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    task::coop::has_budget_remaining,
     time::{Instant, sleep, timeout},
 };
 
@@ -208,16 +209,28 @@ struct Watch {
     /// Whether the client was the first to say that it is done.
     client_first: bool,
     look: Pin<Box<tokio::time::Sleep>>,
+    /// Whether the timer wakes this task. It keeps the waker that it was polled with, and a task's waker does not change.
+    is_set: bool,
 }
 
 impl Watch {
     fn new(terms: Terms) -> Self {
         let now = Instant::now();
-        Self { terms, begun: now, last: now, moved: false, client_first: false, look: Box::pin(sleep(terms.look)) }
+        let look = Box::pin(sleep(terms.look));
+        Self { terms, begun: now, last: now, moved: false, client_first: false, look, is_set: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, used: &mut impl FnMut()) -> Poll<Ending> {
-        while self.look.as_mut().poll(cx).is_ready() {
+        if self.is_set && !self.look.is_elapsed() {
+            return Poll::Pending;
+        }
+        loop {
+            // A task that has used up its turn is to come again at once, and its timer takes no notice of it until then.
+            let is_noticed = has_budget_remaining();
+            if self.look.as_mut().poll(cx).is_pending() {
+                self.is_set = is_noticed;
+                return Poll::Pending;
+            }
             let now = Instant::now();
             if self.terms.max_age.is_some_and(|most| now - self.begun >= most) {
                 return Poll::Ready(Ending::Age);
@@ -230,7 +243,6 @@ impl Watch {
             }
             self.look.as_mut().reset(now + self.terms.look);
         }
-        Poll::Pending
     }
 }
 
@@ -337,7 +349,7 @@ mod tests {
 
     use tokio::{
         io::duplex,
-        task::{LocalSet, spawn_local, yield_now},
+        task::{LocalSet, coop::consume_budget, spawn_local, yield_now},
     };
 
     use super::*;
@@ -412,5 +424,20 @@ mod tests {
         let ending = run(endless(), endless(), terms, &scratch, &passed, outside);
         assert_eq!(timeout(AGES, ending).await, Ok(Ending::Age));
         assert!(used.get() > 0 && passed.up() > 0 && passed.down() > 0);
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_noticed_also_where_the_turn_was_used_up_before() {
+        let terms = Terms { idle: Duration::from_millis(20), max_age: None, look: Duration::from_millis(5) };
+        let ((_client, near), (far, _upstream)) = (duplex(ROOM), duplex(ROOM));
+        let (scratch, passed, mut is_first) = (Scratch::default(), Passed::default(), true);
+        let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
+        let mut tunnel = pin!(run(near, far, terms, &scratch, &passed, outside));
+        let ending = poll_fn(|cx| {
+            while is_first && pin!(consume_budget()).poll(cx).is_ready() {}
+            is_first = false;
+            tunnel.as_mut().poll(cx)
+        });
+        assert_eq!(timeout(AGES, ending).await, Ok(Ending::Idle));
     }
 }
