@@ -99,6 +99,10 @@ impl Near {
 
     async fn sweep(&self) {
         let mut failing = false;
+        if self.store.sees_use() {
+            // The memory store has nothing at the start.
+            sleep(SWEEP_REST).await;
+        }
         loop {
             // Uses first: what is only late to be written must not be swept as unused.
             let swept = match self.touches.flush(&*self.store).await {
