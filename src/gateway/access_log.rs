@@ -209,7 +209,8 @@ fn path(entry: &Entry) -> Cow<'_, str> {
     }
     let path = entry.target.path();
     // Any letter of a token can be written as %xx.
-    let plain: Cow<'_, str> = percent_decode_str(path).decode_utf8_lossy();
+    let is_plain = memchr::memchr(b'%', path.as_bytes()).is_none();
+    let plain = if is_plain { Cow::Borrowed(path) } else { percent_decode_str(path).decode_utf8_lossy() };
     if memchr::memmem::find(plain.as_bytes(), TOKEN_PREFIX.as_bytes()).is_none() {
         return Cow::Borrowed(path);
     }
@@ -231,14 +232,14 @@ fn without_tokens(path: &str) -> String {
 #[derive(Debug)]
 pub struct Ticket {
     log: Rc<AccessLog>,
-    /// What is known so far.
-    pub entry: Entry,
+    /// What is known so far. Boxed, since it goes along with the request and its answer through many hands.
+    pub entry: Box<Entry>,
 }
 
 impl Ticket {
     /// Opens a line.
     pub fn new(log: Rc<AccessLog>, entry: Entry) -> Self {
-        Self { log, entry }
+        Self { log, entry: Box::new(entry) }
     }
 
     /// The head of the answer is there.

@@ -71,7 +71,7 @@ pub(super) struct Way<'a> {
     /// Whether a URL that a header tells of goes along though it has a token in it.
     pub(super) keep_urls: bool,
     /// What the client offers, where it asks for a WebSocket and the rule lets it.
-    pub(super) offer: Option<Offer>,
+    pub(super) offer: Option<Box<Offer>>,
 }
 
 /// What an upstream is told of the caller.

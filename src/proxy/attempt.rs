@@ -72,7 +72,7 @@ fn start(
 ) -> Sending<'_, impl Future<Output = Head> + use<'_>> {
     errand.timer.set(now + errand.response_timeout);
     let progress = request.body().progress();
-    let spare = if tries == Tries::Two { retry::spare(&errand, &lease, &request) } else { None };
+    let spare = if tries == Tries::Two { retry::spare(&errand, &mut lease, &request) } else { None };
     if errand.may_switch {
         lease.let_switch();
     }
@@ -165,7 +165,8 @@ impl Waiting<'_> {
             }
             Err(why) => {
                 let is_last = self.tries == Tries::One;
-                let again = retry::again(&mut self.errand, &mut lease, why, self.spare.take(), is_last);
+                let spare = self.spare.take();
+                let again = retry::again(&mut self.errand, &mut lease, why, spare, &self.progress, is_last);
                 again.map_or_else(|error| Ok(Err(error)), Err)
             }
         })

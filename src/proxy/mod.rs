@@ -85,8 +85,8 @@ pub struct Forward<'a> {
     pub proxies: &'a TrustedProxies,
     /// This request's id.
     pub request_id: &'a HeaderValue,
-    /// What the client offers, where it asks for a WebSocket and may have one.
-    pub offer: Option<Offer>,
+    /// What the client offers, where it asks for a WebSocket and may have one. Boxed, since nearly no request does.
+    pub offer: Option<Box<Offer>>,
     /// Whether `Authorization` goes along.
     pub keep_authorization: bool,
     /// Whether a header that tells of a URL with a session token in it goes along.
@@ -150,7 +150,7 @@ impl Proxy {
         }
         let trailers = Trailers::wanted_by(&request);
         let request = self.prepare(request, &how, own_host)?;
-        let offer = how.offer.take().map(Box::new);
+        let offer = how.offer.take();
         let section = upstream.section();
         let errand = Errand {
             upstream,

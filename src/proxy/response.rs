@@ -22,12 +22,14 @@ use super::{hop, trailers::Trailers};
 ///
 /// With both of them there, `Transfer-Encoding` counts (RFC 9112, 6.3). It goes, so what `Content-Length` says must go too.
 pub(super) fn clean(headers: &mut HeaderMap) {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        headers.remove(header::CONTENT_LENGTH);
-    }
     let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
-    hop::named_in_connection(headers, &mut doomed);
     doomed.extend(headers.keys().filter(|name| hop::is_hop_by_hop(name)).cloned());
+    if doomed.contains(&header::TRANSFER_ENCODING) {
+        doomed.push(header::CONTENT_LENGTH);
+    }
+    if doomed.contains(&header::CONNECTION) {
+        hop::named_in_connection(headers, &mut doomed);
+    }
     for name in &doomed {
         headers.remove(name);
     }
@@ -100,7 +102,7 @@ impl Body for Forwarded {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
         let frame = match &mut this.lease {
-            Some(lease) => ready!(lease.poll_with(cx, |cx| Pin::new(&mut this.body).poll_frame(cx))),
+            Some(lease) => ready!(lease.poll_for_more(cx, |cx| Pin::new(&mut this.body).poll_frame(cx))),
             None => ready!(Pin::new(&mut this.body).poll_frame(cx)),
         };
         let over = match &frame {

@@ -9,19 +9,23 @@
 
 use std::error::Error as _;
 
-use http::{HeaderMap, Method, Request, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body;
 
 use crate::{
     upstream::{Fault, Lease, NoAnswer, SendError},
-    web::{BodyError, RequestBody},
+    web::{BodyError, BodyProgress, RequestBody, headers::X_REQUEST_ID},
 };
 
 use super::{Error, attempt::Errand};
 
 /// What it would take to send this request again, where there is a chance that it may be.
-pub(super) fn spare(errand: &Errand<'_>, lease: &Lease<RequestBody>, request: &Request<RequestBody>) -> Option<Spare> {
-    errand.upstream.could_retry(lease).then(|| Spare::of(request))?
+pub(super) fn spare(
+    errand: &Errand<'_>,
+    lease: &mut Lease<RequestBody>,
+    request: &Request<RequestBody>,
+) -> Option<Spare> {
+    errand.upstream.could_retry(lease).then(|| Spare::of(lease, request))?
 }
 
 /// The request to send again, after a connection broke or what came was no answer.
@@ -30,6 +34,7 @@ pub(super) fn again(
     lease: &mut Lease<RequestBody>,
     why: NoAnswer<RequestBody>,
     spare: Option<Spare>,
+    body: &BodyProgress,
     is_last: bool,
 ) -> Result<Box<Request<RequestBody>>, Error> {
     let (error, is_silent) = lease.failure(why);
@@ -58,9 +63,10 @@ pub(super) fn again(
             errand.upstream.leave(&mut errand.course, lease);
             Ok(request)
         }
-        (None, Some(spare)) if is_unanswered && errand.upstream.may_retry(&mut errand.course, lease) => {
-            Ok(Box::new(spare.into_request()))
-        }
+        (None, Some(spare)) if is_unanswered => match spare.into_request(lease, body) {
+            Some(request) if errand.upstream.may_retry(&mut errand.course, lease) => Ok(request),
+            _ => Err(error),
+        },
         _ => Err(error),
     }
 }
@@ -85,25 +91,37 @@ fn blame(fault: Fault) -> Error {
 
 /// What is needed to send a request again: its head, where it has no body and asking twice is the same as asking once
 /// (RFC 9110, 9.2.1).
-pub(super) struct Spare {
-    parts: Parts,
-    body: RequestBody,
+pub(super) enum Spare {
+    /// As the connection has written it. What is known of it beside that is to be the same.
+    Written { method: Method, uri: Uri, id: Option<HeaderValue> },
+    /// As it is, where the connection is others' too.
+    Whole(Box<Request<()>>),
 }
 
 impl Spare {
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
+    fn of(lease: &mut Lease<RequestBody>, request: &Request<RequestBody>) -> Option<Self> {
         let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         if !safe || !request.body().is_end_stream() {
             return None;
+        }
+        if lease.keep_copy() {
+            let id = request.headers().get(X_REQUEST_ID).cloned();
+            return Some(Self::Written { method: request.method().clone(), uri: request.uri().clone(), id });
         }
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = request.method().clone();
         parts.uri = request.uri().clone();
         parts.headers = HeaderMap::clone(request.headers());
-        Some(Self { parts, body: request.body().empty_again() })
+        Some(Self::Whole(Box::new(Request::from_parts(parts, ()))))
     }
 
-    fn into_request(self) -> Request<RequestBody> {
-        Request::from_parts(self.parts, self.body)
+    fn into_request(self, lease: &Lease<RequestBody>, body: &BodyProgress) -> Option<Box<Request<RequestBody>>> {
+        let request = match self {
+            Self::Written { method, uri, id } => lease.copy().filter(|copy| {
+                *copy.method() == method && *copy.uri() == uri && copy.headers().get(X_REQUEST_ID) == id.as_ref()
+            })?,
+            Self::Whole(request) => *request,
+        };
+        Some(Box::new(request.map(|()| body.empty_again())))
     }
 }

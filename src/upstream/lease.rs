@@ -39,8 +39,8 @@ pub struct Lease<B: Body + 'static> {
 }
 
 enum Line<B: Body + 'static> {
-    Own(Kept<B>),
-    /// Boxed, so that a lease is moved by its pointers.
+    /// Both boxed, so that a lease is moved by its pointers.
+    Own(Box<Kept<B>>),
     Shared(Box<Exchange<B>>),
 }
 
@@ -51,7 +51,7 @@ impl<B: Body + 'static> fmt::Debug for Lease<B> {
 }
 
 impl<B: Payload> Lease<B> {
-    pub(super) fn own(kept: Kept<B>, pool: &Rc<Pool<B>>, reused: bool) -> Self {
+    pub(super) fn own(kept: Box<Kept<B>>, pool: &Rc<Pool<B>>, reused: bool) -> Self {
         Self { line: Line::Own(kept), busy: Busy::begin(pool), reused }
     }
 
@@ -85,10 +85,30 @@ impl<B: Payload> Lease<B> {
         }
     }
 
+    /// Keeps a copy of the request without a body that is sent next, until there is an answer. False where only the request
+    /// itself can be kept.
+    pub fn keep_copy(&mut self) -> bool {
+        if let Line::Own(kept) = &self.line {
+            kept.link.copy.begin();
+        }
+        !self.is_http2()
+    }
+
+    /// What was written of that request, to be sent again.
+    pub fn copy(&self) -> Option<Request<()>> {
+        match &self.line {
+            Line::Own(kept) => kept.link.copy.request(),
+            Line::Shared(_) => None,
+        }
+    }
+
     /// There is an answer.
     pub(super) fn answered(&mut self) {
         match &mut self.line {
-            Line::Own(kept) => kept.link.heard.has_answer(),
+            Line::Own(kept) => {
+                kept.link.heard.has_answer();
+                kept.link.copy.end();
+            }
             Line::Shared(exchange) => exchange.answered(),
         }
     }
@@ -135,6 +155,21 @@ impl<B: Payload> Lease<B> {
     ) -> Poll<T> {
         match &mut self.line {
             Line::Own(kept) => kept.link.poll_with(cx, consumer),
+            Line::Shared(exchange) => {
+                exchange.poll_upload(cx);
+                consumer(cx)
+            }
+        }
+    }
+
+    /// The same, where the part may be here already.
+    pub fn poll_for_more<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut consumer: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match &mut self.line {
+            Line::Own(kept) => kept.link.poll_for_more(cx, consumer),
             Line::Shared(exchange) => {
                 exchange.poll_upload(cx);
                 consumer(cx)

@@ -24,6 +24,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::{
     Payload,
+    copy::Copy,
     socket::{Heard, Socket},
 };
 
@@ -34,6 +35,7 @@ const TURNS: usize = 4;
 pub(super) struct Link<B: Body + 'static> {
     pub(super) sender: SendRequest<B>,
     pub(super) heard: Heard,
+    pub(super) copy: Copy,
     driver: Driver<B>,
     bell: Bell,
     /// Whether the answer may be that the connection is to be something else, and then its socket is wanted.
@@ -82,9 +84,10 @@ impl<B: Payload> Link<B> {
     pub(super) async fn new(socket: Socket) -> hyper::Result<Self> {
         // Vectored writes stay on: without them hyper takes the next request behind a body that is not yet written, and a
         // server that answered early without reading it would have that request wait behind it.
-        let heard = socket.heard();
+        let (heard, copy) = (socket.heard(), socket.copy());
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
-        Ok(Self { sender, heard, driver: Driver::User(Box::new(connection)), bell: Bell::default(), may_switch: false })
+        let driver = Driver::User(Box::new(connection));
+        Ok(Self { sender, heard, copy, driver, bell: Bell::default(), may_switch: false })
     }
 
     /// Drives the connection and then asks `consumer`, which waits for something that comes out of it.
@@ -114,6 +117,18 @@ impl<B: Payload> Link<B> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The same, for what may have come out of it already.
+    pub(super) fn poll_for_more<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut consumer: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match consumer(&mut Context::from_waker(&self.bell.waker)) {
+            Poll::Pending => self.poll_with(cx, consumer),
+            ready @ Poll::Ready(_) => ready,
+        }
     }
 
     /// Whether the last request and its answer are over. hyper says so of an answer that comes before the head of its request

@@ -9,6 +9,7 @@ mod answer;
 mod balance;
 mod budget;
 mod check;
+mod copy;
 mod dial;
 mod dns;
 mod error;

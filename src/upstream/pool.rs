@@ -48,11 +48,12 @@ pub(super) struct Pool<B: Body + 'static> {
 }
 
 struct Idle<B: Body + 'static> {
-    kept: Kept<B>,
+    kept: Box<Kept<B>>,
     since: Instant,
 }
 
-/// A connection with the address it leads to, and when that was last known to be right.
+/// A connection with the address it leads to, and when that was last known to be right. It stays boxed for as long as it lives,
+/// so that a lease of it is small.
 pub(super) struct Kept<B: Body + 'static> {
     pub(super) link: Link<B>,
     to: Option<IpAddr>,
@@ -176,7 +177,7 @@ impl<B: Payload> Pool<B> {
     }
 
     /// A kept connection, also one that needs a moment.
-    async fn kept(&self) -> Option<Kept<B>> {
+    async fn kept(&self) -> Option<Box<Kept<B>>> {
         loop {
             let Idle { mut kept, since } = self.idle.borrow_mut().pop()?;
             if since.elapsed() >= self.group.section.idle_timeout || !kept.link.is_open() {
@@ -201,7 +202,7 @@ impl<B: Payload> Pool<B> {
         let era = self.era.get();
         let Dialed { stream, to } = self.dial(deadline).await?;
         let link = Link::new(Socket::new(stream, place)).await.map_err(|why| self.unfit(why.into()))?;
-        Ok(Lease::own(Kept { link, to, era }, self, false))
+        Ok(Lease::own(Box::new(Kept { link, to, era }), self, false))
     }
 
     /// Room for a request on another connection of HTTP/2, or on one there was, where another request has made some in the
@@ -258,7 +259,7 @@ impl<B: Payload> Pool<B> {
     }
 
     /// Keeps a connection, unless there are enough or its server has moved.
-    pub(super) fn keep(&self, mut kept: Kept<B>) {
+    pub(super) fn keep(&self, mut kept: Box<Kept<B>>) {
         if kept.era != self.era.get() {
             if !self.leads_to(kept.to) {
                 return;

@@ -15,13 +15,14 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{dial::Stream, group::Group};
+use super::{copy::Copy, dial::Stream, group::Group};
 
 /// A server's socket.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Stream,
     heard: Heard,
+    copy: Copy,
     /// Given back when the socket closes, whoever holds it then.
     _place: Place,
 }
@@ -117,11 +118,15 @@ impl fmt::Debug for Place {
 
 impl Socket {
     pub(super) fn new(stream: Stream, place: Place) -> Self {
-        Self { stream, heard: Heard::default(), _place: place }
+        Self { stream, heard: Heard::default(), copy: Copy::default(), _place: place }
     }
 
     pub(super) fn heard(&self) -> Heard {
         self.heard.clone()
+    }
+
+    pub(super) fn copy(&self) -> Copy {
+        self.copy.clone()
     }
 }
 
@@ -140,6 +145,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.heard.writes();
+        self.copy.take(&[IoSlice::new(buf)]);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -149,6 +155,7 @@ impl AsyncWrite for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.heard.writes();
+        self.copy.take(bufs);
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

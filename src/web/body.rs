@@ -141,6 +141,11 @@ impl BodyProgress {
         }
     }
 
+    /// Another empty body, for sending a request without a body a second time.
+    pub fn empty_again(&self) -> RequestBody {
+        RequestBody { inner: None, left: 0, generation: self.generation, watch: Rc::clone(&self.watch) }
+    }
+
     fn watch(&self) -> Option<&BodyWatch> {
         self.watch.at(self.generation)
     }
@@ -156,12 +161,6 @@ impl RequestBody {
     pub fn limit(&mut self, max: u64) -> Result<(), BodyError> {
         self.left = max;
         if self.size_hint().lower() > max { Err(BodyError::TooLarge) } else { Ok(()) }
-    }
-
-    #[must_use]
-    /// Another empty body, for sending a request without a body a second time.
-    pub fn empty_again(&self) -> Self {
-        Self { inner: None, left: 0, generation: self.generation, watch: Rc::clone(&self.watch) }
     }
 
     /// A handle that outlives the body.

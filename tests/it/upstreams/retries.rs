@@ -28,6 +28,38 @@ fn a_request_that_a_dying_server_took_along_goes_to_another_one() {
     assert!(dying.recorder.count() >= 3);
 }
 
+/// The second time it is made of the bytes that went out the first time.
+#[test]
+fn what_is_sent_again_is_what_was_sent() {
+    let (dying, well) = (Backend::start(), Backend::start());
+    hang_up(&dying.recorder);
+    let gw = gateway(&[&dying, &well], |upstream| {
+        upstream.balance = Balance::RoundRobin;
+        upstream.eject.failures = 0;
+    });
+    let bearer = format!("Bearer {}", gw.login("oAlice").token);
+    let lines = [
+        ("Authorization", bearer.as_str()),
+        ("Cookie", "a=1; b=\"2\""),
+        ("Cookie", "c=3"),
+        ("X-Empty", ""),
+        ("X-Words", "\u{4f60}\u{597d}  \t, \u{e9}"),
+        ("If-None-Match", "W/\"7\""),
+    ];
+    for target in ["/", "/orders?page=2&q=%e4%bd%a0+%25", "//orders/./a?x=/../y"] {
+        for _ in 0..2 {
+            assert_eq!(gw.client().request("GET", target, &lines, "").status, 200, "{target}");
+        }
+    }
+    let (sent, again) = (dying.recorder.seen(), well.recorder.seen());
+    assert!(sent.len() >= 3 && again.iter().all(|seen| seen.header("x-wx-openid") == Some("oAlice")));
+    for sent in sent {
+        let id = sent.header("x-request-id");
+        let again = again.iter().find(|again| again.header("x-request-id") == id).expect("it was sent again");
+        assert_eq!(again.head, sent.head);
+    }
+}
+
 /// Whether a connection was kept or new, and whether other servers are well.
 #[test]
 fn a_post_is_never_sent_twice_whatever_becomes_of_its_server() {
