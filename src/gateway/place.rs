@@ -58,12 +58,14 @@ impl Gateway {
         let marked = carriers::take_out(request.headers_mut(), &rule.carriers, rule.forward_token);
         let offer = rule.websocket.then(|| Offer::find(request, || self.ids.nonce()));
         let offer = offer.transpose().map_err(Failure::Proxy)?.flatten();
+        // A token that can't have come from elsewhere need not be looked for again.
+        let is_the_line = !rule.carriers.any() && matches!(credentials, Credentials::Token(_));
         let way = Way {
             rule,
             target: onward,
             host,
-            offer: offer.map(|offer| offer.marked(marked)),
-            keep_authorization: rule.forward_token || !bearer::holds_a_token(request.headers()),
+            offer: offer.map(|offer| Box::new(offer.marked(marked))),
+            keep_authorization: rule.forward_token || !(is_the_line || bearer::holds_a_token(request.headers())),
             keep_urls: rule.forward_token || !self.snapshot.table.has_tokens_in_queries(),
         };
         Ok((Place::Route(way), credentials))

@@ -6,14 +6,17 @@ use smallvec::SmallVec;
 use crate::web::headers::{HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION};
 
 /// Adds to `names` those that the client's `Connection` lines list. They go whether or not they mean anything to us: the client says
-/// they are for us alone. That is why nothing we add is added before this is done.
+/// they are for us alone. That is why nothing we add is added before this is done. `Keep-Alive`, which nearly all of them list,
+/// goes by its own name.
 pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut SmallVec<[HeaderName; 8]>) {
     let listed = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
         // Names are case-insensitive, and `from_bytes` folds them. What is no name names nothing.
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+        .filter_map(|name| HeaderName::from_bytes(name).ok());
     names.extend(listed);
 }
 

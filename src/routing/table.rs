@@ -70,6 +70,13 @@ pub struct Carriers {
     pub subprotocol: bool,
 }
 
+impl Carriers {
+    /// Whether there is any.
+    pub fn any(&self) -> bool {
+        self.header.is_some() || self.query.is_some() || self.subprotocol
+    }
+}
+
 /// A route leads to an upstream that there is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the route {label} leads to the unknown upstream {upstream}")]

@@ -84,9 +84,11 @@ pub struct Host<'a> {
 
 /// Reads the target of a request. Whatever method it has: CONNECT's and OPTIONS' own forms are refused like any other.
 pub fn target_of<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Target<'a>, BadTarget> {
-    let host = host_of(uri, host_line(headers)?)?;
+    let line = host_line(headers)?;
+    let has_line = line.is_some();
+    let host = host_of(uri, line)?;
     // RFC 9112, 3.2: also an absolute target needs the line beside it.
-    if version == Version::HTTP_11 && !headers.contains_key(HOST) {
+    if version == Version::HTTP_11 && !has_line {
         return Err(BadTarget::HostMissing);
     }
     // HTTP/2 has a pseudo field for it, in front of which the line may be missing; one of them there must be.

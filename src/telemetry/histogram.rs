@@ -81,7 +81,8 @@ impl Reading {
 
 fn bucket(took: Duration) -> usize {
     // A duration that is exactly a bucket's end is in it, as Prometheus has it.
-    ENDS.partition_point(|micros| Duration::from_micros(*micros) < took)
+    let nanos = nanos(took);
+    ENDS.partition_point(|micros| micros * 1_000 < nanos)
 }
 
 fn nanos(took: Duration) -> u64 {
