@@ -286,8 +286,13 @@ fn with_own_host(upstream: Rc<Upstream<RequestBody>>) -> (Rc<Upstream<RequestBod
 
 /// The path and query to ask an upstream for.
 pub fn target(path: &str, query: Option<&str>, received: &Uri) -> Result<PathAndQuery, Error> {
+    // Where it came as nothing, behind an authority or before a fragment, `as_is` reads as a slash and is written as nothing.
+    if path == "/" && query.is_none() {
+        return Ok(PathAndQuery::from_static("/"));
+    }
     // Nearly always the path is canonical as it came; then nothing is copied.
     if let Some(as_is) = received.path_and_query()
+        && as_is.as_str().starts_with('/')
         && as_is.path() == path
         && as_is.query() == query
     {
@@ -298,4 +303,17 @@ pub fn target(path: &str, query: Option<&str>, received: &Uri) -> Result<PathAnd
         None => Bytes::copy_from_slice(path.as_bytes()),
     };
     PathAndQuery::from_maybe_shared(text).map_err(|_| Error::BadTarget)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_always_begins_with_a_slash() {
+        let behind_an_authority: Uri = "http://a?b=c".parse().unwrap();
+        assert_eq!(target("/", Some("b=c"), &behind_an_authority).unwrap().as_str(), "/?b=c");
+        let before_a_fragment = Uri::from(PathAndQuery::try_from("#a").unwrap());
+        assert_eq!(Uri::from(target("/", None, &before_a_fragment).unwrap()).path(), "/");
+    }
 }

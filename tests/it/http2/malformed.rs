@@ -1,5 +1,7 @@
 //! What HTTP/2 can say that HTTP/1 can't, and what two servers could read differently.
 
+use wxgate::config::sections::AuthRule;
+
 use super::{dial, start};
 use crate::support::http2::{DATA, END_STREAM, GET, POST};
 
@@ -94,6 +96,14 @@ fn no_fragment_makes_a_decision_and_a_request_differ() {
     let gw = start(|_| {});
     assert_ne!(dial(&gw).ask(&but(&[(":path", "/orders#/../public/")])).verdict(), "200");
     assert_eq!(gw.upstream.count(), 0);
+}
+
+/// A request line without a target between its blanks is read differently by nearly everybody.
+#[test]
+fn where_nothing_stands_before_a_fragment_the_upstream_is_asked_for_a_slash() {
+    let gw = start(|config| config.routes[0].auth = AuthRule::None);
+    assert_eq!(dial(&gw).ask(&but(&[(":path", "#x")])).verdict(), "200");
+    assert_eq!(gw.upstream.last().target, "/");
 }
 
 /// Threat 35, CVE-2026-71324.
