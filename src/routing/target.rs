@@ -95,6 +95,10 @@ pub fn target_of<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> 
     if version == Version::HTTP_2 && host.is_none() {
         return Err(BadTarget::HostMissing);
     }
+    // There a path is always told (RFC 9113, 8.3.1); a query alone would be read as one on `/`, as behind an authority.
+    if version == Version::HTTP_2 && !uri.path_and_query().is_some_and(|told| told.as_str().starts_with('/')) {
+        return Err(PathError::NoLeadingSlash.into());
+    }
     Ok(Target { host, path: canonicalise(uri.path())?, query: uri.query() })
 }
 

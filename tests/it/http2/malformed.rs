@@ -24,6 +24,7 @@ fn what_could_be_read_differently_behind_us_reaches_nobody() {
         (&[(":path", "/public/ HTTP/1.1\r\nx: y")], &["reset 1", "gone"]),
         (&[(":path", "/public/ /x")], &["reset 1"]),
         (&[(":path", "*")], &["bad_request"]),
+        (&[(":path", "?a=/public/")], &["bad_request"]),
         (&[(":path", "http://other.example.com/public/")], &["bad_request", "reset 1"]),
         (&[(":path", "/public/../orders")], &["bad_request"]),
         (&[(":path", "/public/%2e%2e/orders")], &["bad_request"]),
