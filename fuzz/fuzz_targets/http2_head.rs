@@ -73,8 +73,8 @@ fn judge(head: &Head, fields: &[(&[u8], &[u8])]) {
     };
     assert_eq!(told(":method"), [head.method.as_str()], "{head:?}");
     let [path] = &told(":path")[..] else { panic!("not one path became {head:?}") };
-    // A fragment is gone before anything is decided.
-    let path = path.split('#').next().unwrap_or_default();
+    // A fragment is gone before anything is decided, and where nothing stands before it, that is a slash.
+    let path = path.split_once('#').map_or(path.as_str(), |(path, _)| if path.is_empty() { "/" } else { path });
     let (path, query) = path.find('?').map_or((path, ""), |at| path.split_at(at));
     let path = canonicalise(path).unwrap_or_else(|why| panic!("{why}: {path} became {head:?}"));
     assert_eq!(head.target, format!("{}{query}", path.as_str()));
