@@ -14,11 +14,11 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    task::coop::has_budget_remaining,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use super::frames::{self, Frames};
+use crate::web::Alarm;
 
 /// So many bytes are read at once, and at most so many kept that a side does not take.
 const PIECE: usize = 16 * 1024;
@@ -208,29 +208,17 @@ struct Watch {
     moved: bool,
     /// Whether the client was the first to say that it is done.
     client_first: bool,
-    look: Pin<Box<tokio::time::Sleep>>,
-    /// Whether the timer wakes this task. It keeps the waker that it was polled with, and a task's waker does not change.
-    is_set: bool,
+    look: Alarm,
 }
 
 impl Watch {
     fn new(terms: Terms) -> Self {
         let now = Instant::now();
-        let look = Box::pin(sleep(terms.look));
-        Self { terms, begun: now, last: now, moved: false, client_first: false, look, is_set: false }
+        Self { terms, begun: now, last: now, moved: false, client_first: false, look: Alarm::after(terms.look) }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, used: &mut impl FnMut()) -> Poll<Ending> {
-        if self.is_set && !self.look.is_elapsed() {
-            return Poll::Pending;
-        }
-        loop {
-            // A task that has used up its turn is to come again at once, and its timer takes no notice of it until then.
-            let is_noticed = has_budget_remaining();
-            if self.look.as_mut().poll(cx).is_pending() {
-                self.is_set = is_noticed;
-                return Poll::Pending;
-            }
+        while self.look.poll(cx).is_ready() {
             let now = Instant::now();
             if self.terms.max_age.is_some_and(|most| now - self.begun >= most) {
                 return Poll::Ready(Ending::Age);
@@ -241,8 +229,9 @@ impl Watch {
             } else if now - self.last >= self.terms.idle {
                 return Poll::Ready(Ending::Idle);
             }
-            self.look.as_mut().reset(now + self.terms.look);
+            self.look.reset(now + self.terms.look);
         }
+        Poll::Pending
     }
 }
 

@@ -1,5 +1,6 @@
-//! Small pieces of HTTP that several modules speak: bodies, problems, header names, client addresses, gates.
+//! Small pieces of HTTP that several modules speak: bodies, problems, header names, client addresses, gates, timers.
 
+mod alarm;
 mod body;
 pub mod client_ip;
 pub mod endpoints;
@@ -14,6 +15,7 @@ mod refusal;
 mod resumed;
 mod timer;
 
+pub use alarm::Alarm;
 pub use body::{BodyError, BodyProgress, BodyWatch, RequestBody};
 pub use client_ip::{Client, Proto, TrustedProxies};
 pub use gate::{Closed, Gate};
