@@ -109,15 +109,13 @@ impl<'a> Line<'a> {
     pub fn text(&mut self, key: Key, value: &str) {
         self.key(key);
         self.out.push(b'"');
-        let unsafe_in_a_log = |c: char| !matches!(c, ' '..='~') || c == '"' || c == '\\';
         let mut rest = value;
         // Nearly always nothing is to be escaped. All bytes are looked at, since that goes many at a time.
-        let escapes = |b: u8| u8::from(!matches!(b, b' '..=b'~')) | u8::from(b == b'"') | u8::from(b == b'\\');
-        if value.bytes().fold(0, |any, b| any | escapes(b)) == 0 {
+        if value.bytes().fold(true, |all, byte| all & is_plain(byte)) {
             self.out.extend_from_slice(value.as_bytes());
             rest = "";
         }
-        while let Some(at) = rest.find(unsafe_in_a_log) {
+        while let Some(at) = rest.find(|c: char| !u8::try_from(c).is_ok_and(is_plain)) {
             let (plain, tail) = rest.split_at(at);
             self.out.extend_from_slice(plain.as_bytes());
             let mut chars = tail.chars();
@@ -145,6 +143,11 @@ impl<'a> Line<'a> {
         let digit = |unit: u64| HEX[usize::try_from(value / unit % 10).unwrap_or(0)];
         self.out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
     }
+}
+
+/// Whether a log takes a byte as it is: what can be seen in ASCII, and can't end a string.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 #[cfg(test)]
