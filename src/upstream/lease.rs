@@ -166,14 +166,11 @@ impl<B: Payload> Lease<B> {
     pub fn poll_for_more<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut consumer: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        consumer: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         match &mut self.line {
             Line::Own(kept) => kept.link.poll_for_more(cx, consumer),
-            Line::Shared(exchange) => {
-                exchange.poll_upload(cx);
-                consumer(cx)
-            }
+            Line::Shared(_) => self.poll_with(cx, consumer),
         }
     }
 

@@ -5,7 +5,21 @@ use std::time::Duration;
 use wxgate::config::sections::Balance;
 
 use super::{Backend, OK, gateway, hang_up};
-use crate::support::upstream::{Then, answer};
+use crate::support::{
+    TestGateway,
+    upstream::{Then, answer},
+};
+
+/// A gateway of which every second request goes to a server that hangs up, and that server, and the other one.
+fn with_a_dying_server() -> (TestGateway, Backend, Backend) {
+    let (dying, well) = (Backend::start(), Backend::start());
+    hang_up(&dying.recorder);
+    let gw = gateway(&[&dying, &well], |upstream| {
+        upstream.balance = Balance::RoundRobin;
+        upstream.eject.failures = 0;
+    });
+    (gw, dying, well)
+}
 
 fn total(backends: &[&Backend]) -> usize {
     backends.iter().map(|backend| backend.recorder.count()).sum()
@@ -13,12 +27,7 @@ fn total(backends: &[&Backend]) -> usize {
 
 #[test]
 fn a_request_that_a_dying_server_took_along_goes_to_another_one() {
-    let (dying, well) = (Backend::start(), Backend::start());
-    hang_up(&dying.recorder);
-    let gw = gateway(&[&dying, &well], |upstream| {
-        upstream.balance = Balance::RoundRobin;
-        upstream.eject.failures = 0;
-    });
+    let (gw, dying, well) = with_a_dying_server();
     for method in ["GET", "HEAD", "OPTIONS"] {
         for _ in 0..2 {
             assert_eq!(gw.client().request(method, "/public/", &[], "").status, 200, "{method}");
@@ -31,12 +40,7 @@ fn a_request_that_a_dying_server_took_along_goes_to_another_one() {
 /// The second time it is made of the bytes that went out the first time.
 #[test]
 fn what_is_sent_again_is_what_was_sent() {
-    let (dying, well) = (Backend::start(), Backend::start());
-    hang_up(&dying.recorder);
-    let gw = gateway(&[&dying, &well], |upstream| {
-        upstream.balance = Balance::RoundRobin;
-        upstream.eject.failures = 0;
-    });
+    let (gw, dying, well) = with_a_dying_server();
     let bearer = format!("Bearer {}", gw.login("oAlice").token);
     let lines = [
         ("Authorization", bearer.as_str()),
@@ -176,7 +180,7 @@ fn a_kept_connection_that_closes_as_it_is_used_costs_nobody_anything() {
 fn a_route_may_have_times_of_its_own() {
     let only = Backend::start();
     only.recorder.does(|_, _| Then::KeepOpen);
-    let gw = crate::support::TestGateway::with(|config| {
+    let gw = TestGateway::with(|config| {
         config.upstreams[0].servers = vec![only.server()];
         config.upstreams[0].response_timeout = Duration::from_hours(1);
         let public = config.routes.iter_mut().find(|route| route.path == "/public/").unwrap();
