@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     upstream::{AnswerBody, Course, Lease, NoAnswer, Reuse, Upstream},
-    web::{BodyProgress, RequestBody, RequestTimer},
+    web::{BodyProgress, RequestBody, RequestTimer, YieldOnce},
 };
 
 use super::{
@@ -78,7 +78,18 @@ fn start(
     }
     errand.trailers.ask(&lease, &mut request);
     let answer = lease.send(request);
-    Sending::Sent { answer, waiting: Waiting { errand, lease: Some(lease), progress, spare, tries, since: now } }
+    Sending::Sent {
+        answer,
+        waiting: Waiting {
+            errand,
+            lease: Some(lease),
+            progress,
+            spare,
+            tries,
+            since: now,
+            yields: YieldOnce::default(),
+        },
+    }
 }
 
 /// How often a request may still be sent, counting the present time.
@@ -132,6 +143,8 @@ pub(super) struct Waiting<'a> {
     /// Since when the upstream is to do something. The clock begins anew with each part of the body that the upstream
     /// takes, and stands while the client is to send the next, for which the body has a deadline of its own.
     since: Instant,
+    /// Until it is written.
+    yields: YieldOnce,
 }
 
 impl Waiting<'_> {
@@ -142,6 +155,9 @@ impl Waiting<'_> {
         mut answer: Pin<&mut impl Future<Output = Head>>,
     ) -> Poll<Result<Outcome, Box<Request<RequestBody>>>> {
         let Some(lease) = &mut self.lease else { return Poll::Pending };
+        if !lease.is_http2() {
+            ready!(self.yields.poll(cx));
+        }
         let Poll::Ready(head) = lease.poll_with(cx, |cx| answer.as_mut().poll(cx)) else {
             return self.has_patience().map(Ok);
         };

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::BytesMut;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 
@@ -214,6 +214,9 @@ fn requests<S: Service>(
         let (service, drain) = (service.get(), Rc::clone(&drain));
         let (conn, traffic) = (Rc::clone(&conn), Rc::clone(&traffic));
         let screened = traffic.begin_request(request.version(), request.headers());
+        if request.extensions().get::<OnUpgrade>().is_some() {
+            traffic.let_switch();
+        }
         async move {
             if !screened {
                 traffic.refuse(Refusal::Malformed);

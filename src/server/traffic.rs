@@ -67,6 +67,8 @@ pub(super) struct Traffic {
     chunked: Cell<bool>,
     old_version: Cell<bool>,
     refusal: Cell<Option<Refusal>>,
+    /// A request has asked hyper for an upgrade, and hyper holds that ready until the end of the connection.
+    may_switch: Cell<bool>,
     /// The answer is that HTTP ends here.
     switched: Cell<bool>,
     unflushed: Cell<bool>,
@@ -87,6 +89,7 @@ impl Traffic {
             chunked: Cell::new(false),
             old_version: Cell::new(false),
             refusal: Cell::new(None),
+            may_switch: Cell::new(false),
             switched: Cell::new(false),
             unflushed: Cell::new(false),
             write_stalled: Cell::new(None),
@@ -119,6 +122,11 @@ impl Traffic {
 
     pub(super) fn refuse(&self, why: Refusal) {
         self.refusal.set(Some(why));
+    }
+
+    /// The answer to this request may be a 101, and hyper has something ready for that.
+    pub(super) fn let_switch(&self) {
+        self.may_switch.set(true);
     }
 
     /// The answer at hand is a 101: what follows in either direction is not HTTP.
@@ -214,8 +222,21 @@ impl Traffic {
         self.old_version.get()
     }
 
-    pub(super) fn wrote(&self, blocked: bool) {
+    /// Something is to be written, and is not on its way before that is flushed.
+    pub(super) fn is_to_write(&self) {
         self.unflushed.set(true);
+    }
+
+    /// Whether hyper may end the connection without another try to write what the socket does not take at once. It does so where it
+    /// has an upgrade ready and wants to read no more, and where something is wrong with what it reads behind an answer that has ended
+    /// before its request, or for which it never made one.
+    pub(super) fn may_be_left_unflushed(&self) -> bool {
+        self.may_switch.get() || self.phase.get() == Phase::Head || self.body_left.get() != BodyLeft::Exact(0)
+    }
+
+    /// The client took something, or nothing.
+    pub(super) fn wrote(&self, blocked: bool) {
+        self.is_to_write();
         if !blocked {
             self.write_stalled.set(None);
         } else if self.write_stalled.get().is_none() {

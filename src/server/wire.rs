@@ -12,7 +12,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::web::{Refusal, write_pieces};
+use crate::web::{Refusal, YieldOnce, write_pieces};
 
 use super::{
     chunks::Chunks,
@@ -31,6 +31,7 @@ pub(super) struct Wire {
     screen: HeadScreen,
     chunks: Chunks,
     traffic: Rc<Traffic>,
+    yields: YieldOnce,
 }
 
 /// What the next bytes are.
@@ -43,7 +44,14 @@ enum Expect {
 
 impl Wire {
     pub(super) fn new(stream: Rc<RefCell<Stream>>, held: BytesMut, limits: HeadLimits, traffic: Rc<Traffic>) -> Self {
-        Self { stream, held, screen: HeadScreen::new(limits), chunks: Chunks::default(), traffic }
+        Self {
+            stream,
+            held,
+            screen: HeadScreen::new(limits),
+            chunks: Chunks::default(),
+            traffic,
+            yields: YieldOnce::default(),
+        }
     }
 
     /// The bytes that were not let through.
@@ -105,6 +113,15 @@ impl Wire {
         }
     }
 
+    /// So many bytes are to be written, after what others read now.
+    fn let_others_go_first(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.traffic.may_be_left_unflushed() {
+            return Poll::Ready(());
+        }
+        self.traffic.is_to_write();
+        self.yields.poll_before(bytes, cx)
+    }
+
     /// Reads what was held back, which stays until it is admitted, or else from the socket.
     fn fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.held.is_empty() {
@@ -146,17 +163,19 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.let_others_go_first(buf.len(), cx));
         let result = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, buf);
         self.traffic.wrote(result.is_pending());
         result
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.let_others_go_first(bufs.iter().map(|buf| buf.len()).sum(), cx));
         let result = write_pieces(&mut *self.stream.borrow_mut(), cx, bufs);
         self.traffic.wrote(result.is_pending());
         result
@@ -166,7 +185,8 @@ impl AsyncWrite for Wire {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.yields.begin_anew();
         let result = Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx);
         match &result {
             Poll::Ready(Ok(())) => self.traffic.flushed(),

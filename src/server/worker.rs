@@ -38,6 +38,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked whether anybody is still there.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// So much of what the system has to tell is heard at once. All of it is read before any of it is written
+/// ([`YieldOnce`](crate::web::YieldOnce)), and what was read is still at hand then. Those who have read take a second turn, and both
+/// fit in before the runtime asks the system again (61 turns), or more and more would lie there half done.
+const EVENTS_AT_ONCE: usize = 16;
+
 /// What the workers are told.
 #[derive(Clone, Copy, Debug, Default)]
 struct Order {
@@ -170,8 +175,10 @@ where
         let (begun, has_begun) = sync_channel(1);
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             let _alive = Alive(alive);
-            let built =
-                runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
+            let built = runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_io_events_per_tick(EVENTS_AT_ONCE)
+                .build_local(runtime::LocalOptions::default());
             match built {
                 Ok(runtime) => {
                     let _ = begun.send(Ok(runtime.handle().clone()));

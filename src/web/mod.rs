@@ -1,4 +1,4 @@
-//! Small pieces of HTTP that several modules speak: bodies, problems, header names, client addresses, gates, timers.
+//! Small pieces of HTTP that several modules speak: bodies, problems, header names, client addresses, gates, timers, turns.
 
 mod alarm;
 mod body;
@@ -14,6 +14,7 @@ mod problem;
 mod refusal;
 mod resumed;
 mod timer;
+mod yield_once;
 
 pub use alarm::Alarm;
 pub use body::{BodyError, BodyProgress, BodyWatch, RequestBody};
@@ -25,3 +26,4 @@ pub use problem::Problem;
 pub use refusal::Refusal;
 pub use resumed::Resumed;
 pub use timer::RequestTimer;
+pub use yield_once::YieldOnce;

@@ -338,3 +338,24 @@ fn a_body_that_looks_like_a_request_is_a_body() {
 fn targets(seen: &[Seen]) -> Vec<&str> {
     seen.iter().map(|seen| seen.target.as_str()).collect()
 }
+
+/// hyper holds an upgrade ready once one was asked for, and ends such a connection without another try to write what the socket has not
+/// taken yet.
+#[test]
+fn who_once_asked_for_an_upgrade_is_told_what_is_wrong_with_a_later_request() {
+    let gw = TestGateway::start();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: h2c\r\n";
+    let post = "POST /public/x HTTP/1.1\r\nHost: api.example.com\r\n";
+    let (broken, short) = ("Transfer-Encoding: chunked\r\n\r\nzz\r\n", "Content-Length: 10\r\n\r\nabc");
+    for (first, then) in [
+        ("", format!("{post}{upgrade}{broken}")),
+        ("", format!("{post}{upgrade}{short}")),
+        (upgrade, format!("{post}{broken}")),
+        (upgrade, format!("{post}{short}")),
+    ] {
+        let mut client = gw.client();
+        let before = client.raw(format!("GET /public/x HTTP/1.1\r\nHost: api.example.com\r\n{first}\r\n"));
+        assert_eq!(before.verdict(), "200", "{first}");
+        assert_eq!(client.send(&then).finish().reply().verdict(), "400 bad_request", "{then}");
+    }
+}
