@@ -13,7 +13,7 @@ fn behind_a_proxy() -> TestGateway {
 /// What the upstream was told of where the request came from, under any spelling.
 fn told(seen: &Seen) -> Vec<String> {
     let alike = |name: &str| name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let claims = ["forwarded", "x-forwarded-", "x-real-ip", "x-original-ur", "x-rewrite-url"];
+    let claims = ["forwarded", "x-forwarded-", "x-real-ip", "x-original-", "x-rewrite-"];
     let ours = seen.headers.iter().filter(|(name, _)| claims.iter().any(|claim| alike(name).starts_with(claim)));
     let mut lines: Vec<_> = ours.map(|(name, value)| format!("{name}: {value}")).collect();
     lines.sort();
@@ -52,6 +52,7 @@ fn a_stranger_can_neither_say_nor_unsay_where_a_request_came_from() {
             "X-Forwarded-Uri: /admin\r\nX-Forwarded-Method: DELETE\r\nX-Forwarded-Prefix: /evil",
             "X-Forwarded-User: evil\r\nX-Forwarded-Email: evil@example.com",
             "X-Original-URL: /admin\r\nX-Original-URI: /admin\r\nX-Rewrite-URL: /admin\r\nX-Real-IP: 203.0.113.9",
+            "X-Original-Host: evil\r\nX-Original-Method: DELETE\r\nX_Original-Forwarded-For: 203.0.113.9",
             "Connection: X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto",
             "connection: x-real-ip\r\nConnection:\tX-FORWARDED-FOR ,, forwarded,\tHost",
             "connection: x-Forwarded-for\r\nX-Forwarded-For: 203.0.113.9",

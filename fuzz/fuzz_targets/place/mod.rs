@@ -141,8 +141,8 @@ impl Head {
 /// Whether a name, in lower case, tells where a request came from or what it was for, as some backend may read it.
 pub fn tells_the_way(name: &str) -> bool {
     let folded = folded(name);
-    let known = ["x-real-ip", "x-original-url", "x-original-uri", "x-rewrite-url"];
-    name == "forwarded" || folded.starts_with("x-forwarded-") || known.contains(&folded.as_str())
+    let families = ["x-forwarded-", "x-original-", "x-rewrite-"];
+    name == "forwarded" || folded == "x-real-ip" || families.iter().any(|family| folded.starts_with(family))
 }
 
 /// A name with one mark for all marks.
