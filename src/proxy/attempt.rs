@@ -143,7 +143,7 @@ pub(super) struct Waiting<'a> {
     /// Since when the upstream is to do something. The clock begins anew with each part of the body that the upstream
     /// takes, and stands while the client is to send the next, for which the body has a deadline of its own.
     since: Instant,
-    /// Until it is written.
+    /// Lets others go first before the request is written.
     yields: YieldOnce,
 }
 

@@ -289,3 +289,28 @@ impl Traffic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_waits_for_others_only_where_it_can_not_be_left_unwritten() {
+        let traffic = Traffic::new();
+        traffic.begin_head();
+        assert!(traffic.may_be_left_unflushed(), "of this head no request may come");
+        let body = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from_static("3"))]);
+        traffic.begin_request(Version::HTTP_11, &body);
+        traffic.took(2);
+        assert!(traffic.may_be_left_unflushed(), "something may be wrong with the rest of the body");
+        traffic.took(1);
+        assert!(!traffic.may_be_left_unflushed());
+        traffic.end_request();
+        assert!(!traffic.may_be_left_unflushed(), "the end of an answer");
+        traffic.let_switch();
+        traffic.begin_request(Version::HTTP_11, &HeaderMap::new());
+        assert!(traffic.may_be_left_unflushed(), "it was a request before this one that asked for an upgrade");
+    }
+}

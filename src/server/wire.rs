@@ -31,6 +31,7 @@ pub(super) struct Wire {
     screen: HeadScreen,
     chunks: Chunks,
     traffic: Rc<Traffic>,
+    /// Lets others go first before something is written.
     yields: YieldOnce,
 }
 
