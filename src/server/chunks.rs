@@ -18,8 +18,9 @@ enum At {
     #[default]
     FirstDigit,
     Digit,
-    /// White space or an extension behind the size.
-    SizeLine,
+    /// White space behind the size.
+    SizeSpace,
+    Extension,
     SizeLf,
     Data,
     DataCr,
@@ -63,9 +64,10 @@ impl Chunks {
     fn after(&mut self, byte: u8) -> At {
         match (self.at, byte) {
             (At::FirstDigit | At::Digit, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte),
-            (At::Digit | At::SizeLine, b'\r') => At::SizeLf,
-            (At::SizeLine, b'\n') => At::Broken,
-            (At::Digit, b' ' | b'\t' | b';') | (At::SizeLine, _) => At::SizeLine,
+            (At::Digit | At::SizeSpace | At::Extension, b'\r') => At::SizeLf,
+            (At::Digit | At::SizeSpace, b' ' | b'\t') => At::SizeSpace,
+            (At::Extension, b'\n') => At::Broken,
+            (At::Digit | At::SizeSpace, b';') | (At::Extension, _) => At::Extension,
             (At::SizeLf, b'\n') => {
                 if self.size == 0 {
                     At::Line
@@ -122,7 +124,17 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_has_no_end() {
-        for body in ["g\r\n", "\r\n0\r\n\r\n", "5\nhello", "5;\nhello", "1\r\nab\r\n", "0\r\n\rx", "0\r\nA: b\rc\r\n"] {
+        for body in [
+            "g\r\n",
+            "\r\n0\r\n\r\n",
+            "5\nhello",
+            "5;\nhello",
+            "5 x\r\nhello",
+            "5 /x HTTP/1.1\r\nhello",
+            "1\r\nab\r\n",
+            "0\r\n\rx",
+            "0\r\nA: b\rc\r\n",
+        ] {
             let mut chunks = Chunks::default();
             assert_eq!(chunks.feed(format!("{body}0\r\n\r\n0\r\n\r\n").as_bytes()), None, "{body:?}");
             assert_eq!(chunks.at, At::Broken, "{body:?}");

@@ -231,7 +231,7 @@ impl Traffic {
     /// has an upgrade ready and wants to read no more, and where something is wrong with what it reads behind an answer that has ended
     /// before its request, or for which it never made one.
     pub(super) fn may_be_left_unflushed(&self) -> bool {
-        self.may_switch.get() || self.phase.get() == Phase::Head || self.body_left.get() != BodyLeft::Exact(0)
+        self.may_switch.get() || self.phase.get() == Phase::Head || self.is_body_left()
     }
 
     /// The client took something, or nothing.
@@ -255,7 +255,18 @@ impl Traffic {
 
     /// Nothing is under way in either direction.
     pub(super) fn quiet(&self) -> bool {
-        self.phase.get() == Phase::Idle && self.body_left.get() == BodyLeft::Exact(0) && !self.unflushed.get()
+        self.phase.get() == Phase::Idle && !self.is_body_left() && !self.unflushed.get()
+    }
+
+    /// Whether something of the request's body is still to come, or has come and lies in the parser: that takes one chunk after
+    /// the other, as they are read, and what is behind it there must not be taken for anything else.
+    fn is_body_left(&self) -> bool {
+        self.body_left.get() != BodyLeft::Exact(0) || self.chunked.get() && self.body.is_under_way()
+    }
+
+    /// For how long nothing of the request's body has been read.
+    fn since_read(&self, now: Instant) -> Duration {
+        self.body.last_read().map_or(Duration::MAX, |read| now.saturating_duration_since(read))
     }
 
     /// What is due at this moment.
@@ -284,7 +295,7 @@ impl Traffic {
             }
             Phase::Request if age >= HANG_UP_AFTER => Due::Watch,
             // Answered early, and now neither the client sends the rest of the body nor the upstream reads it.
-            Phase::Idle if self.body_left.get() != BodyLeft::Exact(0) && age >= options.body_timeout => Due::Cut,
+            Phase::Idle if self.is_body_left() && age.min(self.since_read(now)) >= options.body_timeout => Due::Cut,
             _ => Due::Nothing,
         }
     }

@@ -62,6 +62,11 @@ impl BodyWatch {
         !self.whole.get() && !self.given_up.get()
     }
 
+    /// When bytes of it were last read.
+    pub fn last_read(&self) -> Option<Instant> {
+        self.read.get()
+    }
+
     /// Ends the reader's patience, if the client has been silent for so long. True when it has.
     pub fn expire(&self, now: Instant, limit: Duration) -> bool {
         if self.waits.get().is_none_or(|since| now - since < limit) {

@@ -107,6 +107,30 @@ fn a_server_that_takes_nothing_holds_the_client_back() {
     assert_eq!(server.bytes(), 1000);
 }
 
+/// Answered early, such a connection was taken for an idle one after a second, and its parser given back: what lay in there of the body
+/// came back as the next request.
+#[test]
+fn chunks_that_the_server_has_not_taken_are_never_read_as_a_request() {
+    let server = Http2Server::start(&[(WINDOW, 0)], |talk, frame| match frame.kind {
+        HEADERS => talk.answer(frame.stream, "enough"),
+        _ => Ok(()),
+    });
+    let gw = gateway(&[server.addr()], |config| config.server.body_timeout = Duration::from_secs(2));
+    let smuggled = "1E /public/smuggled HTTP/1.1\r\nHost: api.example.com\r\n\r\nxxxxx".to_owned();
+    let lawful = format!("400\r\n{}", "x".repeat(0x400));
+    let mut clients = [smuggled, lawful].map(|rest| {
+        let mut client = gw.client();
+        client.send("POST /public/x HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.send(format!("1\r\na\r\n1\r\nb\r\n{rest}\r\n0\r\n\r\n"));
+        assert_eq!(client.reply().text(), "enough");
+        client
+    });
+    for client in &mut clients {
+        assert_eq!(String::from_utf8_lossy(&client.rest()), "", "it ends without another word");
+    }
+    assert_eq!(server.count(HEADERS), clients.len());
+}
+
 /// Each of these ends with a reset, and the connection goes on.
 #[test]
 fn what_nobody_waits_for_any_more_is_reset() {
