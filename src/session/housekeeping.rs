@@ -86,7 +86,7 @@ impl Near {
             let found = match self.known(&digest, now) {
                 Known::Live(session) => Ok(Some(session)),
                 Known::Over => Ok(None),
-                Known::Unsure { .. } => self.ask(&digest, now).await,
+                Known::Unsure { .. } => self.ask(&digest).await,
             };
             match found {
                 Ok(Some(session)) if self.cache.generations.of(&digest) == asked_at => self.watched.confirm(&session),

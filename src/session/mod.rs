@@ -142,14 +142,19 @@ impl Sessions {
         let (near, user, digest) = (Arc::clone(&self.near), user.clone(), *digest);
         let work = async move {
             let ended = near.store.end(&user, &digest, near.clock.now()).await;
-            if matches!(ended, Ok(true)) {
-                near.ended(&digest);
-                near.counters.sessions_revoked.inc();
-            } else {
+            match ended {
+                // Memory may know of a use that the store does not know of.
+                Ok(was_live) if was_live || near.has_live(&user, &digest) => {
+                    near.ended(&digest);
+                    near.counters.sessions_revoked.inc();
+                    Ok(true)
+                }
                 // Another may have ended it, or it may be another user's, or it may have happened without our hearing of it.
-                near.changed(&digest);
+                _ => {
+                    near.changed(&digest);
+                    ended
+                }
             }
-            ended
         };
         Finishing::new(&self.runtime, work).await.map_err(Error::StoreUnavailable)
     }

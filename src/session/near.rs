@@ -21,7 +21,7 @@ use super::{
     touches::Touches,
 };
 use crate::{
-    model::{Clock, Session, Timestamp, TokenDigest},
+    model::{Clock, Session, Timestamp, TokenDigest, UserKey},
     store::{self, Store},
     telemetry::{Counters, UserTagger},
 };
@@ -107,7 +107,7 @@ impl Near {
             Known::Unsure { before } => before,
         };
         // Boxed, so that the many requests that need not ask don't carry the room for it.
-        let asked = Box::pin(self.ask(digest, now)).await.map_err(Error::StoreUnavailable);
+        let asked = Box::pin(self.ask(digest)).await.map_err(Error::StoreUnavailable);
         let outcome = match &asked {
             Ok(Some(_)) => &self.counters.lookups_missed,
             Ok(None) if before => &self.counters.lookups_expired,
@@ -132,8 +132,8 @@ impl Near {
     }
 
     /// The live session of this digest as the store has it. No use of it.
-    pub(super) async fn ask(&self, digest: &TokenDigest, now: Timestamp) -> Outcome {
-        if self.absent.knows(digest, now) {
+    pub(super) async fn ask(&self, digest: &TokenDigest) -> Outcome {
+        if self.absent.knows(digest, self.clock.steady()) {
             return Ok(None);
         }
         let outcome = loop {
@@ -190,7 +190,7 @@ impl Near {
     fn note_absent(&self, digest: &TokenDigest, asked_at: Generation) -> bool {
         // Whatever memory held of it was not trusted, or the store would not have been asked.
         self.cache.remove(digest);
-        self.absent.note(digest, self.clock.now());
+        self.absent.note(digest, self.clock.steady());
         let unchanged = self.cache.generations.of(digest) == asked_at;
         if !unchanged {
             self.absent.forget(digest);
@@ -202,6 +202,12 @@ impl Near {
         session.touch(now);
         self.touches.note(&session);
         session
+    }
+
+    /// Whether memory has this session of this user as live.
+    pub(super) fn has_live(&self, user: &UserKey, digest: &TokenDigest) -> bool {
+        let known = self.cache.get(digest).filter(|session| session.identity().user == *user);
+        known.is_some_and(|session| session.is_live(self.clock.now()))
     }
 
     /// A session that was ended in the store by us is so here too, for whoever holds it.

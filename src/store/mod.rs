@@ -209,7 +209,7 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Tells `watcher` from now on of what others change. Only a store that is shared has something to tell. Where
+    /// Tells `watcher` from now on of what others change, and of changes that happened after they seemed to have failed. Where
     /// [`stale_for`](Self::stale_for) is bounded, the link counts as broken until the first `link_restored`.
     fn follow(&self, _watcher: Arc<dyn Watcher>) {}
 
@@ -219,7 +219,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     }
 }
 
-/// Who is told of changes that other processes make in a shared store.
+/// Who is told of changes that whoever asked for them does not tell: those of other processes in a shared store, and late ones.
 pub trait Watcher: fmt::Debug + Send + Sync {
     /// This session was changed or ended by somebody else, or ran out.
     fn changed(&self, digest: &TokenDigest);

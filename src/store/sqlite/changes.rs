@@ -21,6 +21,33 @@ pub(super) struct Change<'c> {
     pub(super) sessions: Cell<i64>,
 }
 
+/// Sessions that a change has ended.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    /// They were live, or have just run out.
+    pub(super) named: Vec<TokenDigest>,
+    /// Here they were long over. While uses can't be written down, memory may have one of them as live all the same.
+    pub(super) long_over: Vec<TokenDigest>,
+}
+
+impl Ends {
+    /// Both.
+    pub(super) fn all(&self) -> Vec<TokenDigest> {
+        [&self.named[..], &self.long_over].concat()
+    }
+}
+
+impl FromIterator<(TokenDigest, bool)> for Ends {
+    /// With each whether it may have been live.
+    fn from_iter<I: IntoIterator<Item = (TokenDigest, bool)>>(ended: I) -> Self {
+        let mut ends = Self::default();
+        for (digest, may_be_live) in ended {
+            if may_be_live { ends.named.push(digest) } else { ends.long_over.push(digest) }
+        }
+        ends
+    }
+}
+
 /// A session that is in the way of something.
 struct Found {
     id: i64,
@@ -45,7 +72,7 @@ impl<'c> Change<'c> {
         sealed: &[u8],
         per_user: usize,
         now: Timestamp,
-    ) -> Result<Vec<TokenDigest>, Error> {
+    ) -> Result<Ends, Error> {
         let user = self.user_at_login(&session.identity().user, sealed)?;
         let (head, tail) = split(session.digest());
         // Told twice, since the first answer was lost: it is the same session.
@@ -68,7 +95,7 @@ impl<'c> Change<'c> {
             ],
         )?;
         self.counted(1 - told_before.cast_signed() as i64);
-        if per_user == 0 { Ok(Vec::new()) } else { self.keep_newest(user, per_user, now) }
+        if per_user == 0 { Ok(Ends::default()) } else { self.keep_newest(user, per_user, now) }
     }
 
     /// Ends one session, if it is this user's. True where it was live.
@@ -79,18 +106,18 @@ impl<'c> Change<'c> {
         Ok(found.live)
     }
 
-    /// Ends all sessions of a user. All that may have been live, by what a gateway knows of them.
-    pub(super) fn end_user(&self, user: &UserKey, now: Timestamp) -> Result<Vec<TokenDigest>, Error> {
-        let Some(user) = self.number_of(user)? else { return Ok(Vec::new()) };
-        let live = self.all(
-            "SELECT head, tail FROM sessions WHERE user = ?1 AND expires > ?2 ORDER BY id",
+    /// Ends all sessions of a user.
+    pub(super) fn end_user(&self, user: &UserKey, now: Timestamp) -> Result<Ends, Error> {
+        let Some(user) = self.number_of(user)? else { return Ok(Ends::default()) };
+        let ended = self.all(
+            "SELECT head, tail, expires > ?2 FROM sessions WHERE user = ?1 ORDER BY id",
             params![user, millis(now)],
-            |row| digest_at(row, 0),
+            |row| Ok((digest_at(row, 0)?, row.get(2)?)),
         )?;
         let removed = self.run("DELETE FROM sessions WHERE user = ?1", [user])?;
         self.counted(-(removed.cast_signed() as i64));
         self.run("DELETE FROM users WHERE id = ?1", [user])?;
-        Ok(live)
+        Ok(ended.into_iter().collect())
     }
 
     /// Notes uses, with the end that [`expires`] gives them. What is gone stays gone. That a use came in time is for whoever let it pass to know.
@@ -178,20 +205,20 @@ impl<'c> Change<'c> {
     }
 
     /// Ends the user's oldest live sessions beyond `limit`, and those that look as if they had run out. Says which.
-    fn keep_newest(&self, user: i64, limit: usize, now: Timestamp) -> Result<Vec<TokenDigest>, Error> {
+    fn keep_newest(&self, user: i64, limit: usize, now: Timestamp) -> Result<Ends, Error> {
         let live = "created + (seen + idle) * 1000 > ?2 AND created + lifetime * 1000 > ?2";
         let over = self.all(
             &format!(
-                "SELECT id, head, tail FROM sessions WHERE user = ?1 AND expires > ?2 AND id NOT IN
+                "SELECT id, head, tail, expires > ?2 FROM sessions WHERE user = ?1 AND id NOT IN
                  (SELECT id FROM sessions WHERE user = ?1 AND {live} ORDER BY id DESC LIMIT ?3) ORDER BY id"
             ),
             params![user, millis(now), i64::try_from(limit).unwrap_or(i64::MAX)],
-            |row| Ok((Found { id: row.get(0)?, user, live: true }, digest_at(row, 1)?)),
+            |row| Ok((Found { id: row.get(0)?, user, live: row.get(3)? }, digest_at(row, 1)?)),
         )?;
         for (found, _) in &over {
             self.remove(found)?;
         }
-        Ok(over.into_iter().map(|(_, digest)| digest).collect())
+        Ok(over.into_iter().map(|(found, digest)| (digest, found.live)).collect())
     }
 
     fn remove(&self, found: &Found) -> Result<(), Error> {

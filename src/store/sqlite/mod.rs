@@ -7,7 +7,8 @@
 //! ```
 //!
 //! **When a change is answered,** it is on the disk (`synchronous = FULL`), as far as the disk tells the truth when it is
-//! told to flush. Readers see it from then on.
+//! told to flush. Readers see it from then on. An answer that comes after [`PATIENCE`](trouble::PATIENCE) is told to nobody; where it has
+//! ended sessions, whoever has them in memory is told which.
 //!
 //! **When the disk fails,** changes and look-ups fail with [`Error::Unavailable`](super::Error::Unavailable), and work again when it does; see
 //! [`writer`]. When something in the file is damaged, whatever needs it fails with [`Error::Unreadable`](super::Error::Unreadable).
@@ -19,6 +20,7 @@ mod checkpoints;
 mod connect;
 mod error;
 mod files;
+mod follower;
 mod outbox;
 mod profiles;
 mod queries;
@@ -38,7 +40,7 @@ use std::{path::Path, sync::Arc};
 pub use error::OpenError;
 
 use self::{
-    changes::{Change, SWEEP},
+    changes::{Change, Ends, SWEEP},
     connect::Found,
     files::Refusal,
     readers::Readers,
@@ -47,7 +49,7 @@ use self::{
 };
 use super::{
     Answer, Claim, Claimed, Fate, Notice, Posting, ProfileRecord, Removed, SealError, Sealer, Seen, Store, Waiting,
-    Written,
+    Watcher, Written,
 };
 use crate::model::{Session, SessionKey, Timestamp, TokenDigest, UserKey};
 
@@ -90,6 +92,12 @@ impl Sqlite {
 }
 
 impl Sqlite {
+    /// Those to be named. Of the others memory is told here.
+    fn told(&self, ends: Ends) -> Vec<TokenDigest> {
+        self.writer.follower.changed(&ends.long_over);
+        ends.named
+    }
+
     fn sealed(&self, user: &UserKey, posting: Option<&Posting>) -> Result<Option<Posting>, SealError> {
         let Some(Posting { notice, room, supersedes }) = posting else { return Ok(None) };
         let bytes = self.sealer.seal_notice(user, &notice.bytes)?;
@@ -119,7 +127,8 @@ impl Store for Sqlite {
         Box::pin(async move {
             let sealed = self.sealer.seal_session_key(&session.identity().user, key)?;
             let session = Arc::clone(session);
-            self.writer.change(1, move |change| change.begin(&session, &sealed, per_user, now)).await
+            let begin = move |change: &Change<'_>| change.begin(&session, &sealed, per_user, now);
+            Ok(self.told(self.writer.end(begin, Ends::all).await?))
         })
     }
 
@@ -130,12 +139,15 @@ impl Store for Sqlite {
 
     fn end<'a>(&'a self, user: &'a UserKey, digest: &'a TokenDigest, now: Timestamp) -> Answer<'a, bool> {
         let (user, digest) = (user.clone(), *digest);
-        Box::pin(self.writer.change(1, move |change| change.end(&user, &digest, now)))
+        Box::pin(self.writer.end(move |change| change.end(&user, &digest, now), move |_| vec![digest]))
     }
 
     fn end_user<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<TokenDigest>> {
         let user = user.clone();
-        Box::pin(self.writer.change(1, move |change| change.end_user(&user, now)))
+        Box::pin(async move {
+            let end = move |change: &Change<'_>| change.end_user(&user, now);
+            Ok(self.told(self.writer.end(end, Ends::all).await?))
+        })
     }
 
     fn sessions_of<'a>(&'a self, user: &'a UserKey, now: Timestamp) -> Answer<'a, Vec<Arc<Session>>> {
@@ -246,6 +258,10 @@ impl Store for Sqlite {
 
     fn sweep(&self, now: Timestamp) -> Answer<'_, bool> {
         Box::pin(self.writer.change(SWEEP, move |change| change.sweep(now)))
+    }
+
+    fn follow(&self, watcher: Arc<dyn Watcher>) {
+        self.writer.follower.set(watcher);
     }
 
     fn check(&self) -> Answer<'_, ()> {

@@ -27,12 +27,15 @@ pub(super) enum Trouble {
 /// A disk that hangs does not fail by itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Waits for a thread's answer, but not for ever.
-pub(super) async fn within<T>(patience: Duration, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
-    match timeout(patience, answer).await {
+/// Waits for a thread's answer, but not for ever. Either this gives the answer or the thread finds nobody to give it to.
+pub(super) async fn within<T>(patience: Duration, mut answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
+    match timeout(patience, &mut answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(Trouble::Gone.into()),
-        Err(_) => Err(Trouble::Slow.into()),
+        Err(_) => {
+            answer.close();
+            answer.try_recv().unwrap_or_else(|_| Err(Trouble::Slow.into()))
+        }
     }
 }
 

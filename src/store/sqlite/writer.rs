@@ -6,11 +6,15 @@
 //!
 //! In its group a change stands for itself: one that can't be done is taken back alone. A commit that fails fails all.
 //!
+//! Who waits for a change that ends sessions tells memory which. Where it happens after that one has lost patience, this thread does;
+//! and so it does when the file was opened anew, of those that had seemed to fail and may be in it all the same.
+//!
 //! A failing disk is asked again and again, with pauses: the first change after a pause opens the file anew, since a
 //! connection that has met an I/O error knows too much that may not be true any more. In between changes are refused at
 //! once. A full disk needs none of that: the next change that fits is written.
 
 use std::{
+    collections::HashSet,
     io,
     sync::{
         Arc,
@@ -28,10 +32,11 @@ use super::{
     checkpoints::Checkpoints,
     connect,
     files::Claim,
+    follower::Follower,
     threads::Threads,
     trouble::{PATIENCE, Trouble, in_words, leaves_the_connection_good, within},
 };
-use crate::store::Error;
+use crate::{model::TokenDigest, store::Error};
 
 /// Work of one group, counted in sessions that are looked at.
 const GROUP: usize = 512;
@@ -52,6 +57,8 @@ pub(super) struct Writer {
     sessions: Arc<AtomicU64>,
     /// Changes that have not been answered.
     open: Arc<AtomicUsize>,
+    /// Who has sessions in memory.
+    pub(super) follower: Arc<Follower>,
 }
 
 impl Writer {
@@ -62,7 +69,10 @@ impl Writer {
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let failed = |error: io::Error| Error::Unavailable(Arc::new(error));
         let open = Arc::new(AtomicUsize::new(0));
+        let follower = Arc::<Follower>::default();
         let disk = Disk {
+            follower: Arc::clone(&follower),
+            doubtful: HashSet::new(),
             open: Arc::clone(&open),
             checkpoints: Checkpoints::start(Arc::clone(claim)).map_err(failed)?,
             connection: Some(connection),
@@ -74,7 +84,7 @@ impl Writer {
         };
         let thread = Threads::new();
         thread.start("sqlite-writer", move || disk.serve(&jobs)).map_err(failed)?;
-        Ok(Self { queue: Some(queue), thread, patience: PATIENCE, sessions, open })
+        Ok(Self { queue: Some(queue), thread, patience: PATIENCE, sessions, open, follower })
     }
 
     /// Does `work` in a transaction and answers when it is on the disk. `weight` is how many sessions it looks at.
@@ -83,8 +93,27 @@ impl Writer {
         T: Send + 'static,
         W: FnOnce(&Change<'_>) -> Result<T, Error> + Send + 'static,
     {
+        self.enqueue(weight, work, |_| Vec::new()).await
+    }
+
+    /// The same for a change that ends sessions: those that `ended` names. Who does not hear of it in time need not tell memory.
+    pub(super) async fn end<T, W, E>(&self, work: W, ended: E) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Change<'_>) -> Result<T, Error> + Send + 'static,
+        E: Fn(&T) -> Vec<TokenDigest> + Send + 'static,
+    {
+        self.enqueue(1, work, ended).await
+    }
+
+    async fn enqueue<T, W, E>(&self, weight: usize, work: W, ended: E) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Change<'_>) -> Result<T, Error> + Send + 'static,
+        E: Fn(&T) -> Vec<TokenDigest> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Task { weight, work: Some(work), done: None, reply });
+        let job = Box::new(Task { weight, work: Some(work), done: None, ended, reply });
         let queue = self.queue.as_ref().ok_or(Trouble::Gone)?;
         self.open.fetch_add(1, Ordering::Relaxed);
         queue.try_send(job).map_err(|refused| {
@@ -123,21 +152,26 @@ trait Job: Send {
     fn weight(&self) -> usize;
     /// Does it, and keeps what came of it.
     fn run(&mut self, change: &Change<'_>) -> Result<(), Error>;
-    /// Tells whoever waits: what came of it, unless the group that it was in failed.
-    fn answer(self: Box<Self>, fate: Result<(), Error>);
+    /// The sessions that it ends, as far as it was done.
+    fn ended(&self) -> Vec<TokenDigest>;
+    /// Tells whoever waits: what came of it, unless the group that it was in failed. Where it was done and nobody waits any
+    /// more, who could tell memory, it gives the sessions that it has ended.
+    fn answer(self: Box<Self>, fate: Result<(), Error>) -> Vec<TokenDigest>;
 }
 
-struct Task<T, W> {
+struct Task<T, W, E> {
     weight: usize,
     work: Option<W>,
     done: Option<T>,
+    ended: E,
     reply: oneshot::Sender<Result<T, Error>>,
 }
 
-impl<T, W> Job for Task<T, W>
+impl<T, W, E> Job for Task<T, W, E>
 where
     T: Send,
     W: FnOnce(&Change<'_>) -> Result<T, Error> + Send,
+    E: Fn(&T) -> Vec<TokenDigest> + Send,
 {
     fn weight(&self) -> usize {
         self.weight
@@ -149,16 +183,26 @@ where
         Ok(())
     }
 
-    fn answer(self: Box<Self>, fate: Result<(), Error>) {
-        let Self { done, reply, .. } = *self;
+    fn ended(&self) -> Vec<TokenDigest> {
+        self.done.as_ref().map_or_else(Vec::new, &self.ended)
+    }
+
+    fn answer(self: Box<Self>, fate: Result<(), Error>) -> Vec<TokenDigest> {
+        let Self { done, reply, ended, .. } = *self;
         // Where nobody waits any more, the change was made all the same.
-        let _ = reply.send(fate.and_then(|()| done.ok_or_else(|| Trouble::Gone.into())));
+        match reply.send(fate.and_then(|()| done.ok_or_else(|| Trouble::Gone.into()))) {
+            Err(Ok(unheard)) => ended(&unheard),
+            Ok(()) | Err(Err(_)) => Vec::new(),
+        }
     }
 }
 
 /// The file, as the thread has it.
 struct Disk {
     open: Arc<AtomicUsize>,
+    follower: Arc<Follower>,
+    /// Sessions whose ends seemed to fail with the connection, and may be in the file when it is opened anew.
+    doubtful: HashSet<TokenDigest>,
     checkpoints: Checkpoints,
     /// None after an I/O error.
     connection: Option<Connection>,
@@ -209,15 +253,17 @@ impl Disk {
                 // Where nothing was written, nothing is known of the disk.
                 if wrote {
                     self.succeeded();
+                    let doubtful: Vec<_> = self.doubtful.drain().collect();
+                    self.follower.changed(&doubtful);
                 }
                 self.sessions.store(at_least_none(sessions), Ordering::Relaxed);
-                for (job, fate) in group.into_iter().zip(fates) {
-                    job.answer(fate);
-                }
+                let unheard = group.into_iter().zip(fates).flat_map(|(job, fate)| job.answer(fate));
+                self.follower.changed(&unheard.collect::<Vec<_>>());
             }
             Err(error) => {
                 self.failed(&error);
                 for job in group {
+                    self.doubtful.extend(if self.connection.is_none() { job.ended() } else { Vec::new() });
                     job.answer(Err(error.clone()));
                 }
             }

@@ -137,6 +137,22 @@ async fn a_no_of_a_moment_ago_hides_nothing_that_others_begin() {
     assert!(here.finds(&issued).await);
 }
 
+/// Somebody sets the clock an hour ahead for a moment. The "no" of that moment was believed until the hour was over.
+#[tokio::test]
+async fn a_no_lasts_no_longer_because_the_clock_is_set_back() {
+    let before = Instance::alone();
+    let issued = before.login(&anna()).await;
+    elsewhere_ends(&before, &issued).await;
+    let (instance, now) = (before.restarted(), before.now());
+    instance.clock.set(now + 36 * IDLE);
+    assert!(!instance.finds(&issued).await);
+    instance.clock.set(now);
+    elsewhere_begins(&instance, &issued).await;
+    assert!(!instance.finds(&issued).await, "it is believed for a moment");
+    instance.later(3 * SECOND);
+    assert!(instance.finds(&issued).await);
+}
+
 #[tokio::test]
 async fn a_store_that_is_away_is_an_error_with_its_reason_and_never_a_no() {
     let before = Instance::alone();

@@ -145,6 +145,43 @@ async fn the_newest_stay_and_no_other_however_seldom_it_was_used() {
     assert!(!gw.finds(&old).await, "one session a user is allowed");
 }
 
+/// By the file it was over, and the operator who had found it in the list was told that there is none.
+#[tokio::test]
+async fn an_operator_who_ends_a_session_at_the_very_end_of_its_time_is_told_so() {
+    let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+    let gw = OnAFile::open(&folder.path().join("s.db"), &key, &clock, 0);
+    let issued = gw.login().await;
+    gw.clock.advance(IDLE / 40);
+    assert!(gw.finds(&issued).await);
+    gw.clock.advance(IDLE / 80 * 79);
+    let digest = issued.session.digest();
+    assert!(gw.sessions.revoke_digest(&anna(), digest).await.unwrap());
+    assert!(!gw.finds(&issued).await);
+    assert!(!gw.sessions.revoke_digest(&anna(), digest).await.unwrap(), "there is nothing to end");
+}
+
+/// For longer than an idle time the disk took no uses: by the file the session was long over, so a log-out everywhere named
+/// nobody, and memory let the token pass.
+#[tokio::test]
+async fn logging_out_everywhere_ends_what_memory_has_though_its_uses_could_long_not_be_written() {
+    let (folder, key, clock) = (tempfile::tempdir().unwrap(), SealKey::generate(&SystemEntropy).unwrap(), clock());
+    for per_user in [0, 1] {
+        let gw = OnAFile::open(&folder.path().join(format!("{per_user}.db")), &key, &clock, per_user);
+        let issued = gw.login().await;
+        for _ in 0..6 {
+            gw.clock.advance(IDLE / 2);
+            assert!(gw.finds(&issued).await);
+        }
+        if per_user == 0 {
+            gw.sessions.revoke_user(&anna()).await.unwrap();
+        } else {
+            gw.login().await;
+        }
+        assert!(!gw.finds(&issued).await, "{per_user} of a user may stay");
+        assert!(gw.sessions.sessions_of(&anna()).await.unwrap().len() == per_user);
+    }
+}
+
 /// What was used and not written down is forgotten by a restart. By the file the session is over then, but its row is there for
 /// a while, and would be revived by a use that another process had seen.
 #[tokio::test]
