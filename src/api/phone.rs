@@ -1,5 +1,7 @@
 //! `/v1/phone`: the code of the phone button becomes the caller's phone number. Whose it is follows from the session.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -52,10 +54,11 @@ async fn tell(api: &Api, user: &UserKey, body: RequestBody) -> Result<Response<B
     if asked.code.is_empty() || asked.code.len() > MAX_CODE {
         return Err(Error::BadInput(EXPECTED));
     }
-    let _permit =
-        api.limits.logins.wait().map_err(|limited| Error::PhoneLimited { retry_after: limited.retry_after })?;
+    let place = api.limits.logins.wait().map_err(|limited| Error::PhoneLimited { retry_after: limited.retry_after })?;
+    let place = Arc::new(place);
     let code = PhoneCode::new(asked.code.as_str());
-    let number = api.phones.exchange(user, &code).await.map_err(|error| Error::phone(&user.app, error))?;
+    let number =
+        api.phones.exchange(user, &code, Arc::clone(&place)).await.map_err(|error| Error::phone(&user.app, error))?;
     json(&Told { phone_number: number.whole(), pure_phone_number: number.pure(), country_code: number.country() })
 }
 

@@ -1,6 +1,6 @@
 //! `POST /v1/verify`: a login code becomes a token.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::Response;
@@ -40,12 +40,14 @@ pub(super) async fn answer(api: &Api, body: RequestBody, ip: IpAddr) -> Result<R
         return Err(Error::BadInput(EXPECTED));
     }
     let app = app(&api.apps, asked.app_id.as_deref()).ok_or(Error::UnknownApp)?;
-    let _permit = api.limits.logins.enter(ip).map_err(|limited| {
+    let place = api.limits.logins.enter(ip).map_err(|limited| {
         api.counters.logins_limited.inc();
         Error::Limited { retry_after: limited.retry_after }
     })?;
+    // Ours, and that of the exchange, which may go on without us, or be another's that we follow.
+    let place = Arc::new(place);
     let code = LoginCode::new(asked.js_code.as_str());
-    let issued = api.login.exchange(app, &code).await.map_err(|error| Error::login(app, error))?;
+    let issued = api.login.exchange(app, &code, Arc::clone(&place)).await.map_err(|error| Error::login(app, error))?;
     json(&Told { token: issued.token.expose(), expires_in: issued.expires_in.as_secs() })
 }
 

@@ -70,11 +70,13 @@ impl Login {
         Self { exchange, once: self.once.clone(), window: self.window, counters: Arc::clone(&self.counters) }
     }
 
-    /// Spends `code` and begins a session, or gives the answer that the same code got just now.
-    pub async fn exchange(&self, app: &AppId, code: &LoginCode) -> Result<Issued, Error> {
+    /// Spends `code` and begins a session, or gives the answer that the same code got just now. `place` is kept for as long
+    /// as the platform is asked, whether or not somebody still waits for it.
+    pub async fn exchange(&self, app: &AppId, code: &LoginCode, place: impl Send + 'static) -> Result<Issued, Error> {
         let question = || {
             let (exchange, app, code) = (Arc::clone(&self.exchange), app.clone(), code.clone());
             async move {
+                let _place = place;
                 let Issued { token, expires_in } = exchange.run(&app, &code).await?;
                 Ok(Told { text: token, beside: expires_in })
             }
@@ -242,7 +244,7 @@ mod tests {
         }
 
         async fn login(&self, app: &str, code: &str) -> Result<String, Error> {
-            let issued = self.login.exchange(&AppId::parse(app).unwrap(), &LoginCode::new(code)).await?;
+            let issued = self.login.exchange(&AppId::parse(app).unwrap(), &LoginCode::new(code), ()).await?;
             assert_eq!(issued.expires_in, Duration::from_hours(1));
             Ok(issued.token.expose().to_owned())
         }
@@ -372,7 +374,7 @@ mod tests {
         story.wechat.hold();
         let login = Arc::clone(&story.login);
         let first = Handle::current()
-            .spawn(async move { login.exchange(&AppId::parse("wx1").unwrap(), &LoginCode::new("c1")).await });
+            .spawn(async move { login.exchange(&AppId::parse("wx1").unwrap(), &LoginCode::new("c1"), ()).await });
         story.wechat.arrived.notified().await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());

@@ -60,11 +60,20 @@ impl Phones {
     }
 
     /// Spends `code` for the user's number and keeps that, or gives the answer that the same code got from this user just
-    /// now. When this answers with a number for the first time, the store has it.
-    pub async fn exchange(&self, user: &UserKey, code: &PhoneCode) -> Result<PhoneNumber, Error> {
+    /// now. When this answers with a number for the first time, the store has it. `place` is kept for as long as WeChat is
+    /// asked, whether or not somebody still waits for it.
+    pub async fn exchange(
+        &self,
+        user: &UserKey,
+        code: &PhoneCode,
+        place: impl Send + 'static,
+    ) -> Result<PhoneNumber, Error> {
         let question = || {
             let (exchange, user, code) = (Arc::clone(&self.exchange), user.clone(), code.clone());
-            async move { Ok(Told { text: written(&exchange.run(&user, &code).await?), beside: () }) }
+            async move {
+                let _place = place;
+                Ok(Told { text: written(&exchange.run(&user, &code).await?), beside: () })
+            }
         };
         let told = self.once.ask(user, code.expose(), question).told().await.map_err(|_| Error::Interrupted)??;
         read(&told.text).ok_or(Error::Interrupted)

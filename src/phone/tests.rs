@@ -69,7 +69,7 @@ impl Story {
     }
 
     async fn tap(&self, openid: &str, code: &str) -> Result<String, Error> {
-        let number = self.phones.exchange(&user(openid), &PhoneCode::new(code)).await?;
+        let number = self.phones.exchange(&user(openid), &PhoneCode::new(code), ()).await?;
         Ok(number.whole().to_owned())
     }
 
@@ -172,7 +172,7 @@ async fn a_number_that_was_told_long_ago_is_not_kept() {
 #[tokio::test]
 async fn nothing_of_a_number_is_printed() {
     let story = Story::begin();
-    let number = story.phones.exchange(&user("oAnna"), &PhoneCode::new("hunter2")).await.unwrap();
+    let number = story.phones.exchange(&user("oAnna"), &PhoneCode::new("hunter2"), ()).await.unwrap();
     let profile = story.profiles.of(&user("oAnna")).await.unwrap();
     let said = format!("{:?} {number:?} {profile:?} {:?}", story.phones, PhoneCode::new("hunter2"));
     assert!(!said.contains("138") && !said.contains("hunter2"), "{said}");
