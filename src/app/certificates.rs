@@ -52,8 +52,17 @@ struct Held {
     files: CertificateFiles,
     /// How they were when they were last read.
     stamp: Option<Stamp>,
-    /// Whether they could not be used then, and nobody has been told.
-    untold: bool,
+    refused: Refusal,
+}
+
+/// Whether files could be used when they were last read.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    No,
+    /// They could not, and nobody has been told.
+    Untold,
+    /// It has been told why.
+    Told(String),
 }
 
 impl CertificateKeeper {
@@ -119,7 +128,7 @@ async fn watch(keeper: Arc<Keeper>) {
 impl Held {
     /// Nothing counts as read: the files may have changed since the configuration was.
     fn new(files: &CertificateFiles) -> Self {
-        Self { files: files.clone(), stamp: None, untold: false }
+        Self { files: files.clone(), stamp: None, refused: Refusal::No }
     }
 
     fn paths(&self) -> (&Path, &Path) {
@@ -133,26 +142,30 @@ fn all_of(section: &Tls) -> Vec<Held> {
 
 impl Keeper {
     /// Reads what has changed since it was last read. A pair of files that don't fit may be one that is just being written,
-    /// so it gets until the next look; `at_once` does not wait for that, and reads what has not changed, too.
+    /// so it gets until the next look; `at_once` does not wait for that, and reads what has not changed, too. What could not be
+    /// used is tried again and again: its time may be yet to come, or it may be for others to let us read it.
     fn look(&self, at_once: bool) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for (place, seen) in held.iter_mut().enumerate() {
             let files = &seen.files;
             let stamp = config::stamp(files);
             let changed = seen.stamp != Some(stamp);
-            if !changed && !seen.untold && !at_once {
+            if !changed && seen.refused == Refusal::No && !at_once {
                 continue;
             }
             let usable = config::reread(files).map_err(Refused::File).and_then(|new| self.take(place, new));
             seen.stamp = Some(stamp);
-            seen.untold = false;
-            if let Err(refused) = usable {
-                if changed && !at_once {
-                    seen.untold = true;
-                } else {
-                    self.tell(&seen.files, &refused);
+            seen.refused = match usable {
+                Ok(()) => Refusal::No,
+                Err(_) if changed && !at_once => Refusal::Untold,
+                Err(why) => {
+                    let told = Refusal::Told(why.to_string());
+                    if at_once || seen.refused != told {
+                        self.tell(&seen.files, &why);
+                    }
+                    told
                 }
-            }
+            };
         }
         drop(held);
         self.warn_of_the_end();

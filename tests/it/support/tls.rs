@@ -64,12 +64,21 @@ impl Authority {
 
     /// The same, to the end of the year before.
     pub fn pair_until(&self, names: &[&str], year: i32) -> Pair {
+        self.pair_with(names, |params| params.not_after = date_time_ymd(year, 1, 1))
+    }
+
+    fn pair_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
-        params.not_after = date_time_ymd(year, 1, 1);
+        change(&mut params);
         let chain = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
         Pair { chain, key: key.serialize_pem() }
+    }
+
+    /// The same, from the beginning of the year.
+    pub fn pair_from(&self, names: &[&str], year: i32) -> Pair {
+        self.pair_with(names, |params| params.not_before = date_time_ymd(year, 1, 1))
     }
 
     /// The same, in files that begin with this word.

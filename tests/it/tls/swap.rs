@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
-use wxgate::config::sections::CertificateFiles;
+use wxgate::{config::sections::CertificateFiles, model::Timestamp};
 
 use crate::support::{
     Client, TestGateway,
@@ -75,6 +75,22 @@ fn a_pair_that_can_t_be_used_changes_nothing_and_is_told() {
     assert!(is_shown(&ca, &gw, NAME));
     write(&files, &ca.pair(&["new.example.com"]));
     until("the mended one", || is_shown(&ca, &gw, "new.example.com").then_some(()));
+}
+
+/// A pair that is put there before its time was looked at twice and never again.
+#[test]
+fn a_pair_whose_time_is_yet_to_come_is_shown_from_then_on() {
+    let ca = Authority::new();
+    let files = ca.files("api", &[NAME]);
+    let gw = watching(&files);
+    let failed = || gw.app().counters().certificate_reloads.failed.get();
+    gw.clock.set(Timestamp::from_millis(1_590_000_000_000)); // in 2020
+    write(&files, &ca.pair_from(&["new.example.com"], 2021));
+    until("the failure to be told", || (failed() > 0).then_some(()));
+    assert!(is_shown(&ca, &gw, NAME));
+    gw.clock.set(Timestamp::from_millis(1_640_000_000_000)); // in 2021
+    until("the new one", || is_shown(&ca, &gw, "new.example.com").then_some(()));
+    assert_eq!(failed(), 1, "it is told once");
 }
 
 /// Kubernetes mounts a folder of links, and swaps the one link that they all go through.
