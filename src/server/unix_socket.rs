@@ -1,7 +1,7 @@
 //! The file of a Unix socket: made for us alone, opened to whom it is for, and removed when we go.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io,
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::BACKLOG;
@@ -18,8 +19,8 @@ use super::listener::BACKLOG;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and number of the file.
-    id: (u64, u64),
+    /// The file itself, held on to: or else its number would be free for the next one as soon as somebody removes it.
+    file: File,
     owner: Owner,
 }
 
@@ -37,7 +38,7 @@ impl SocketFile {
         make_way(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let file = Self { path: path.to_owned(), id: id(path)?, owner: Owner::Ourselves };
+        let file = Self { path: path.to_owned(), file: hold(path)?, owner: Owner::Ourselves };
         // Nobody can connect before the socket listens, so for nobody is the door open too wide.
         fs::set_permissions(path, Permissions::from_mode(mode))?;
         socket.set_nonblocking(true)?;
@@ -47,7 +48,7 @@ impl SocketFile {
 
     /// That of a socket which another process has made. It is left alone until it is [claimed](Self::claim).
     pub(super) fn of_another(path: &Path, mode: u32) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), id: id(path)?, owner: Owner::Another(mode) })
+        Ok(Self { path: path.to_owned(), file: hold(path)?, owner: Owner::Another(mode) })
     }
 
     /// The same, ours from here on.
@@ -68,7 +69,8 @@ impl SocketFile {
 
     /// Whoever was started in our place may have made a new one.
     fn is_there(&self) -> bool {
-        id(&self.path).is_ok_and(|id| id == self.id)
+        let (held, found) = (self.file.metadata(), fs::symlink_metadata(&self.path));
+        held.is_ok_and(|held| found.is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())))
     }
 }
 
@@ -97,8 +99,9 @@ fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-fn id(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+/// The file at `path`, not to be read or written.
+fn hold(path: &Path) -> io::Result<File> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
 #[cfg(test)]
@@ -143,10 +146,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wxgate.sock");
         let (old, old_socket) = SocketFile::bind(&path, 0o600).unwrap();
-        // The number of a file is used again when nothing holds on to it.
-        fs::rename(&path, folder.path().join("kept")).unwrap();
+        // It listens no more and has requests to finish, when somebody starts another at the same path.
+        drop(old_socket);
         let (new, _socket) = SocketFile::bind(&path, 0o600).unwrap();
-        drop((old, old_socket));
+        drop(old);
         UnixStream::connect(&path).unwrap();
         drop(new);
         assert!(!path.exists());
