@@ -4,6 +4,9 @@
 //!
 //! So they are paid for. A client has some to begin with, gets more by the second, with each request and with every byte that
 //! it is sent, and is cut when it has none left. What an answer to such a frame is long never pays for the next.
+//!
+//! Short pieces of bodies are no such frames, but h2 ends a connection on which too many lie unread. So whoever reads them, and
+//! is ready to, has a turn in between.
 
 use tokio::time::Instant;
 
@@ -21,6 +24,16 @@ const AT_MOST: i64 = 20_000;
 const A_SECOND: i64 = 200;
 const A_REQUEST: i64 = 4;
 
+/// What an unread piece of a body is charged with by h2: so much, less its bytes.
+const SHORT: usize = 256;
+
+/// So many turns it takes until too much lies unread. Before the first piece of a body is read there are some: until its request
+/// is decided on, has a connection, and is let go first on that.
+const TURNS: usize = 16;
+
+/// What may lie unread, by h2's rule: half of the connection's window, and so much where that is less.
+const LEAST_UNREAD: usize = 25_600;
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -37,22 +50,29 @@ pub(super) struct Calm {
     skip: usize,
     left: i64,
     since: Instant,
+    /// What the short pieces since the last turn are charged with, and how much of it is one turn.
+    charged: usize,
+    in_one_turn: usize,
 }
 
 impl Calm {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { head: [0; 9], has: 0, skip: PREFACE, left: AT_FIRST * FRAME, since: now }
+    /// For a connection with this window.
+    pub(super) fn new(now: Instant, window: u32) -> Self {
+        let unread = usize::try_from(window / 2).unwrap_or(usize::MAX).max(LEAST_UNREAD);
+        let left = AT_FIRST * FRAME;
+        Self { head: [0; 9], has: 0, skip: PREFACE, left, since: now, charged: 0, in_one_turn: unread / TURNS }
     }
 
-    /// The client has sent these. False where it has said more than it may.
-    pub(super) fn keeps(&mut self, mut bytes: &[u8], now: Instant) -> bool {
+    /// The client has sent these. How many of them may go on in this turn; none where it has said more than it may.
+    pub(super) fn admit(&mut self, all: &[u8], now: Instant) -> Option<usize> {
+        let mut bytes = all;
         let seconds = now.saturating_duration_since(self.since);
         let millis = i64::try_from(seconds.as_millis()).unwrap_or(i64::MAX);
         if millis > 0 {
             self.earn(millis.saturating_mul(A_SECOND * FRAME) / 1000);
             self.since = now;
         }
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && self.charged < self.in_one_turn {
             let skipped = self.skip.min(bytes.len());
             (self.skip, bytes) = (self.skip - skipped, &bytes[skipped..]);
             let more = (self.head.len() - self.has).min(bytes.len());
@@ -62,7 +82,16 @@ impl Calm {
                 self.frame();
             }
         }
-        self.left >= 0
+        (self.left >= 0).then_some(all.len() - bytes.len())
+    }
+
+    /// Whether so many short pieces have come that those who read them go first. They have then.
+    pub(super) fn takes_turns(&mut self) -> bool {
+        let many = self.charged >= self.in_one_turn;
+        if many {
+            self.charged = 0;
+        }
+        many
     }
 
     /// The client was sent so many bytes.
@@ -75,7 +104,7 @@ impl Calm {
         (self.has, self.skip) = (0, usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
         match kind {
             HEADERS => self.earn(A_REQUEST * FRAME),
-            DATA if self.skip > 0 || flags & END_STREAM != 0 => {}
+            DATA if self.skip > 0 || flags & END_STREAM != 0 => self.charged += SHORT.saturating_sub(self.skip),
             // There are other bounds for these.
             RST_STREAM | CONTINUATION => {}
             _ => self.left = self.left.saturating_sub(FRAME),
@@ -93,12 +122,28 @@ mod tests {
 
     use super::*;
 
+    const WINDOW: u32 = 1 << 20;
+
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+
+    impl Calm {
+        /// In as many turns as it takes.
+        fn keeps_all(&mut self, mut bytes: &[u8], now: Instant) -> bool {
+            while let Some(admitted) = self.admit(bytes, now) {
+                bytes = &bytes[admitted..];
+                self.takes_turns();
+                if bytes.is_empty() {
+                    return true;
+                }
+            }
+            false
+        }
+    }
 
     fn begun() -> (Calm, Instant) {
         let now = Instant::now();
-        let mut calm = Calm::new(now);
-        assert!(calm.keeps(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now));
+        let mut calm = Calm::new(now, WINDOW);
+        assert!(calm.keeps_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now));
         (calm, now)
     }
 
@@ -106,11 +151,11 @@ mod tests {
     fn frames_that_ask_for_nothing_are_as_many_as_a_client_may_need_and_no_more() {
         for frame in [&PING[..], &[0, 0, 0, 4, 1, 0, 0, 0, 0], &[0, 0, 4, 8, 0, 0, 0, 0, 1, 0, 0, 0, 1], &[0; 9]] {
             let (mut calm, now) = begun();
-            assert!((0..2_000).all(|_| calm.keeps(frame, now)), "{frame:?}");
-            assert!(!calm.keeps(frame, now), "{frame:?}");
-            assert!(calm.keeps(&[], now + Duration::from_secs(1)), "{frame:?}");
+            assert!((0..2_000).all(|_| calm.keeps_all(frame, now)), "{frame:?}");
+            assert!(!calm.keeps_all(frame, now), "{frame:?}");
+            assert!(calm.keeps_all(&[], now + Duration::from_secs(1)), "{frame:?}");
             let later = now + Duration::from_secs(3);
-            assert!((0..500).all(|_| calm.keeps(frame, later)), "{frame:?}");
+            assert!((0..500).all(|_| calm.keeps_all(frame, later)), "{frame:?}");
         }
     }
 
@@ -121,12 +166,12 @@ mod tests {
         for _ in 0..100_000 {
             // A small message, with its window given back for the stream and for the connection.
             calm.wrote(100);
-            assert!(calm.keeps(&[update, update].concat(), now));
+            assert!(calm.keeps_all(&[update, update].concat(), now));
         }
         let (mut calm, now) = begun();
         for _ in 0..100_000 {
             let request = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x82];
-            assert!(calm.keeps(&request, now) && calm.keeps(&PING, now));
+            assert!(calm.keeps_all(&request, now) && calm.keeps_all(&PING, now));
         }
     }
 
@@ -135,7 +180,7 @@ mod tests {
         let (mut calm, now) = begun();
         let all = (0..100_000).take_while(|_| {
             calm.wrote(PING.len());
-            calm.keeps(&PING, now)
+            calm.keeps_all(&PING, now)
         });
         assert!(all.count() < 5_000);
     }
@@ -146,8 +191,26 @@ mod tests {
         let all: Vec<u8> = (0..300).flat_map(|_| [&data[..], &PING].concat()).collect();
         for piece in [1, 2, 7, 60, 100_000] {
             let (mut calm, now) = begun();
-            assert!(all.chunks(piece).all(|piece| calm.keeps(piece, now)));
+            assert!(all.chunks(piece).all(|piece| calm.keeps_all(piece, now)));
             assert_eq!(calm.left, (AT_FIRST - 300) * FRAME, "{piece}");
+        }
+    }
+
+    /// By h2's rule the connection would end when so much lies unread.
+    #[test]
+    fn short_pieces_are_admitted_for_one_turn_at_a_time_whatever_the_window() {
+        let piece = [&[0, 0, 20, 0, 0, 0, 0, 0, 1][..], &[7; 20]].concat();
+        for (window, unread) in [(65_535, 32_767), (1 << 20, 1 << 19), (20_000, 25_600)] {
+            let now = Instant::now();
+            let mut calm = Calm::new(now, window);
+            assert!(calm.keeps_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now));
+            let (all, mut at) = (piece.repeat(10_000), 0);
+            while at < all.len() {
+                let admitted = calm.admit(&all[at..], now).unwrap();
+                assert!(admitted / piece.len() * (SHORT - 20) < unread / TURNS + SHORT, "{admitted} bytes at once");
+                at += admitted;
+                assert!(calm.takes_turns() || at == all.len());
+            }
         }
     }
 }

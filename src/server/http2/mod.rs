@@ -82,7 +82,7 @@ async fn serve<S: Service>(
 ) -> End {
     let options = &*shared.options;
     let streams = Rc::new(Streams::new());
-    let wire = Wire::new(Rc::clone(stream), held, Rc::clone(&streams));
+    let wire = Wire::new(Rc::clone(stream), held, Rc::clone(&streams), options.http2.connection_window);
     let mut builder = builder(options, Rc::clone(&streams));
     if shared.service.get().opens_tunnels() {
         builder.enable_connect_protocol();

@@ -2,15 +2,17 @@
 
 use std::{
     cell::RefCell,
+    future::Future,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::yield_now,
     time::Instant,
 };
 
@@ -28,17 +30,16 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Rc<RefCell<Stream>>, held: BytesMut, streams: Rc<Streams>) -> Self {
-        Self { stream, held, streams, calm: Calm::new(Instant::now()) }
+    pub(super) fn new(stream: Rc<RefCell<Stream>>, held: BytesMut, streams: Rc<Streams>, window: u32) -> Self {
+        Self { stream, held, streams, calm: Calm::new(Instant::now(), window) }
     }
 
-    /// Looks at what was read.
-    fn look(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.calm.keeps(bytes, Instant::now()) {
-            return Ok(());
-        }
-        self.streams.flood();
-        Err(io::Error::other("the client sends too many frames that ask for nothing"))
+    /// Looks at what was read, and says how much of it may go on now.
+    fn look(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.calm.admit(bytes, Instant::now()).ok_or_else(|| {
+            self.streams.flood();
+            io::Error::other("the client sends too many frames that ask for nothing")
+        })
     }
 
     /// Looks at what the socket says of a write.
@@ -53,18 +54,31 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.calm.takes_turns() {
+            // Woken when the system was asked too: who is to read may wait for a connection to an upstream.
+            _ = pin!(yield_now()).poll(cx);
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         if this.held.is_empty() {
-            let read = Pin::new(&mut *this.stream.borrow_mut()).poll_read(cx, buf);
-            return read.map(|read| read.and_then(|()| this.look(&buf.filled()[before..])));
+            ready!(Pin::new(&mut *this.stream.borrow_mut()).poll_read(cx, buf))?;
+            let read = &buf.filled()[before..];
+            let admitted = this.look(read)?;
+            if admitted < read.len() {
+                this.held.extend_from_slice(&read[admitted..]);
+            }
+            buf.set_filled(before + admitted);
+            return Poll::Ready(Ok(()));
         }
         let n = this.held.len().min(buf.remaining());
         buf.put_slice(&this.held[..n]);
-        this.held.advance(n);
+        let admitted = this.look(&buf.filled()[before..])?;
+        buf.set_filled(before + admitted);
+        this.held.advance(admitted);
         if this.held.is_empty() {
             this.held = BytesMut::new();
         }
-        Poll::Ready(this.look(&buf.filled()[before..]))
+        Poll::Ready(Ok(()))
     }
 }
 

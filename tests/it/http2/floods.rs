@@ -129,6 +129,18 @@ fn a_body_of_nothing_ends_or_costs_nothing() {
     target.stands(16 * MIB);
 }
 
+/// h2 ends a connection on which some two thousand short pieces lie unread, and in a single turn nobody gets to read them.
+#[test]
+fn a_body_of_short_pieces_that_is_read_is_no_flood() {
+    let target = Target::start("short-pieces");
+    let mut client = target.attacker();
+    let stream = client.open(&POST, false);
+    client.client.send(frame(DATA, 0, stream, &[b'x'; 20]).repeat(3000));
+    client.frame(DATA, END_STREAM, stream, b"");
+    assert_eq!(client.outcome(stream).verdict(), "200");
+    assert_eq!(target.upstream.last().body.len(), 60_000);
+}
+
 /// CVE-2019-9512, CVE-2019-9513, CVE-2019-9515, and what has no number: frames that ask for nothing.
 #[test]
 fn frames_that_ask_for_nothing_end_the_connection_when_they_are_too_many() {
