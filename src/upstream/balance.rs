@@ -17,6 +17,11 @@ impl Tried {
         self.0 |= 1 << (at % 64);
     }
 
+    /// These and those.
+    pub(super) fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
     fn has(self, at: usize) -> bool {
         self.0 & (1 << (at % 64)) != 0
     }

@@ -13,19 +13,15 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     check,
-    health::{Health, WHOLE},
+    health::{Health, Moment, WHOLE},
     status::{self, Status},
     tls::{Tls, TlsError},
 };
-use crate::{
-    config::sections,
-    model::{Clock, Timestamp},
-    telemetry::Counter,
-};
+use crate::{config::sections, model::Clock, telemetry::Counter};
 
 /// What each server gets of the requests, in no particular unit.
 pub(super) type Shares = SmallVec<[u32; 8]>;
@@ -38,6 +34,8 @@ pub(super) type Addresses = Option<Arc<[IpAddr]>>;
 pub struct Group {
     pub(super) section: sections::Upstream,
     pub(super) servers: Vec<Arc<Server>>,
+    /// For the connections to each of them, where there may be only so many.
+    pub(super) places: Vec<Arc<Semaphore>>,
     /// Where a server speaks TLS.
     pub(super) tls: Option<Tls>,
     clock: Arc<dyn Clock>,
@@ -83,7 +81,10 @@ impl Group {
     pub(super) fn new(section: &sections::Upstream, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
         let tls =
             section.servers.iter().any(|server| server.address.is_tls()).then(|| Tls::new(&section.tls)).transpose()?;
+        let limit = section.max_connections.min(Semaphore::MAX_PERMITS);
+        let places = if limit == 0 { 0 } else { section.servers.len() };
         Ok(Self {
+            places: (0..places).map(|_| Arc::new(Semaphore::new(limit))).collect(),
             section: section.clone(),
             servers: section.servers.iter().map(|server| Arc::new(Server::new(&server.address))).collect(),
             tls,
@@ -107,6 +108,14 @@ impl Group {
                 *server = Arc::clone(&self.servers[*was]);
             }
         }
+        if section.max_connections == self.section.max_connections {
+            // Those that are still open take up places here too. Under another limit they are beside it until they close.
+            for (new, was) in group.places.iter_mut().zip(&places) {
+                if let Some(old) = was.and_then(|was| self.places.get(was)) {
+                    *new = Arc::clone(old);
+                }
+            }
+        }
         // Other checks, or none, are not held to what these said.
         if section.health == self.section.health {
             let health = self.health();
@@ -124,7 +133,7 @@ impl Group {
     /// How the servers stand now. Where nobody is well everybody gets a share: a request is better tried than refused on
     /// hearsay.
     pub(super) fn view(&self) -> View {
-        let (mut health, now) = (self.health(), self.clock.now());
+        let (mut health, now) = (self.health(), self.clock.steady());
         self.settle(&mut health, now);
         let slow_start = self.section.slow_start;
         let weights = || self.section.servers.iter().map(|server| u32::try_from(server.weight).unwrap_or(1));
@@ -157,7 +166,7 @@ impl Group {
         if limit == 0 || failures < limit {
             return;
         }
-        let (mut health, now) = (self.health(), self.clock.now());
+        let (mut health, now) = (self.health(), self.clock.steady());
         self.settle(&mut health, now);
         if !can_be_spared(&health, at) {
             return;
@@ -174,7 +183,7 @@ impl Group {
 
     /// A check came to an end. Nothing is wrong where it says nothing.
     pub(super) fn checked(&self, at: usize, wrong: Option<&str>) {
-        let (mut health, now) = (self.health(), self.clock.now());
+        let (mut health, now) = (self.health(), self.clock.steady());
         if !health[at].checked(wrong.is_none(), &self.section.health, now) {
             return;
         }
@@ -195,12 +204,12 @@ impl Group {
 
     /// How everything stands.
     pub(super) fn status(&self) -> Status {
-        let (mut health, now) = (self.health(), self.clock.now());
+        let (mut health, now) = (self.health(), self.clock.steady());
         self.settle(&mut health, now);
         status::of(self, &health, now)
     }
 
-    fn settle(&self, health: &mut [Health], now: Timestamp) {
+    fn settle(&self, health: &mut [Health], now: Moment) {
         let mut any = false;
         for one in health {
             any |= one.settle(now);
@@ -239,9 +248,9 @@ impl Server {
         }
     }
 
-    /// Counts a connection that is to be opened, unless there are too many.
-    pub(super) fn open(&self, limit: usize) -> bool {
-        enter(&self.connections, if limit == 0 { usize::MAX } else { limit })
+    /// A connection is opened.
+    pub(super) fn open(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A connection has closed.
@@ -269,7 +278,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::ManualClock;
+    use crate::model::{ManualClock, Timestamp};
 
     struct Story {
         group: Group,
@@ -313,6 +322,19 @@ mod tests {
         story.fails(0, 1);
         assert_eq!(story.shares(), [0, 1000]);
         assert!(story.group.generation() > before, "workers hear of it");
+    }
+
+    /// It would have been left alone, and the other one spared, until the day had come to the same hour again.
+    #[test]
+    fn a_server_is_left_alone_for_no_longer_because_the_clock_is_set_back() {
+        let story = with(2, |section| section.slow_start = Duration::from_secs(10));
+        story.fails(0, 5);
+        story.clock.set(Timestamp::from_millis(1_000));
+        story.later(10);
+        assert_eq!(story.shares(), [100, 1000], "it comes back");
+        story.clock.set(Timestamp::from_millis(0));
+        story.later(10);
+        assert_eq!(story.shares(), [1000, 1000]);
     }
 
     #[test]
@@ -388,12 +410,14 @@ mod tests {
     }
 
     #[test]
-    fn so_many_connections_are_open_and_no_more() {
-        let story = servers(1);
-        let server = &story.group.servers[0];
-        assert!(server.open(2) && server.open(2) && !server.open(2) && server.open(0));
-        server.close();
-        server.close();
-        assert!(server.open(2));
+    fn under_the_same_limit_open_connections_count_after_a_reload_too() {
+        let story = with(1, |section| section.max_connections = 2);
+        let _open = story.group.places[0].try_acquire().unwrap();
+        let free = |limit| {
+            let section = sections::Upstream { max_connections: limit, max_idle: 1, ..story.group.section.clone() };
+            let group = story.group.changed_to(&section).unwrap();
+            group.places.iter().map(|places| places.available_permits()).collect::<Vec<_>>()
+        };
+        assert_eq!([free(2), free(5), free(0)], [vec![1], vec![5], vec![]]);
     }
 }

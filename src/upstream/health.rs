@@ -1,12 +1,13 @@
 //! Whether one server is well, as far as one can know: what the checks say, what its own failures say, and how much of
-//! its share it gets after it came back. Plain rules; the time comes in.
+//! its share it gets after it came back. Plain rules; the time comes in, by the steady clock: a time of day that is set back
+//! would leave a server alone for longer.
 
 use std::time::Duration;
 
-use crate::{
-    config::sections::{Ejection, HealthChecks},
-    model::Timestamp,
-};
+use crate::config::sections::{Ejection, HealthChecks};
+
+/// A moment, counted from any other.
+pub(super) type Moment = Duration;
 
 /// What a server gets of its share in thousandths, when nothing speaks against it.
 pub(super) const WHOLE: u32 = 1000;
@@ -21,10 +22,10 @@ pub(super) struct Health {
     is_sick: bool,
     /// Checks in a row that say the opposite.
     streak: usize,
-    ejected_until: Option<Timestamp>,
+    ejected_until: Option<Moment>,
     /// How long the last ejection was, and when it ended.
-    last: Option<(Duration, Timestamp)>,
-    back_since: Option<Timestamp>,
+    last: Option<(Duration, Moment)>,
+    back_since: Option<Moment>,
 }
 
 /// How a server stands, in a word.
@@ -42,7 +43,7 @@ pub enum Standing {
 
 impl Health {
     /// Takes in a check. True when the server's standing has changed by it.
-    pub(super) fn checked(&mut self, is_well: bool, section: &HealthChecks, now: Timestamp) -> bool {
+    pub(super) fn checked(&mut self, is_well: bool, section: &HealthChecks, now: Moment) -> bool {
         if is_well != self.is_sick {
             self.streak = 0;
             return false;
@@ -60,9 +61,9 @@ impl Health {
 
     /// Leaves the server alone: each time twice as long as the last time, unless it has done well since for as long as it
     /// had been left alone.
-    pub(super) fn eject(&mut self, section: &Ejection, now: Timestamp) -> Duration {
+    pub(super) fn eject(&mut self, section: &Ejection, now: Moment) -> Duration {
         let time = match self.last {
-            Some((last, ended)) if now.since(ended) < last => (last * 2).min(section.max_time),
+            Some((last, ended)) if now.saturating_sub(ended) < last => (last * 2).min(section.max_time),
             _ => section.time,
         };
         self.ejected_until = Some(now + time);
@@ -71,7 +72,7 @@ impl Health {
     }
 
     /// Ends an ejection whose time is over. True when it did.
-    pub(super) fn settle(&mut self, now: Timestamp) -> bool {
+    pub(super) fn settle(&mut self, now: Moment) -> bool {
         let over = self.ejected_until.filter(|until| *until <= now);
         if over.is_some() {
             self.ejected_until = None;
@@ -90,11 +91,12 @@ impl Health {
     }
 
     /// What it gets of its share, in thousandths.
-    pub(super) fn share(&self, slow_start: Duration, now: Timestamp) -> u32 {
+    pub(super) fn share(&self, slow_start: Duration, now: Moment) -> u32 {
         if !self.is_available() {
             return 0;
         }
-        let Some(since) = self.back_since.map(|back| now.since(back)).filter(|since| *since < slow_start) else {
+        let Some(since) = self.back_since.map(|back| now.saturating_sub(back)).filter(|since| *since < slow_start)
+        else {
             return WHOLE;
         };
         let part = since.as_millis() * u128::from(WHOLE) / slow_start.as_millis().max(1);
@@ -102,9 +104,9 @@ impl Health {
     }
 
     /// How it stands, and for how long it will be left alone.
-    pub(super) fn standing(&self, slow_start: Duration, now: Timestamp) -> (Standing, Option<Duration>) {
+    pub(super) fn standing(&self, slow_start: Duration, now: Moment) -> (Standing, Option<Duration>) {
         match self.ejected_until {
-            Some(until) => (Standing::Ejected, Some(until.since(now))),
+            Some(until) => (Standing::Ejected, Some(until.saturating_sub(now))),
             None if self.is_sick => (Standing::Unhealthy, None),
             None if self.share(slow_start, now) < WHOLE => (Standing::SlowStart, None),
             None => (Standing::Up, None),
@@ -112,7 +114,7 @@ impl Health {
     }
 
     /// Whether time alone will change its share.
-    pub(super) fn is_moving(&self, slow_start: Duration, now: Timestamp) -> bool {
+    pub(super) fn is_moving(&self, slow_start: Duration, now: Moment) -> bool {
         self.ejected_until.is_some() || (self.is_available() && self.share(slow_start, now) < WHOLE)
     }
 }
@@ -123,8 +125,8 @@ mod tests {
 
     const SLOW: Duration = Duration::from_secs(10);
 
-    fn at(secs: u64) -> Timestamp {
-        Timestamp::from_millis(secs * 1000)
+    fn at(secs: u64) -> Moment {
+        Duration::from_secs(secs)
     }
 
     fn ejection() -> Ejection {

@@ -134,19 +134,23 @@ impl<B: Payload> Upstream<B> {
             self.group.overloads.inc();
             return Err(ConnectError::Overloaded { server: self.section().name.clone() });
         };
-        let (mut failed, mut full) = (None, None);
-        while let Some(at) = course.next.take().or_else(|| self.choose(course)) {
+        let (mut failed, mut full, mut all_full) = (None, None, Tried::default());
+        while let Some(at) = course.next.take().or_else(|| self.choose_beside(course, all_full)) {
             let pool = &self.pools[at];
             let _busy = Busy::begin(pool);
             match pool.lease(reuse, patience).await {
                 Ok(lease) => return Ok(lease),
-                Err(ConnectError::Overloaded { .. }) => full = full.or(Some(at)),
+                // It has not been tried, and may be the one that the request is sent to again.
+                Err(ConnectError::Overloaded { .. }) => {
+                    full = full.or(Some(at));
+                    all_full.add(at);
+                }
                 Err(error) => {
                     self.not_connected(at, &error);
                     failed = Some(error);
+                    course.tried.add(at);
                 }
             }
-            course.tried.add(at);
         }
         let Some(at) = full else { return Err(failed.unwrap_or(ConnectError::NoServer)) };
         let _busy = Busy::begin(&self.pools[at]);
@@ -225,7 +229,12 @@ impl<B: Payload> Upstream<B> {
     }
 
     fn choose(&self, course: &Course) -> Option<usize> {
-        self.balancer.choose(course.tried, course.key, |at| self.pools[at].outstanding.get())
+        self.choose_beside(course, Tried::default())
+    }
+
+    /// None of those that have been tried, and none of these.
+    fn choose_beside(&self, course: &Course, these: Tried) -> Option<usize> {
+        self.balancer.choose(course.tried.and(these), course.key, |at| self.pools[at].outstanding.get())
     }
 
     /// A connection that many wait for fails once.

@@ -3,8 +3,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     fmt,
     net::IpAddr,
+    pin::pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -13,7 +15,7 @@ use std::{
 use http::uri::Scheme;
 use http_body::Body;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
     task::{spawn_local, yield_now},
     time::{Instant, timeout, timeout_at},
 };
@@ -39,6 +41,11 @@ pub(super) struct Pool<B: Body + 'static> {
     pub(super) outstanding: Cell<usize>,
     /// Those that wait for one of all that there may be.
     waiting: Cell<usize>,
+    /// And of these, those for whom a kept one will do, in the order in which they came. Of HTTP/1.
+    line: RefCell<VecDeque<oneshot::Sender<Box<Kept<B>>>>>,
+    /// Whether, since the last sweep, a connection was given up for those of other workers.
+    gave_way: Cell<bool>,
+    /// There may be room for one of them on a connection of HTTP/2.
     room: Rc<Notify>,
     /// The address that the next connection tries first.
     turn: Cell<usize>,
@@ -81,6 +88,8 @@ impl<B: Payload> Pool<B> {
             http2: Connections::default(),
             outstanding: Cell::new(0),
             waiting: Cell::new(0),
+            line: RefCell::default(),
+            gave_way: Cell::new(false),
             room: Rc::new(Notify::new()),
             turn: Cell::new(0),
             addresses: RefCell::new(group.servers[at].addresses.subscribe()),
@@ -111,29 +120,65 @@ impl<B: Payload> Pool<B> {
                 return Ok(lease);
             }
         }
-        let place = Place::take(&self.group, self.at, &self.room).ok_or_else(|| self.overloaded())?;
+        let place = Place::take(&self.group, self.at).ok_or_else(|| self.overloaded())?;
         self.connect(place, reuse, deadline).await
     }
 
     /// The same, waiting for another request to be done with its connection where there may be no more of them.
     pub(super) async fn wait(self: &Rc<Self>, reuse: Reuse, patience: Duration) -> Result<Lease<B>, ConnectError> {
         let waits = Waits::begin(self);
-        let waiting = async {
-            loop {
-                if let Some(lease) = self.at_hand(reuse).await {
-                    return Ok(lease);
-                }
-                if let Some(place) = Place::take(&self.group, self.at, &self.room) {
-                    return Err(place);
-                }
-                self.room.notified().await;
-            }
-        };
+        let waiting =
+            async { if self.is_http2() { self.room_or_place(reuse).await } else { self.kept_or_place(reuse).await } };
         let waited = timeout(patience, waiting).await.map_err(|_| self.overloaded())?;
         drop(waits);
         match waited {
             Ok(lease) => Ok(lease),
             Err(place) => self.connect(place, reuse, Instant::now() + patience).await,
+        }
+    }
+
+    /// A kept connection, which [`keep`](Self::keep) hands to whoever has waited longest; or a place for another.
+    async fn kept_or_place(self: &Rc<Self>, reuse: Reuse) -> Result<Lease<B>, Place> {
+        let mut place = pin!(Place::next(&self.group, self.at));
+        if reuse == Reuse::Forbidden {
+            // None of those who wait may use it, or it would not be here. So it only takes up a place.
+            drop(self.idle.borrow_mut().pop());
+            return Err(place.await);
+        }
+        if let Some(lease) = self.at_hand(reuse).await {
+            return Ok(lease);
+        }
+        let (hand, mut handed) = oneshot::channel();
+        self.line.borrow_mut().push_back(hand);
+        loop {
+            let kept = tokio::select! {
+                place = &mut place => return Err(place),
+                Ok(kept) = &mut handed => kept,
+            };
+            if let Some(kept) = ready(kept).await {
+                return Ok(Lease::own(kept, self, true));
+            }
+            let (hand, again) = oneshot::channel();
+            self.line.borrow_mut().push_front(hand);
+            handed = again;
+        }
+    }
+
+    /// Room on a connection of HTTP/2, or a place for another.
+    async fn room_or_place(self: &Rc<Self>, reuse: Reuse) -> Result<Lease<B>, Place> {
+        let mut place = pin!(Place::next(&self.group, self.at));
+        if reuse == Reuse::Forbidden {
+            // One that refuses requests and has none only takes up a place.
+            self.http2.let_unused_go();
+        }
+        loop {
+            if let Some(lease) = self.at_hand(reuse).await {
+                return Ok(lease);
+            }
+            tokio::select! {
+                place = &mut place => return Err(place),
+                () = self.room.notified() => {}
+            }
         }
     }
 
@@ -179,17 +224,10 @@ impl<B: Payload> Pool<B> {
     /// A kept connection, also one that needs a moment.
     async fn kept(&self) -> Option<Box<Kept<B>>> {
         loop {
-            let Idle { mut kept, since } = self.idle.borrow_mut().pop()?;
-            if since.elapsed() >= self.group.section.idle_timeout || !kept.link.is_open() {
-                continue;
-            }
-            if kept.link.is_ready() {
-                return Some(kept);
-            }
-            // Given back a moment ago, its task may not have come round to the next request. More than a moment it is
-            // not given: where the server answered before it read the whole of a request, it may never read the rest.
-            yield_now().await;
-            if kept.link.is_open() && kept.link.is_ready() {
+            let Idle { kept, since } = self.idle.borrow_mut().pop()?;
+            if since.elapsed() < self.group.section.idle_timeout
+                && let Some(kept) = ready(kept).await
+            {
                 return Some(kept);
             }
         }
@@ -258,20 +296,31 @@ impl<B: Payload> Pool<B> {
         ConnectError::Overloaded { server: self.server().name.clone() }
     }
 
-    /// Keeps a connection, unless there are enough or its server has moved.
+    /// Keeps a connection, unless there are enough, or its server has moved, or other workers' requests wait for one: or else
+    /// those of this worker would hand theirs on among themselves for as long as there are any.
     pub(super) fn keep(&self, mut kept: Box<Kept<B>>) {
+        if self.server().crowd.load(Ordering::Relaxed) > self.waiting.get() && !self.gave_way.replace(true) {
+            return;
+        }
         if kept.era != self.era.get() {
             if !self.leads_to(kept.to) {
                 return;
             }
             kept.era = self.era.get();
         }
-        let mut idle = self.idle.borrow_mut();
-        if !kept.link.sender.is_closed() && idle.len() < self.group.section.max_idle {
-            idle.push(Idle { kept, since: Instant::now() });
-            if self.waiting.get() > 0 {
-                self.room.notify_one();
+        if kept.link.sender.is_closed() || self.idle.borrow().len() >= self.group.section.max_idle {
+            return;
+        }
+        while let Some(first) = self.line.borrow_mut().pop_front() {
+            match first.send(kept) {
+                Ok(()) => return,
+                // That one waits no more.
+                Err(back) => kept = back,
             }
+        }
+        // Whoever waits still may not use it, and gets its place.
+        if self.waiting.get() == 0 {
+            self.idle.borrow_mut().push(Idle { kept, since: Instant::now() });
         }
     }
 
@@ -292,9 +341,10 @@ impl<B: Payload> Pool<B> {
                 self.http2.let_unused_go();
             }
             0 => {}
-            // The connection that closed may have been another worker's.
+            // The stream that ended may have been one of those whose end nobody tells.
             _ => self.room.notify_one(),
         }
+        self.gave_way.set(false);
     }
 
     fn has_moved(&self) -> bool {
@@ -309,6 +359,16 @@ impl<B: Payload> Pool<B> {
         let known = addresses.borrow();
         to.is_none_or(|to| known.as_deref().is_none_or(|known| known.contains(&to)))
     }
+}
+
+/// The connection, if it is open and can take a request. Given back a moment ago, its task may not have come round to the next one.
+/// More than a moment it is not given: where the server answered before it read the whole of a request, it may never read the
+/// rest.
+async fn ready<B: Payload>(mut kept: Box<Kept<B>>) -> Option<Box<Kept<B>>> {
+    if kept.link.is_open() && !kept.link.is_ready() {
+        yield_now().await;
+    }
+    (kept.link.is_open() && kept.link.is_ready()).then_some(kept)
 }
 
 /// A request that waits for somebody else's connection, counted here and for the other workers.

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
+    sync::OwnedSemaphorePermit,
 };
 
 use super::{copy::Copy, dial::Stream, group::Group};
@@ -91,22 +91,36 @@ impl Heard {
 pub(super) struct Place {
     group: Arc<Group>,
     at: usize,
-    /// Who waits for one on this worker.
-    room: Rc<Notify>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
-    /// None when the server has as many as it may have.
-    pub(super) fn take(group: &Arc<Group>, at: usize, room: &Rc<Notify>) -> Option<Self> {
-        let is_free = group.servers[at].open(group.section.max_connections);
-        is_free.then(|| Self { group: Arc::clone(group), at, room: Rc::clone(room) })
+    /// None when the server has as many as it may have, or others wait already, on whatever worker.
+    pub(super) fn take(group: &Arc<Group>, at: usize) -> Option<Self> {
+        let Some(places) = group.places.get(at) else { return Some(Self::new(group, at, None)) };
+        let permit = Arc::clone(places).try_acquire_owned().ok()?;
+        Some(Self::new(group, at, Some(permit)))
+    }
+
+    /// One that comes free, in the order in which those on all workers began to wait.
+    pub(super) async fn next(group: &Arc<Group>, at: usize) -> Self {
+        let permit = match group.places.get(at) {
+            // Nobody ever closes it.
+            Some(places) => Arc::clone(places).acquire_owned().await.ok(),
+            None => None,
+        };
+        Self::new(group, at, permit)
+    }
+
+    fn new(group: &Arc<Group>, at: usize, permit: Option<OwnedSemaphorePermit>) -> Self {
+        group.servers[at].open();
+        Self { group: Arc::clone(group), at, _permit: permit }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.group.servers[self.at].close();
-        self.room.notify_one();
     }
 }
 

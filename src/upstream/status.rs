@@ -4,9 +4,9 @@ use std::{net::IpAddr, sync::atomic::Ordering, time::Duration};
 
 use super::{
     group::Group,
-    health::{Health, Standing},
+    health::{Health, Moment, Standing},
 };
-use crate::{config::sections::Balance, model::Timestamp};
+use crate::config::sections::Balance;
 
 /// One upstream.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct ServerStatus {
     pub ejections: u64,
 }
 
-pub(super) fn of(group: &Group, health: &[Health], now: Timestamp) -> Status {
+pub(super) fn of(group: &Group, health: &[Health], now: Moment) -> Status {
     let section = &group.section;
     let servers = group.servers.iter().zip(&section.servers).zip(health).map(|((server, written), health)| {
         let (standing, ejected_for) = health.standing(section.slow_start, now);

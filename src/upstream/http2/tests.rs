@@ -39,7 +39,7 @@ async fn connection() -> (Connections, Rc<State>, TcpStream) {
     let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
     let group = Arc::new(Group::new(&section, clock).unwrap());
     let room = Rc::new(Notify::new());
-    let place = Place::take(&group, 0, &room).unwrap();
+    let place = Place::take(&group, 0).unwrap();
     let stream = TcpStream::connect(addr).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     server.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await.unwrap();

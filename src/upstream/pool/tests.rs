@@ -1,6 +1,6 @@
 //! Which connection a request gets that can't have any: one whose last request is not written, or one that is only coming about.
 
-use std::pin::pin;
+use std::{pin::pin, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
@@ -9,6 +9,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     runtime::{self, LocalOptions},
+    sync::oneshot,
 };
 
 use super::*;
@@ -82,6 +83,128 @@ fn once_that_request_is_written_the_connection_is_used_again() {
             };
             assert!(lease.reused());
         }
+    });
+}
+
+/// Two workers, and one connection for both of them. The one that had it turns its own requests with it for as long as there were
+/// any, and those of the other waited in vain.
+#[test]
+fn whoever_has_waited_longest_gets_the_next_connection_on_whatever_worker() {
+    on_a_worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let mut section = sections::Upstream::new("app", vec![server]);
+        section.max_connections = 1;
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
+        let group = Arc::new(Group::new(&section, clock).unwrap());
+        let [one, other] = [(), ()].map(|()| Rc::new(Pool::<Full<Bytes>>::new(&group, 0)));
+        // Their ends stay open.
+        spawn_local(async move {
+            let mut servers = Vec::new();
+            while let Ok((server, _)) = listener.accept().await {
+                servers.push(server);
+            }
+        });
+        let first = one.lease(Reuse::Allowed, PATIENCE).await.unwrap();
+        let turns = Rc::new(RefCell::new(Vec::new()));
+        let give_backs: Vec<_> = ["other", "one", "one", "other", "one"]
+            .into_iter()
+            .enumerate()
+            .map(|(nth, whose)| {
+                let pool = Rc::clone(if whose == "one" { &one } else { &other });
+                let (turns, (give_back, done)) = (Rc::clone(&turns), oneshot::channel::<()>());
+                spawn_local(async move {
+                    let lease = pool.wait(Reuse::Allowed, PATIENCE).await.unwrap();
+                    turns.borrow_mut().push((nth, lease.reused()));
+                    done.await.unwrap();
+                    lease.give_back();
+                });
+                give_back
+            })
+            .collect();
+        let waiting = || one.waiting.get() + other.waiting.get();
+        while waiting() < 5 {
+            yield_now().await;
+        }
+        assert!(other.lease(Reuse::Allowed, PATIENCE).await.is_err(), "nobody gets ahead of them");
+        first.give_back();
+        for (nth, give_back) in give_backs.into_iter().enumerate() {
+            while turns.borrow().len() <= nth {
+                // What a worker does four times a second.
+                if nth > 2 {
+                    for pool in [&one, &other] {
+                        pool.sweep();
+                    }
+                }
+                yield_now().await;
+            }
+            give_back.send(()).unwrap();
+        }
+        let turns = turns.borrow();
+        let kept = turns.iter().filter(|(_, reused)| *reused).count();
+        let order: Vec<_> = turns.iter().map(|(nth, _)| *nth).collect();
+        assert_eq!((order, kept), (vec![0, 1, 2, 3, 4], 1), "a connection that is kept goes to the worker that has it");
+    });
+}
+
+/// Two connections are given back in one turn. The one that may use none of them was told of both, again and again.
+#[test]
+fn of_two_connections_given_back_at_once_one_goes_to_each_who_waits() {
+    on_a_worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let mut section = sections::Upstream::new("app", vec![server]);
+        section.max_connections = 2;
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
+        let pool = Rc::new(Pool::<Full<Bytes>>::new(&Arc::new(Group::new(&section, clock).unwrap()), 0));
+        let mut ends = Vec::new();
+        let mut leases = Vec::new();
+        for _ in 0..2 {
+            leases.push(pool.lease(Reuse::Allowed, PATIENCE).await.unwrap());
+            ends.push(listener.accept().await.unwrap());
+        }
+        let (mut again, mut usual) =
+            (pin!(pool.wait(Reuse::Forbidden, PATIENCE)), pin!(pool.wait(Reuse::Allowed, PATIENCE)));
+        std::future::poll_fn(|cx| {
+            assert!(again.as_mut().poll(cx).is_pending() && usual.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        for lease in leases {
+            lease.give_back();
+        }
+        let (again, usual) = tokio::join!(again, usual);
+        assert!(!again.unwrap().reused() && usual.unwrap().reused());
+    });
+}
+
+/// A request that is sent again may use no kept connection, and must not wait beside one.
+#[test]
+fn who_may_not_use_a_kept_connection_leaves_it_to_others_or_takes_its_place() {
+    on_a_worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let mut section = sections::Upstream::new("app", vec![server]);
+        section.max_connections = 1;
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
+        let pool = Rc::new(Pool::<Full<Bytes>>::new(&Arc::new(Group::new(&section, clock).unwrap()), 0));
+        let first = pool.lease(Reuse::Allowed, PATIENCE).await.unwrap();
+        let _server = listener.accept().await.unwrap();
+        let (mut again, mut usual) =
+            (pin!(pool.wait(Reuse::Forbidden, PATIENCE)), pin!(pool.wait(Reuse::Allowed, PATIENCE)));
+        std::future::poll_fn(|cx| {
+            assert!(again.as_mut().poll(cx).is_pending() && usual.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        first.give_back();
+        let second = tokio::select! {
+            _ = &mut again => panic!("there is no other connection yet"),
+            second = &mut usual => second.unwrap(),
+        };
+        assert!(second.reused());
+        second.give_back();
+        assert!(!again.await.unwrap().reused());
     });
 }
 

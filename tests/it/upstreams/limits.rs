@@ -6,7 +6,12 @@ use std::{
 };
 
 use super::{Backend, OK, gateway, servers};
-use crate::support::{Client, TestGateway, client::head, until, upstream::answer};
+use crate::support::{
+    Client, TestGateway,
+    client::head,
+    until,
+    upstream::{Then, answer},
+};
 
 /// A server that answers when it is told to.
 #[derive(Clone, Default)]
@@ -17,10 +22,14 @@ impl Patience {
         let this = Self::default();
         let waits = this.clone();
         backend.recorder.does(move |_, out| {
-            drop(waits.0.1.wait_while(waits.0.0.lock().unwrap(), |ended| !*ended).unwrap());
+            waits.wait();
             answer(out, OK)
         });
         this
+    }
+
+    fn wait(&self) {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |ended| !*ended).unwrap());
     }
 
     fn end(&self) {
@@ -127,6 +136,28 @@ fn a_full_server_is_passed_over() {
     assert_eq!(roomy.recorder.count(), 10);
     patience.end();
     assert_eq!(first[0].reply().status, 200);
+}
+
+/// The server closes the connection at the very moment when it is handed to a request that has waited for it. Nothing has been done with that,
+/// and the server is no longer full: it was answered 502 all the same.
+#[test]
+fn who_has_waited_for_a_full_server_is_sent_again_like_anybody_else() {
+    let only = Backend::start();
+    let patience = Patience::default();
+    let waits = patience.clone();
+    only.recorder.does(move |seen, out| {
+        if seen.nth > 0 {
+            return Then::Close;
+        }
+        waits.wait();
+        answer(out, OK)
+    });
+    let gw = gateway(&[&only], |upstream| upstream.max_connections = 1);
+    let mut clients = asking(&gw, 4);
+    only.recorder.wait_for(1);
+    patience.end();
+    let answers: Vec<_> = clients.iter_mut().map(|client| client.reply().verdict()).collect();
+    assert_eq!(answers, ["200"; 4]);
 }
 
 /// A client that leaves gives up its place.
