@@ -15,6 +15,9 @@ use crate::web::{
     headers::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP},
 };
 
+/// What a target is called behind `X-Original-` and `X-Forwarded-`.
+const TARGET: [&str; 5] = ["method", "path", "request-uri", "uri", "url"];
+
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
@@ -62,15 +65,23 @@ impl Peer {
     }
 }
 
-/// Whether a header tells where a request came from or was meant for. From a stranger all of these go: some backends
-/// route by `X-Original-URL` and its like, and then the path we decided on is not the path that is served.
+/// Whether a header tells where a request came from or was meant for. From a stranger all of these go, and from anybody those
+/// that tell of another target: some backends route by `X-Original-URL` and its like, and then the path we decided on is not
+/// the path that is served. Most proxies pass on what their clients send by these names.
 pub(super) fn is_ours(name: &HeaderName, peer: &Peer) -> bool {
     let rebuilt = *name == header::FORWARDED
         || *name == X_FORWARDED_FOR
         || *name == X_FORWARDED_PROTO
         || *name == X_FORWARDED_HOST;
     // A proxy of ours writes these with dashes. Written otherwise it is what the proxy's client sent and nobody noticed.
-    rebuilt || (is_claim(name) && !(peer.is_trusted() && is_dashed(name)))
+    rebuilt || (is_claim(name) && !(peer.is_trusted() && is_dashed(name) && !tells_a_target(name)))
+}
+
+/// Whether a header, written with dashes, tells of another method, path or URL than those that were decided on.
+fn tells_a_target(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let of_a_family = |family: &str| name.strip_prefix(family).is_some_and(|what| TARGET.contains(&what));
+    name.starts_with("x-rewrite-") || of_a_family("x-original-") || of_a_family("x-forwarded-")
 }
 
 fn is_claim(name: &HeaderName) -> bool {
@@ -107,7 +118,7 @@ pub(super) fn take(headers: &HeaderMap, peer: &Peer, proxies: &TrustedProxies) -
     }
     let client = proxies.client(peer.ip, headers);
     Told {
-        chain: joined(headers, &X_FORWARDED_FOR).filter(|chain| chain.split(',').all(is_address)),
+        chain: chain(headers),
         elements: joined(headers, &header::FORWARDED).filter(|line| parse_forwarded(line).is_some()),
         proto: client.proto.map(value),
         host: client.host.and_then(|host| HeaderValue::from_str(host).ok()),
@@ -121,6 +132,22 @@ fn value(proto: Proto) -> HeaderValue {
     }
 }
 
+/// The end of `X-Forwarded-For`, as far back as it can be read. What stands before that is whatever the client has sent, to which
+/// our proxy has added its address: it must not make that unheard of.
+fn chain(headers: &HeaderMap) -> Option<String> {
+    let mut chain = Vec::new();
+    'lines: for line in headers.get_all(&X_FORWARDED_FOR).iter().rev() {
+        for hop in line.as_bytes().rsplit(|byte| *byte == b',') {
+            match str::from_utf8(hop).map(str::trim) {
+                Ok(hop) if is_address(hop) => chain.push(hop),
+                _ => break 'lines,
+            }
+        }
+    }
+    chain.reverse();
+    (!chain.is_empty()).then(|| chain.join(", "))
+}
+
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let lines = headers.get_all(name).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>().ok()?;
     if lines.is_empty() { None } else { Some(lines.join(", ")) }
@@ -128,7 +155,6 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 /// An IP address, also `[v6]`, also with a port.
 fn is_address(text: &str) -> bool {
-    let text = text.trim();
     text.parse::<IpAddr>().is_ok()
         || text.parse::<SocketAddr>().is_ok()
         || text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).is_some_and(|t| t.parse::<IpAddr>().is_ok())
@@ -261,6 +287,40 @@ mod tests {
     fn a_chain_that_is_no_chain_is_dropped() {
         let out = told("10.0.0.5:99", "10.0.0.0/8", &[("X-Forwarded-For", "1.1.1.1, <script>")]);
         assert!(out.contains(&("x-forwarded-for".to_owned(), "10.0.0.5".to_owned())), "{out:?}");
+    }
+
+    /// A proxy adds the address to whatever the client sent, and the client would decide whether the backend hears it.
+    #[test]
+    fn what_a_client_writes_before_its_address_does_not_hide_it() {
+        for line in ["junk, 203.0.113.9", "1.1.1.1, <script>,203.0.113.9 ", ", 203.0.113.9", "\u{e9}, 203.0.113.9"] {
+            let out = told("10.0.0.5:99", "10.0.0.0/8", &[("X-Forwarded-For", line)]);
+            let heard = out.iter().find(|(name, _)| name == "x-forwarded-for").map(|(_, value)| value.as_str());
+            assert_eq!(heard, Some("203.0.113.9, 10.0.0.5"), "{line}");
+        }
+        let lines = [("X-Forwarded-For", "junk"), ("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", "2.2.2.2")];
+        let out = told("10.0.0.5:99", "10.0.0.0/8", &lines);
+        assert!(out.contains(&("x-forwarded-for".to_owned(), "1.1.1.1, 2.2.2.2, 10.0.0.5".to_owned())), "{out:?}");
+    }
+
+    /// Most proxies pass on what their clients send by these names, and a few backends serve the path that they tell.
+    #[test]
+    fn a_trusted_proxy_tells_of_no_other_target() {
+        let sent = [
+            ("X-Original-URL", "/admin"),
+            ("X-Original-Uri", "/admin"),
+            ("X-Original-Method", "DELETE"),
+            ("X-Rewrite-Url", "/admin"),
+            ("X-Forwarded-Uri", "/admin"),
+            ("X-Forwarded-Method", "DELETE"),
+            ("X-Forwarded-Prefix", "/shop"),
+            ("X-Forwarded-Port", "443"),
+            ("X-Original-Forwarded-For", "1.1.1.1"),
+        ];
+        let out = told("10.0.0.5:99", "10.0.0.0/8", &sent);
+        let names: Vec<_> = out.iter().map(|(name, _)| name.as_str()).collect();
+        let usual = ["forwarded", "x-forwarded-for", "x-forwarded-host"];
+        let kept = ["x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto", "x-original-forwarded-for"];
+        assert_eq!(names, [&usual[..], &kept].concat());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     auth::{Access, carriers},
     config::sections::{self, IdentityHeaders, PlatformKind},
     model::{AppId, PhoneNumber, Session},
-    web::headers::{X_FORWARDED_URI, X_ORIGINAL_URI, X_ORIGINAL_URL, X_REWRITE_URL, X_WX_SOURCE},
+    web::headers::X_WX_SOURCE,
 };
 
 /// What a request that carries an identity came from: in `CloudRun`'s words, and in the same manner where it is not WeChat.
@@ -132,12 +132,9 @@ pub(super) fn is_credentials(name: &HeaderName) -> bool {
     *name == header::AUTHORIZATION
 }
 
-/// Whether this header tells of a URL that has a session token in its query: the page that the client comes from, or what a
-/// proxy in front of us was asked for.
+/// Whether this header tells of a URL that has a session token in its query: that of the page that the client comes from.
 pub(super) fn tells_a_token(name: &HeaderName, headers: &HeaderMap) -> bool {
-    let tells_a_url = *name == header::REFERER
-        || [&X_ORIGINAL_URI, &X_ORIGINAL_URL, &X_FORWARDED_URI, &X_REWRITE_URL].contains(&name);
-    tells_a_url && headers.get_all(name).iter().any(|line| carriers::holds_a_token(line.as_bytes()))
+    *name == header::REFERER && headers.get_all(name).iter().any(|line| carriers::holds_a_token(line.as_bytes()))
 }
 
 /// Whether `name` begins with `ours`, where one mark is as good as another. Both are lower case already.

@@ -181,11 +181,16 @@ fn value(text: &str) -> Option<(Option<&str>, &str)> {
     Some((Some(inner).filter(|inner| !inner.contains('\\')), &quoted[end + 1..]))
 }
 
-/// The values of a list header, the last first, its lines taken as one. What is not visible ASCII reads as empty.
+/// The values of a list header, the last first, its lines taken as one. One that is not ASCII reads as empty, and no other does for
+/// it: a proxy adds what it knows to whatever its client has sent.
 fn backwards<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     let lines = headers.get_all(name).iter().rev();
     lines.flat_map(|line: &HeaderValue| {
-        line.to_str().unwrap_or("").rsplit(',').map(|value| value.trim_matches([' ', '\t']))
+        let values = line.as_bytes().rsplit(|byte| *byte == b',');
+        values.map(|value| {
+            let text = str::from_utf8(value).ok().filter(|text| text.is_ascii());
+            text.unwrap_or_default().trim_matches([' ', '\t'])
+        })
     })
 }
 

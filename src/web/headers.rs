@@ -36,5 +36,3 @@ pub const X_ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-original-host
 pub const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 /// A claim about which path was asked for; some backends route by it.
 pub const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
-/// A claim about which path was asked for; some backends route by it.
-pub const X_REWRITE_URL: HeaderName = HeaderName::from_static("x-rewrite-url");

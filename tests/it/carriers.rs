@@ -153,7 +153,8 @@ fn a_route_that_forwards_tokens_forwards_them_as_they_came() {
     assert_eq!((seen.header("x-session-token"), seen.header("x-wx-openid")), (Some(&*alice.token), Some("oAlice")));
 }
 
-/// A page whose URL has a token tells it to all that it loads, and a proxy in front tells of the URL that it was asked for.
+/// A page whose URL has a token tells it to all that it loads. What a proxy in front tells of the URL that it was asked for goes
+/// no further in any case.
 #[test]
 fn where_tokens_come_in_urls_no_header_tells_of_one() {
     let (gw, mut alice) = start();
@@ -165,7 +166,8 @@ fn where_tokens_come_in_urls_no_header_tells_of_one() {
             assert_eq!(gw.upstream.last().header(name), None, "{name}");
         }
         assert_eq!(alice.request("GET", "/orders", &[(name, "/any/x?a=1")], "").status, 200);
-        assert_eq!(gw.upstream.last().header(name), Some("/any/x?a=1"), "{name}");
+        let kept = (name == "Referer").then_some("/any/x?a=1");
+        assert_eq!(gw.upstream.last().header(name), kept, "{name}");
     }
 }
 
