@@ -269,7 +269,8 @@ fn judge_the_rest(head: &Head, sent: &Sent<'_>, route: &str, opening: &[(&str, &
         !is_ours && !is_listed(sent, name)
     };
     let lines = sent.headers.iter().map(|(name, value)| (name.as_str(), *value)).filter(goes_on);
-    let mut expected: Vec<_> = lines.chain([("via", "1.1 wxgate")]).chain(opening.iter().copied()).collect();
+    let via = if sent.first.ends_with(" HTTP/1.0") { "1.0 wxgate" } else { "1.1 wxgate" };
+    let mut expected: Vec<_> = lines.chain([("via", via)]).chain(opening.iter().copied()).collect();
     expected.retain(|(name, _)| !judged(name));
     let rest = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut rest: Vec<_> = rest.filter(|(name, _)| !judged(name)).collect();

@@ -380,6 +380,7 @@ fn forwarding(error: &proxy::Error) -> Rescue {
         proxy::Error::Connect(_)
         | proxy::Error::Broken(_)
         | proxy::Error::Coded
+        | proxy::Error::Lengths
         | proxy::Error::Switched
         | proxy::Error::WrongHandshake => Rescue::new(
             StatusCode::BAD_GATEWAY,

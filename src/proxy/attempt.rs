@@ -175,7 +175,10 @@ impl Waiting<'_> {
                 }
             }
             Ok(response) if response::is_coded(response.headers()) => Ok(Err(self.refuse(Error::Coded))),
-            Ok(response) => {
+            Ok(mut response) => {
+                if !response::has_one_length(&mut response) {
+                    return Poll::Ready(Ok(Err(self.refuse(Error::Lengths))));
+                }
                 let trailers = self.errand.trailers;
                 Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone(), trailers))))
             }

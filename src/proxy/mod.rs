@@ -60,11 +60,14 @@ pub use upstream::Fault;
 /// A connection to an upstream on which HTTP has ended.
 pub type Switched = upstream::Switched<RequestBody>;
 
-/// What is told of us in `Via`, in both directions (RFC 9110, 7.6.3).
-const VIA: HeaderValue = HeaderValue::from_static("1.1 wxgate");
-
-/// The same of a request that came over HTTP/2.
-const VIA_HTTP2: HeaderValue = HeaderValue::from_static("2.0 wxgate");
+/// What is told of us in `Via`, in both directions, of a message that came in this version (RFC 9110, 7.6.3).
+fn via(version: Version) -> HeaderValue {
+    match version {
+        Version::HTTP_2 => const { HeaderValue::from_static("2.0 wxgate") },
+        Version::HTTP_10 => const { HeaderValue::from_static("1.0 wxgate") },
+        _ => const { HeaderValue::from_static("1.1 wxgate") },
+    }
+}
 
 /// How a request is to be forwarded: what its route says, and what was found out about it.
 #[derive(Debug)]
@@ -199,7 +202,7 @@ impl Proxy {
         if let Some(offer) = &how.offer {
             offer.tell(&mut parts.headers);
         }
-        parts.headers.append(header::VIA, if parts.version == Version::HTTP_2 { VIA_HTTP2 } else { VIA });
+        parts.headers.append(header::VIA, via(parts.version));
         parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
         self.identity.tell(&mut parts.headers, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
         if body.size_hint().exact().is_none() {
@@ -259,7 +262,7 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
         if switches && this.offer.as_ref().is_none_or(|offer| !offer.is_met_by(response.headers())) {
             return Poll::Ready(Err(Error::WrongHandshake));
         }
-        let via = if response.version() == Version::HTTP_2 { VIA_HTTP2 } else { VIA };
+        let via = via(response.version());
         if this.offer.as_ref().is_some_and(|offer| offer.is_belied_by(response.status())) {
             return Poll::Ready(Err(Error::WrongHandshake));
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
@@ -33,6 +33,37 @@ pub(super) fn clean(headers: &mut HeaderMap) {
     for name in &doomed {
         headers.remove(name);
     }
+}
+
+/// Whether an answer says at most one length. What is said several times is said once from here on (RFC 9112, 6.3), and by an answer
+/// that never has a body no more: hyper passes some of them on as they are, and breaks off at others when it writes them.
+pub(super) fn has_one_length<B>(answer: &mut Response<B>) -> bool {
+    let has_no_body = matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let headers = answer.headers_mut();
+    if headers.contains_key(header::TRANSFER_ENCODING) || settle_length(headers) {
+        return true;
+    }
+    headers.remove(header::CONTENT_LENGTH);
+    has_no_body
+}
+
+/// False where there is no one length among those that are said.
+fn settle_length(headers: &mut HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else { return true };
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    if lines.next().is_none() && is_number(first.as_bytes()) {
+        return true;
+    }
+    let mut said =
+        headers.get_all(header::CONTENT_LENGTH).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    let Some(length) = said.next().map(<[u8]>::trim_ascii).filter(|length| is_number(length)) else { return false };
+    if !said.all(|other| other.trim_ascii() == length) {
+        return false;
+    }
+    let Ok(length) = HeaderValue::from_bytes(length) else { return false };
+    headers.insert(header::CONTENT_LENGTH, length);
+    true
 }
 
 /// Whether the body has a transfer coding beside `chunked`. That one hyper undoes; of any other, the label goes as

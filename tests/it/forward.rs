@@ -592,6 +592,50 @@ fn what_is_no_answer_is_a_bad_gateway() {
     }
 }
 
+/// RFC 9110, 7.6.3: the version of what came, in either direction.
+#[test]
+fn via_says_which_version_a_message_came_in() {
+    let gw = TestGateway::start();
+    for version in ["1.0", "1.1"] {
+        gw.upstream.answers(format!("HTTP/{version} 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        let reply = gw.raw(format!("GET /public/ HTTP/{version}\r\nHost: a\r\n\r\n"));
+        let expected = format!("{version} wxgate");
+        assert_eq!((reply.header("via"), gw.upstream.last().header("via")), (Some(&*expected), Some(&*expected)));
+    }
+}
+
+/// RFC 9112, 6.3. hyper takes some of these from an upstream, and breaks off at others when it passes them on.
+#[test]
+fn a_length_that_is_said_twice_is_said_once_and_one_that_is_none_is_a_bad_gateway() {
+    let gw = TestGateway::start();
+    for (method, said, expected) in [
+        ("HEAD", "200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", Some("5")),
+        ("HEAD", "200 OK\r\nContent-Length: 5, 5\r\n\r\n", Some("5")),
+        ("GET", "200 OK\r\nContent-Length: 5, 5\r\n\r\nhello", Some("5")),
+        ("GET", "200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", Some("5")),
+        ("GET", "304 Not Modified\r\nContent-Length: a\r\n\r\n", None),
+        ("HEAD", "200 OK\r\nContent-Length: 5, 6\r\n\r\n", None),
+        ("HEAD", "200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", None),
+        ("HEAD", "200 OK\r\nContent-Length: +5\r\n\r\n", None),
+        ("HEAD", "200 OK\r\nContent-Length: \r\n\r\n", None),
+    ] {
+        let answered = format!("HTTP/1.1 {said}");
+        gw.upstream.does(move |_, out| answer(out, &answered));
+        let reply = gw.client().request(method, "/public/", &[], "");
+        let status = if said.starts_with("304") {
+            304
+        } else if expected.is_some() {
+            200
+        } else {
+            502
+        };
+        assert_eq!(reply.status, status, "{method} {said:?}");
+        if reply.status < 500 {
+            assert_eq!(reply.header("content-length"), expected, "{method} {said:?}");
+        }
+    }
+}
+
 #[test]
 fn an_upstream_that_is_not_there_is_a_bad_gateway() {
     let gw = TestGateway::with(|config| config.upstreams[0].servers = dead_upstream("app").servers);

@@ -71,6 +71,7 @@ fn name(failure: &Failure) -> String {
             | proxy::Error::BadTarget
             | proxy::Error::UnderscoreHeader
             | proxy::Error::Coded
+            | proxy::Error::Lengths
             | proxy::Error::Switched
             | proxy::Error::NoSwitch
             | proxy::Error::NoHandshake
@@ -246,6 +247,7 @@ async fn on_the_way_to_an_upstream() -> Vec<(Failure, u16, &'static str, &'stati
         (proxy(ConnectError::Overloaded { server: "x".to_owned() }.into()), 503, "upstream_overloaded", "retry 1"),
         (proxy(proxy::Error::Broken(broken().await.into())), 502, "upstream_unreachable", ""),
         (proxy(proxy::Error::Coded), 502, "upstream_unreachable", ""),
+        (proxy(proxy::Error::Lengths), 502, "upstream_unreachable", ""),
         (proxy(proxy::Error::NoSwitch), 500, "internal", ""),
         (proxy(proxy::Error::Switched), 502, "upstream_unreachable", ""),
         (proxy(proxy::Error::Timeout), 504, "upstream_timeout", ""),
