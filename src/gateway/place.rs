@@ -73,8 +73,8 @@ impl Gateway {
 
     /// The rule that a request falls under.
     pub(super) fn rule(&self, target: &Target<'_>, method: &Method, entry: &mut Entry) -> Result<&Rule, Failure> {
-        let rule = self.snapshot.table.find(target.host_name(), target.path.as_str(), method);
-        let rule = rule.ok_or(Failure::NoRoute)?;
+        let rule = self.snapshot.table.rule_for(target.host_name(), &target.path, method);
+        let rule = rule.map_err(|why| Failure::Target(why.into()))?.ok_or(Failure::NoRoute)?;
         entry.route = Some(rule.id);
         Ok(rule)
     }

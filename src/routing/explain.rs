@@ -132,6 +132,14 @@ impl fmt::Display for Routed {
     }
 }
 
+/// The paths that wxgate answers itself with this config.
+pub fn own_paths(config: &Config) -> Vec<String> {
+    let prefix = &config.api.prefix;
+    let pictures = config.avatars.as_ref().map(|_| format!("{prefix}{}…", endpoints::AVATARS));
+    let keys = config.assertion.as_ref().map(|_| endpoints::JWKS.to_owned());
+    endpoints::ALL.iter().map(|(path, _)| format!("{prefix}{path}")).chain(pictures).chain(keys).collect()
+}
+
 fn decide(config: &Config, table: &Table, method: &Method, target: &Target) -> Result<Explanation, BadTarget> {
     let path = target.path.as_str();
     let is_picture = path.strip_prefix(&config.api.prefix).is_some_and(|rest| rest.starts_with(endpoints::AVATARS));
@@ -141,7 +149,7 @@ fn decide(config: &Config, table: &Table, method: &Method, target: &Target) -> R
         let wrong_method = (!allow.split(", ").any(|name| name == method.as_str())).then_some(allow);
         return Ok(Explanation::Ours { path: path.to_owned(), wrong_method });
     }
-    let Some(rule) = table.find(target.host_name(), path, method) else {
+    let Some(rule) = table.rule_for(target.host_name(), &target.path, method)? else {
         return Ok(Explanation::NoRoute { host: target.host_name().to_owned(), path: path.to_owned() });
     };
     target.path.refuse_unless_allowed(rule)?;

@@ -6,7 +6,7 @@ mod path;
 mod table;
 mod target;
 
-pub use explain::{ExplainError, Explanation, Routed, explain};
+pub use explain::{ExplainError, Explanation, Routed, explain, own_paths};
 pub use original::{BadOriginal, Original, What};
 pub use path::{CanonicalPath, PathError, canonicalise, strip_prefix};
 pub use table::{Carriers, Rule, Table, UnknownUpstream};

@@ -54,6 +54,9 @@ pub enum PathError {
     /// `;` where the route does not allow it.
     #[error("the path has a semicolon, which this route does not allow")]
     Semicolon,
+    /// A semicolon or an encoded slash, as some servers read it, puts the path under another route.
+    #[error("the path lies under another route for servers that cut parameters off or decode slashes")]
+    OtherRoute,
     /// The prefix to cut off is not there, or does not end where a segment ends.
     #[error("the path does not lie under the prefix to strip")]
     NotUnderPrefix,
@@ -98,6 +101,39 @@ impl CanonicalPath<'_> {
     /// Whether `;` is in it, encoded or not.
     pub fn has_semicolon(&self) -> bool {
         self.semicolon
+    }
+
+    /// What servers may make of the two oddities that a route may let through: what stands behind a semicolon cut off, an encoded
+    /// slash taken for a slash, or both.
+    pub fn readings(&self) -> impl Iterator<Item = Result<CanonicalPath<'static>, PathError>> {
+        let readings = [(self.semicolon, false), (false, self.encoded_slash), (self.semicolon, self.encoded_slash)];
+        readings.into_iter().filter(|reading| *reading != (false, false)).map(|(cut, decode)| {
+            let text = self.read_with(cut, decode);
+            canonicalise(&text).map(CanonicalPath::into_owned)
+        })
+    }
+
+    fn read_with(&self, cut_parameters: bool, decode_slashes: bool) -> String {
+        let (path, mut seen) = (self.text.as_bytes(), Inspection::default());
+        let (mut out, mut at, mut in_parameters) = (String::with_capacity(path.len()), 0, false);
+        // It has passed inspection, so there is no error.
+        while let Some(Ok(unit)) = (at < path.len()).then(|| seen.decode_twice(path, at)) {
+            match unit.byte {
+                b'/' if unit.depth == 0 || decode_slashes => {
+                    in_parameters = false;
+                    out.push('/');
+                }
+                b';' if cut_parameters => in_parameters = true,
+                _ if in_parameters => {}
+                _ => out.push_str(&self.text[at..unit.next]),
+            }
+            at = unit.next;
+        }
+        out
+    }
+
+    fn into_owned(self) -> CanonicalPath<'static> {
+        CanonicalPath { text: Cow::Owned(self.text.into_owned()), ..self }
     }
 
     /// Refuses the two oddities that a route may have opted in to, unless this one has.

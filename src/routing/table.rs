@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use super::{CanonicalPath, PathError};
 use crate::{
     config::sections::{AuthRule, HostPattern, Rate, Route},
     model::AppId,
@@ -136,6 +137,22 @@ impl Table {
             at = node.parent;
         }
         None
+    }
+
+    /// The same for a path that may have a semicolon or an encoded slash in it. Where the rule lets it through, servers that cut
+    /// parameters off or decode slashes serve another path, which must be one of the same rule: or else what is let through
+    /// on a broad route would open the narrower ones beside it.
+    pub fn rule_for(&self, host: &str, path: &CanonicalPath<'_>, method: &Method) -> Result<Option<&Rule>, PathError> {
+        let Some(rule) = self.find(host, path.as_str(), method) else { return Ok(None) };
+        if path.has_semicolon() && rule.allow_semicolon || path.has_encoded_slash() && rule.allow_encoded_slash {
+            for reading in path.readings() {
+                let read = self.find(host, reading?.as_str(), method);
+                if read.is_none_or(|other| other.id != rule.id) {
+                    return Err(PathError::OtherRoute);
+                }
+            }
+        }
+        Ok(Some(rule))
     }
 
     /// Every rule, in the order of the config.

@@ -22,7 +22,8 @@ pub const AVATARS: &str = "/avatars/";
 /// What can be looked at and nothing else takes.
 pub const LOOK: &str = "GET, HEAD";
 
-const ALL: &[(&str, &str)] = &[
+/// All that stand under the API's prefix, each with its methods.
+pub const ALL: &[(&str, &str)] = &[
     (VERIFY, "POST"),
     (SESSION, "GET, HEAD"),
     (LOGOUT, "POST"),

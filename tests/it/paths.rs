@@ -253,6 +253,38 @@ fn a_route_may_let_encoded_slashes_or_semicolons_through_and_nothing_else() {
     }
 }
 
+/// Threat 24. Servlet containers cut off what stands behind a semicolon, others decode slashes before they look for a handler: then
+/// it is the narrower route that should have been asked.
+#[test]
+fn what_a_broad_route_lets_through_opens_no_narrower_one() {
+    let lax = |path| Route { allow_encoded_slash: true, allow_semicolon: true, ..open(path) };
+    let gw = TestGateway::with(|config| {
+        config.routes[0].path = "/admin".to_owned();
+        config.routes.extend([lax("/"), lax("/lax/"), open("/lax/not/")]);
+    });
+    for target in [
+        "/admin;x=1/users",
+        "/admin;x=1",
+        "/admin%3bx/users",
+        "/%61dmin%2fusers",
+        "/admin%252Fusers",
+        "/admin;a%2fb/users",
+        "/;/admin",
+        "/x;y%2f%2fz/../admin",
+        "/lax%2fnot/a",
+        "/lax/not;v=1/a",
+        "/lax/a;v=1%2f%2e%2e",
+        "/;%2fadmin",
+        "/lax;v=1x",
+    ] {
+        assert_eq!(asked(&gw, target), "400 bad_request", "{target}");
+    }
+    for target in ["/x;y=1/admin", "/x%2fadmin", "/lax/a%2fb;c", "/adminx;y"] {
+        assert_eq!(asked(&gw, target), target);
+    }
+    assert_eq!(asked(&gw, "/admin/x"), "401 token_missing");
+}
+
 /// Threat 26, CVE-2025-46821: a star means nothing here, in the path or encoded.
 #[test]
 fn a_star_is_a_character_like_any_other() {
