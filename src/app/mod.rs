@@ -30,7 +30,8 @@ use self::{
     telling::Telling,
 };
 use crate::{
-    assertion, avatar,
+    assertion,
+    avatar::{self, Shelf},
     config::{Config, sections::ListenAt},
     model::{CertificateShelf, Clock, Entropy, EntropyError, SystemClock, SystemEntropy},
     platform,
@@ -40,7 +41,7 @@ use crate::{
         handover::{Handover, Predecessor},
         systemd,
     },
-    store::{KeyFileError, OpenError, RedisError, Store},
+    store::{KeyFileError, OpenError, RedisError, RedisStore, Store},
     telemetry::{Counters, LineWriter, LogLevelSwitch},
     upstream::{Resolver, SetupError, SystemResolver, Upstreams},
     webhook,
@@ -159,6 +160,8 @@ pub fn rehearse(config: &Config) -> Result<(), Error> {
     backends::tls(config)?;
     Upstreams::new(&config.upstreams, &clock, resolver)?;
     Groundwork::of(config, &*entropy, &Arc::default())?;
+    config.sessions.redis.as_ref().map_or(Ok(()), RedisStore::rehearse)?;
+    config.avatars.as_ref().map_or(Ok(()), Shelf::rehearse)?;
     Ok(())
 }
 
@@ -220,6 +223,8 @@ impl App {
         let seeds = (0..options.workers).map(|_| Seeds::draw(&*world.entropy)).collect::<Result<Vec<_>, _>>()?;
         let upstreams = Arc::new(Upstreams::new(&config.upstreams, &world.clock, world.resolver)?);
         let groundwork = Groundwork::of(&config, &*world.entropy, &counters)?;
+        // Before anybody is asked to give the sessions up.
+        config.avatars.as_ref().map_or(Ok(()), Shelf::prepare)?;
         let before = before(world.predecessor.as_ref(), world.again);
         let store = match world.store {
             Some(store) => store,

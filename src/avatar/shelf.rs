@@ -10,7 +10,7 @@ use super::{
     storage::{OpenError, Storage, StorageError},
 };
 use crate::{
-    config::sections::{Avatars, Seal},
+    config::sections::{AvatarStorage, Avatars, Seal},
     model::{Clock, Entropy, EntropyError, UserKey},
     profile::Pictures,
     telemetry::Counters,
@@ -43,6 +43,19 @@ pub struct Shelf {
 }
 
 impl Shelf {
+    /// Tries out what nothing outside this process is needed for.
+    pub fn rehearse(section: &Avatars) -> Result<(), OpenError> {
+        match section.storage {
+            AvatarStorage::S3(_) => Self::prepare(section),
+            AvatarStorage::Folder(_) => Ok(()),
+        }
+    }
+
+    /// Fails at what an [`open`](Self::open) would fail at.
+    pub fn prepare(section: &Avatars) -> Result<(), OpenError> {
+        Storage::open(&section.storage).map(drop)
+    }
+
     /// As the section says, with names under the keys of `seal`.
     pub fn open(
         section: &Avatars,

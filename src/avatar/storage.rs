@@ -5,7 +5,7 @@
 //! prefix/owner/name.jpg
 //! ```
 
-use std::{error::Error as StdError, future::Future, io, iter, time::Duration};
+use std::{error::Error as StdError, future::Future, io, iter, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -44,8 +44,14 @@ const OF_ONE_OWNER: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder.
-    #[error("the folder of [avatars.folder] can't be used")]
-    Folder(#[source] io::Error),
+    #[error("the folder {} of [avatars.folder] can't be used", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// The bucket. Whether it is there is not asked at the start.
     #[error("[avatars.s3] can't be used: {0}")]
     S3(&'static str),
@@ -94,9 +100,9 @@ impl Storage {
     pub(super) fn open(section: &AvatarStorage) -> Result<Self, OpenError> {
         let (objects, prefix): (Box<dyn ObjectStore>, _) = match section {
             AvatarStorage::Folder(path) => {
-                make_folder(path).map_err(OpenError::Folder)?;
-                let folder = LocalFileSystem::new_with_prefix(path);
-                let folder = folder.map_err(|_| OpenError::Folder(io::ErrorKind::NotFound.into()))?;
+                let failed = |source| OpenError::Folder { path: path.clone(), source };
+                make_folder(path).map_err(failed)?;
+                let folder = LocalFileSystem::new_with_prefix(path).map_err(|error| failed(io::Error::other(error)))?;
                 (Box::new(folder.with_fsync(true).with_automatic_cleanup(true)), String::new())
             }
             AvatarStorage::S3(section) => (bucket(section)?, section.prefix.clone()),

@@ -10,7 +10,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::diff;
+use super::{Unusable, diff};
 use crate::{
     app,
     config::{
@@ -21,6 +21,7 @@ use crate::{
         },
     },
     model::{Clock, SigningKey, SystemClock, Timestamp},
+    routing::own_paths,
     session::Stay,
 };
 
@@ -35,7 +36,7 @@ pub struct CheckArgs {
 /// Prints the configuration as understood; a wrong one is the error, with every fault on a line of its own.
 pub fn run(config: &Path, args: &CheckArgs) -> anyhow::Result<()> {
     let loaded = load(config)?;
-    app::rehearse(&loaded.config)?;
+    app::rehearse(&loaded.config).map_err(|why| Unusable(config.to_owned(), why))?;
     if let Some(running) = &args.diff {
         let change = Change::between(&load(running)?.config, loaded.config);
         diff::describe(&mut io::stdout().lock(), &change)?;
@@ -69,7 +70,6 @@ fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result
     let (listed, others) = all.split_at(config.server.listen.len());
     let listed: Vec<String> = listed.iter().map(listener).collect();
     let lines = Some(listed.join(", ")).filter(|line| !line.is_empty()).into_iter().chain(others.iter().map(listener));
-    let prefix = &config.api.prefix;
     let operators = match config.admin.token {
         Some(_) => "with a token",
         None => "without a token: only /healthz, /readyz and /metrics",
@@ -78,11 +78,7 @@ fn listeners(out: &mut dyn Write, config: &Config, now: Timestamp) -> io::Result
     if let Some(tls) = &config.server.tls {
         certificates(out, tls, now)?;
     }
-    let jwks = if config.assertion.is_some() { ", and /.well-known/jwks.json" } else { "" };
-    writeln!(
-        out,
-        "answers    {prefix}/verify, {prefix}/session, {prefix}/logout, {prefix}/profile and {prefix}/phone itself{jwks}"
-    )?;
+    writeln!(out, "answers    {} itself", own_paths(config).join(", "))?;
     writeln!(out, "operators  {}, {operators}", config.admin.listen)?;
     names(out, &config.admin.hosts)?;
     if let Some(webhook) = &config.webhook {

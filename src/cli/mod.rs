@@ -18,7 +18,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-pub use usage::Misused;
+pub use usage::{Misused, Unusable};
 
 /// Tells a process that it takes the place of another, whose listening sockets come by its standard input.
 const TAKE_OVER: &str = "--take-over";
@@ -79,7 +79,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(2);
     }
     let _ = writeln!(stderr, "wxgate: {error:#}");
-    if error.is::<Misused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.is::<Misused>() || error.is::<Unusable>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

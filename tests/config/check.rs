@@ -93,9 +93,24 @@ fn check_refuses_upstreams_that_no_tls_can_be_spoken_to() {
     fs::write(&config, wanted).unwrap();
 
     let output = check(&config);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
     let said = text(&output.stderr);
     assert!(said.contains("no TLS to the upstream app: ca has a certificate that can't be trusted"), "{said}");
+}
+
+/// What fails at the start for certain fails here, or a restart finds it out.
+#[test]
+fn check_refuses_a_redis_that_can_not_be_spoken_to() {
+    let folder = folder("check_redis");
+    let (config, ca) = (folder.join("gateway.toml"), folder.join("ca.pem"));
+    fs::write(&ca, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let redis = "[sessions.redis]\nurl = \"rediss://redis.internal\"\nca = \"ca.pem\"\n";
+    fs::write(&config, format!("{redis}[sessions.seal]\nkey = {SEAL_KEY:?}\n{MINIMAL}")).unwrap();
+    let output = check(&config);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let expected = format!("wxgate: {}: the configuration can't be used: no sessions: ", config.display());
+    assert!(said.starts_with(&expected), "{said}");
 }
 
 #[test]

@@ -7,7 +7,10 @@ use http::Method;
 use super::routes::RouteLines;
 use crate::config::{
     fields::{At, Walk, quoted},
-    sections::{Admin, App, Assertion, HostPattern, IdentityHeaders, Internal, ListenAt, Server, Upstream},
+    sections::{
+        Admin, App, Assertion, AvatarStorage, Avatars, HostPattern, IdentityHeaders, Internal, ListenAt, Server,
+        Sessions, Upstream,
+    },
     suggest::did_you_mean,
 };
 
@@ -100,6 +103,16 @@ pub(super) fn routes(walk: &mut Walk<'_>, apps: &[Named<App>], upstreams: &[Name
     no_ties(walk, routes);
 }
 
+/// A folder is one instance's own.
+pub(super) fn pictures(walk: &mut Walk<'_>, line: usize, avatars: Option<&Avatars>, sessions: &Sessions) {
+    let in_a_folder = avatars.is_some_and(|avatars| matches!(avatars.storage, AvatarStorage::Folder(_)));
+    if in_a_folder && sessions.redis.is_some() {
+        let message =
+            "what is uploaded to one instance is missing at the others; where there are several, write [avatars.s3]";
+        walk.warn(line, "avatars", message);
+    }
+}
+
 /// A name that only we may use comes from nobody, so no token can come under it.
 pub(super) fn token_headers(
     walk: &mut Walk<'_>,
@@ -107,7 +120,9 @@ pub(super) fn token_headers(
     signed: Option<&Assertion>,
     routes: &[RouteLines],
 ) {
-    let ours = [&names.openid, &names.app_id, &names.unionid].into_iter().chain(signed.map(|signed| &signed.header));
+    let ours = [&names.openid, &names.app_id, &names.unionid, &names.phone]
+        .into_iter()
+        .chain(signed.map(|signed| &signed.header));
     let ours = ours.collect::<Vec<_>>();
     for route in routes {
         if let Some(name) = route.route.token_header.as_ref().filter(|name| ours.contains(name)) {

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{across::Named, sessions::MOST_SESSIONS};
+use super::{across::Named, sessions::MOST_SESSIONS, webhook::is_here};
 use crate::{
     config::{
         fields::{At, Fields},
@@ -81,7 +81,16 @@ fn api_base(fields: &mut Fields<'_, '_>, platform: PlatformKind) -> Option<Url> 
         return None;
     };
     match base_fault(&url) {
-        None => Some(url),
+        None => {
+            if url.scheme() == "http" && !is_here(&url) {
+                fields.warn(
+                    line,
+                    "api_base",
+                    "whoever is on the way reads the AppSecret and session_keys; better https://",
+                );
+            }
+            Some(url)
+        }
         Some(fault) => {
             fields.error(line, "api_base", fault);
             None

@@ -153,6 +153,11 @@ fn bucket_name(text: &str) -> Result<String, String> {
     if !(3..=63).contains(&text.len()) || !text.bytes().all(fits) {
         return Err(format!("{} is not 3 to 63 small letters, digits, - and .", quoted(text)));
     }
+    // It may become a part of a host.
+    let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    if !text.split('.').all(is_label) {
+        return Err(format!("{} has no letter or digit beside one of its dots or ends", quoted(text)));
+    }
     Ok(text.to_owned())
 }
 

@@ -37,7 +37,8 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     let (identity, assertion) = identity::identity(root.section("identity"));
     let limits = limits::limits(root.section("limits"));
     let avatars_given = root.has("avatars");
-    let avatars = avatars::avatars(root.section("avatars"));
+    let avatars = root.section("avatars");
+    let (avatars_line, avatars) = (avatars.line, avatars::avatars(avatars).filter(|_| avatars_given));
     let log = log::log(root.section("log"));
     let upstreams = upstreams::upstreams(&mut root);
     let routes = routes::routes(&mut root);
@@ -47,6 +48,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
     across::upstreams(root.walk, &upstreams, &routes);
     across::audiences(root.walk, &upstreams, assertion.is_some());
     across::routes(root.walk, &apps, &upstreams, &routes);
+    across::pictures(root.walk, avatars_line, avatars.as_ref(), &sessions);
     across::token_headers(root.walk, &identity, assertion.as_ref(), &routes);
     root.finish();
 
@@ -62,7 +64,7 @@ pub(super) fn config(mut root: Fields<'_, '_>) -> Option<Config> {
         identity,
         assertion,
         limits,
-        avatars: avatars.filter(|_| avatars_given),
+        avatars,
         log,
         upstreams: upstreams.into_iter().map(|upstream| upstream.value).collect::<Option<_>>()?,
         routes: routes.into_iter().map(|route| route.route).collect(),

@@ -69,6 +69,10 @@ pub(super) fn admin(mut fields: Fields<'_, '_>) -> At<Admin> {
     let hosts = hosts(&mut fields);
     let token = token(&mut fields);
     let line = given.map_or(fields.line, |text| text.line);
+    if !listen.ip().is_loopback() {
+        let advice = "operators are answered without TLS, and /metrics, /healthz and /readyz without a token; let nobody else reach it";
+        fields.warn(line, "listen", advice);
+    }
     fields.finish();
     At { line, value: Admin { listen, hosts, token } }
 }
