@@ -5,19 +5,23 @@ mod process;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::Method;
+use image::{DynamicImage, Rgb, RgbImage};
 use wxgate::{
     config::{
         Config,
         sections::{AuthRule, HostPattern, Rate, Route},
     },
     store::Store,
+    web::endpoints,
 };
 
 use crate::{
     assertion::{claims, signing},
+    avatars::{in_folder, uploaded},
     identity_header::FORGERIES,
     support::{
-        APP, Client, OTHER_APP, Recorder, Reply, Seen, TestGateway, User, client::head, scripted::Scripted, until,
+        APP, Client, OTHER_APP, Recorder, Reply, Seen, TestGateway, User, client::head, pictures::png,
+        scripted::Scripted, until,
     },
 };
 
@@ -407,6 +411,43 @@ fn a_user_logs_in_and_out_through_the_proxy_and_asks_for_no_decision() {
         assert_eq!(alice.get("/orders").verdict(), "401 token_invalid", "{:?}", front.kind);
         assert_eq!(front.app.seen().len(), 0, "{:?}", front.kind);
     });
+}
+
+/// A picture of more bytes than nginx takes if nothing is said.
+fn large() -> Vec<u8> {
+    let mut noise = 1_u32;
+    let picture = RgbImage::from_fn(700, 700, |_, _| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [_, red, green, blue] = noise.to_le_bytes();
+        Rgb([red, green, blue])
+    });
+    let bytes = png(&DynamicImage::ImageRgb8(picture));
+    assert!(bytes.len() > 1 << 20);
+    bytes
+}
+
+/// `/v1/phone`, and all about pictures, were left out of what the pages send to wxgate. Their requests were asked about like any other
+/// then, and refused.
+#[test]
+fn all_that_wxgate_answers_itself_is_sent_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in Kind::ALL {
+        let front = Front::before(
+            kind,
+            TestGateway::with(|config| {
+                rules(config);
+                in_folder(config, folder.path());
+            }),
+        );
+        for (path, methods) in endpoints::ALL.iter().filter(|(path, _)| *path != endpoints::AUTHORIZE) {
+            let reply = front.client().request("PATCH", &format!("/v1{path}"), &[], "");
+            assert_eq!((reply.verdict().as_str(), reply.header("allow")), ("405 method_not_allowed", Some(*methods)));
+        }
+        let mut alice = front.login("oAlice");
+        let picture = uploaded(&mut alice, &large());
+        assert_eq!(front.client().get(&picture).status, 200, "{kind:?} {picture}");
+        assert_eq!(front.app.seen().len(), 0, "{kind:?}");
+    }
 }
 
 #[test]
