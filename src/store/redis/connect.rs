@@ -8,7 +8,7 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use super::cause::Cause;
+use super::{RedisError, RedisStore, cause::Cause};
 use crate::config::sections::{Endpoint, Redis, RedisLogin};
 
 /// What is called for each push.
@@ -121,6 +121,13 @@ impl Connector {
             ConnectionAddr::Tcp(at.host.clone(), at.port)
         };
         Ok(addr.into_connection_info()?)
+    }
+}
+
+impl RedisStore {
+    /// Tries out what no server is needed for.
+    pub fn rehearse(section: &Redis) -> Result<(), RedisError> {
+        Connector::new(section, 1).check().map_err(RedisError)
     }
 }
 

@@ -83,11 +83,6 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Tries out what no server is needed for.
-    pub fn rehearse(section: &sections::Redis) -> Result<(), RedisError> {
-        Connector::new(section, IN_FLIGHT).check().map_err(RedisError)
-    }
-
     /// Begins to connect, on `runtime`.
     pub fn open(
         section: &sections::Redis,

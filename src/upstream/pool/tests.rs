@@ -86,17 +86,22 @@ fn once_that_request_is_written_the_connection_is_used_again() {
     });
 }
 
+/// A server, and its group, which has so many connections to it at most.
+async fn limited(connections: usize) -> (TcpListener, Arc<Group>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+    let mut section = sections::Upstream::new("app", vec![server]);
+    section.max_connections = connections;
+    let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
+    (listener, Arc::new(Group::new(&section, clock).unwrap()))
+}
+
 /// Two workers, and one connection for both of them. The one that had it turns its own requests with it for as long as there were
 /// any, and those of the other waited in vain.
 #[test]
 fn whoever_has_waited_longest_gets_the_next_connection_on_whatever_worker() {
     on_a_worker(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
-        let mut section = sections::Upstream::new("app", vec![server]);
-        section.max_connections = 1;
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
-        let group = Arc::new(Group::new(&section, clock).unwrap());
+        let (listener, group) = limited(1).await;
         let [one, other] = [(), ()].map(|()| Rc::new(Pool::<Full<Bytes>>::new(&group, 0)));
         // Their ends stay open.
         spawn_local(async move {
@@ -151,12 +156,8 @@ fn whoever_has_waited_longest_gets_the_next_connection_on_whatever_worker() {
 #[test]
 fn of_two_connections_given_back_at_once_one_goes_to_each_who_waits() {
     on_a_worker(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
-        let mut section = sections::Upstream::new("app", vec![server]);
-        section.max_connections = 2;
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
-        let pool = Rc::new(Pool::<Full<Bytes>>::new(&Arc::new(Group::new(&section, clock).unwrap()), 0));
+        let (listener, group) = limited(2).await;
+        let pool = Rc::new(Pool::<Full<Bytes>>::new(&group, 0));
         let mut ends = Vec::new();
         let mut leases = Vec::new();
         for _ in 0..2 {
@@ -182,12 +183,8 @@ fn of_two_connections_given_back_at_once_one_goes_to_each_who_waits() {
 #[test]
 fn who_may_not_use_a_kept_connection_leaves_it_to_others_or_takes_its_place() {
     on_a_worker(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
-        let mut section = sections::Upstream::new("app", vec![server]);
-        section.max_connections = 1;
-        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
-        let pool = Rc::new(Pool::<Full<Bytes>>::new(&Arc::new(Group::new(&section, clock).unwrap()), 0));
+        let (listener, group) = limited(1).await;
+        let pool = Rc::new(Pool::<Full<Bytes>>::new(&group, 0));
         let first = pool.lease(Reuse::Allowed, PATIENCE).await.unwrap();
         let _server = listener.accept().await.unwrap();
         let (mut again, mut usual) =
