@@ -1,8 +1,8 @@
 //! What is the least that a request can cost here? Three proxies that do ever less, to be measured beside wxgate.
 //!
 //! `hyper` serves and forwards by hyper, looks a token up in moka and adds one header; nothing else. `bytes` does the same by httparse
-//! alone: no hyper, no header map, each head copied once. `relay` passes on what it reads without looking at it. All have wxgate's shape,
-//! a single-threaded runtime with a pool of its own, whose tasks take turns before they write. None is fit for real use: they
+//! alone: no hyper, no header map, a head copied once. `relay` passes on what it reads without looking at it. All have wxgate's shape, a
+//! single-threaded runtime whose tasks take turns before they write; the relay has no pool, but a connection per client. None is fit for use: they
 //! end at bad input and keep no deadline.
 //!
 //! ```text
@@ -13,9 +13,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measuring tool that can't go on has nothing better to do")]
 
+mod small_proxy;
+
 use std::{
     cell::RefCell,
-    convert::Infallible,
     env,
     future::poll_fn,
     io::{self, IoSlice},
@@ -26,14 +27,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Empty};
-use hyper::{body::Incoming, client::conn::http1::SendRequest, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use moka::sync::Cache;
-use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -41,7 +34,7 @@ use tokio::{
     task::spawn_local,
 };
 
-type Sessions = Cache<String, HeaderValue>;
+use small_proxy::{Senders, Sessions, dial, openid};
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -49,25 +42,12 @@ fn main() {
         panic!("hyper|bytes|relay PORT UPSTREAM");
     };
     let (port, upstream): (u16, SocketAddr) = (port.parse().unwrap(), upstream.parse().unwrap());
-    let sessions = Cache::builder().max_capacity(1_000_000).build();
-    for n in 0..10_000 {
-        sessions.insert(format!("tok{n:040}"), HeaderValue::from_str(&format!("openid{n:022}")).unwrap());
-    }
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_io_events_per_tick(16)
         .build_local(LocalOptions::default())
         .unwrap();
-    runtime.block_on(serve(floor, listener(port), upstream, sessions));
-}
-
-fn listener(port: u16) -> std::net::TcpListener {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
-    socket.listen(4096).unwrap();
-    socket.into()
+    runtime.block_on(serve(floor, small_proxy::listener(port), upstream, small_proxy::sessions()));
 }
 
 async fn serve(floor: &str, listener: std::net::TcpListener, upstream: SocketAddr, sessions: Sessions) {
@@ -77,16 +57,13 @@ async fn serve(floor: &str, listener: std::net::TcpListener, upstream: SocketAdd
         let (client, _) = listener.accept().await.unwrap();
         client.set_nodelay(true).unwrap();
         let sessions = sessions.clone();
-        match floor {
-            "hyper" => drop(spawn_local(through_hyper(client, Rc::clone(&by_hyper), upstream, sessions))),
-            "bytes" => drop(spawn_local(through_bytes(client, Rc::clone(&by_bytes), upstream, sessions))),
-            _ => drop(spawn_local(through_relay(client, upstream))),
-        }
+        _ = match floor {
+            "hyper" => spawn_local(small_proxy::serve(client, Rc::clone(&by_hyper), upstream, sessions, Turns::from)),
+            "bytes" => spawn_local(through_bytes(client, Rc::clone(&by_bytes), upstream, sessions)),
+            "relay" => spawn_local(through_relay(client, upstream)),
+            _ => panic!("{floor}?"),
+        };
     }
-}
-
-fn openid(sessions: &Sessions, authorization: &[u8]) -> Option<HeaderValue> {
-    sessions.get(str::from_utf8(authorization).ok()?.strip_prefix("Bearer ")?)
 }
 
 /// A socket whose task lets the others go first before it writes.
@@ -96,12 +73,6 @@ struct Turns {
 }
 
 impl Turns {
-    async fn connect(upstream: SocketAddr) -> Self {
-        let stream = TcpStream::connect(upstream).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self::from(stream)
-    }
-
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::replace(&mut self.has_yielded, true) {
             return Poll::Ready(());
@@ -165,83 +136,6 @@ impl AsyncWrite for Turns {
     }
 }
 
-// ---- hyper
-
-type Sender = SendRequest<Incoming>;
-type Senders = Rc<RefCell<Vec<Sender>>>;
-
-async fn through_hyper(client: TcpStream, pool: Senders, upstream: SocketAddr, sessions: Sessions) {
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let pool = Rc::clone(&pool);
-        let known = request.headers().get("authorization").and_then(|value| openid(&sessions, value.as_bytes()));
-        async move {
-            let Some(openid) = known else {
-                let mut response = Response::new(Either::Right(Empty::<Bytes>::new()));
-                *response.status_mut() = StatusCode::UNAUTHORIZED;
-                return Ok::<_, Infallible>(response);
-            };
-            request.headers_mut().insert("x-wx-openid", openid);
-            Ok(forward(request, pool, upstream).await.map(Either::Left))
-        }
-    });
-    // A client that went away.
-    let _ = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(Turns::from(client)), service).await;
-}
-
-async fn forward(mut request: Request<Incoming>, pool: Senders, upstream: SocketAddr) -> Response<Kept> {
-    if let Some(path) = request.uri().path_and_query().cloned() {
-        *request.uri_mut() = Uri::from(path);
-    }
-    let kept = pool.borrow_mut().pop();
-    let mut sender = match is_ready(kept).await {
-        Some(sender) => sender,
-        None => sender(upstream).await,
-    };
-    let response = sender.send_request(request).await.unwrap();
-    response.map(|body| Kept { body, home: Some((sender, pool)) })
-}
-
-async fn is_ready(kept: Option<Sender>) -> Option<Sender> {
-    let mut sender = kept?;
-    sender.ready().await.ok().map(|()| sender)
-}
-
-async fn sender(upstream: SocketAddr) -> Sender {
-    let io = TokioIo::new(Turns::connect(upstream).await);
-    let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-    spawn_local(async move { drop(connection.await) });
-    sender
-}
-
-/// An answer's body that brings its connection home.
-struct Kept {
-    body: Incoming,
-    home: Option<(Sender, Senders)>,
-}
-
-impl Body for Kept {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if (frame.is_none() || self.body.is_end_stream())
-            && let Some((sender, pool)) = self.home.take()
-        {
-            pool.borrow_mut().push(sender);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 // ---- bytes
 
 type Streams = Rc<RefCell<Vec<Turns>>>;
@@ -259,7 +153,7 @@ async fn through_bytes(client: TcpStream, pool: Streams, upstream: SocketAddr, s
         let kept = pool.borrow_mut().pop();
         let mut server = match kept {
             Some(server) => server,
-            None => Turns::connect(upstream).await,
+            None => Turns::from(dial(upstream).await),
         };
         send(&mut server, &out).await;
         let end = server.message(&mut answer, end_of_answer).await.unwrap();
@@ -331,7 +225,7 @@ fn whole(head: usize, headers: &[httparse::Header<'_>], read: usize) -> Option<u
 // ---- relay
 
 async fn through_relay(client: TcpStream, upstream: SocketAddr) {
-    let (mut client, mut server) = (Turns::from(client), Turns::connect(upstream).await);
+    let (mut client, mut server) = (Turns::from(client), Turns::from(dial(upstream).await));
     let mut read = Vec::new();
     while client.message(&mut read, anything).await.is_some() {
         send(&mut server, &read).await;
