@@ -9,7 +9,6 @@
 
 mod answer;
 mod arrival;
-mod chunks;
 mod connection;
 mod current;
 mod deadline;

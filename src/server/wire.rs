@@ -12,10 +12,9 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::web::{Refusal, YieldOnce, write_pieces};
+use crate::web::{Chunks, Refusal, YieldOnce, write_pieces};
 
 use super::{
-    chunks::Chunks,
     screen::{HeadLimits, HeadScreen, Progress},
     stream::Stream,
     traffic::{BodyLeft, Phase, Traffic},
@@ -29,6 +28,9 @@ pub(super) struct Wire {
     /// Bytes read too far, in front of those still in the socket.
     held: BytesMut,
     screen: HeadScreen,
+    /// hyper decodes the chunks; this only walks over them, by the same rules. Where the two disagree nothing can slip through:
+    /// bytes we hold back make hyper wait until the body's deadline, and a head that hyper finds in bytes we took for a body has
+    /// not passed the screen and is refused.
     chunks: Chunks,
     traffic: Rc<Traffic>,
     /// Lets others go first before something is written.

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod body;
+mod chunks;
 pub mod client_ip;
 pub mod endpoints;
 mod gate;
@@ -18,6 +19,7 @@ mod yield_once;
 
 pub use alarm::Alarm;
 pub use body::{BodyError, BodyProgress, BodyWatch, RequestBody};
+pub use chunks::Chunks;
 pub use client_ip::{Client, Proto, TrustedProxies};
 pub use gate::{Closed, Gate};
 pub use header_writer::HeaderWriter;

@@ -1,12 +1,8 @@
-//! Where a chunked body ends, so that the parser is never given bytes of what comes behind it.
-//!
-//! hyper decodes the chunks; this only walks over them, by the same rules. Where the two disagree nothing can slip
-//! through: bytes we hold back make hyper wait until the body's deadline, and a head that hyper finds in bytes we took
-//! for a body has not passed the screen and is refused.
+//! Where the data of a chunked body lie, and where it ends (RFC 9112, 7.1). Strict: what could be read in two ways is no chunk.
 
 /// A walk over one chunked body, fed in any number of pieces. Ready for the next body when one has ended.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Chunks {
+pub struct Chunks {
     at: At,
     /// Of the chunk whose size line or data we are in.
     size: u64,
@@ -30,34 +26,64 @@ enum At {
     Trailer,
     TrailerLf,
     EndLf,
-    /// No chunk. Everything goes to hyper, which says so to whoever reads the body.
+    /// No chunk.
     Broken,
 }
 
+/// A part of the way over a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// So many bytes are no data: sizes, ends of lines, trailers.
+    pub around: usize,
+    /// So many behind them are.
+    pub data: usize,
+    /// The body ends with them.
+    pub is_end: bool,
+}
+
 impl Chunks {
-    /// Takes the next bytes. `Some` is how many of them belong to the body that ends there.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut rest = bytes;
+    /// Walks to the end of the next data, or of what there is.
+    pub fn walk(&mut self, bytes: &[u8]) -> Step {
+        let mut around = 0;
         loop {
+            let rest = &bytes[around..];
             if self.at == At::Data {
-                let n = usize::try_from(self.size).unwrap_or(usize::MAX).min(rest.len());
-                self.size -= n as u64;
-                rest = &rest[n..];
-                if self.size > 0 {
-                    return None;
+                let data = usize::try_from(self.size).unwrap_or(usize::MAX).min(rest.len());
+                self.size -= data as u64;
+                if self.size == 0 {
+                    self.at = At::DataCr;
                 }
-                self.at = At::DataCr;
+                return Step { around, data, is_end: false };
             }
-            if self.at == At::Broken {
-                return None;
-            }
-            let (&byte, behind) = rest.split_first()?;
-            rest = behind;
+            let Some(&byte) = rest.first().filter(|_| self.at != At::Broken) else {
+                return Step { around, data: 0, is_end: false };
+            };
+            around += 1;
             if self.at == At::EndLf && byte == b'\n' {
                 *self = Self::default();
-                return Some(bytes.len() - rest.len());
+                return Step { around, data: 0, is_end: true };
             }
             self.at = self.after(byte);
+        }
+    }
+
+    /// Whether what came is no chunk. It has no end then.
+    pub fn is_broken(&self) -> bool {
+        self.at == At::Broken
+    }
+
+    /// Takes the next bytes. `Some` is how many of them belong to the body that ends there.
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut eaten = 0;
+        loop {
+            let step = self.walk(&bytes[eaten..]);
+            eaten += step.around + step.data;
+            if step.is_end {
+                return Some(eaten);
+            }
+            if step.data == 0 {
+                return None;
+            }
         }
     }
 
