@@ -63,6 +63,8 @@ pub struct Entry {
     pub complete: bool,
     /// When the request was there.
     pub started: Instant,
+    /// When the upstream was asked. That is as good as at once, unless somebody else had to be waited for.
+    pub asked: Instant,
     /// How long the upstream took to the head of its answer.
     pub upstream: Option<Duration>,
 }
@@ -70,6 +72,7 @@ pub struct Entry {
 impl Entry {
     /// A line about which nothing is known but who and when.
     pub fn new(id: HeaderValue, client: IpAddr) -> Self {
+        let started = Instant::now();
         Self {
             id,
             client,
@@ -87,7 +90,8 @@ impl Entry {
             received: None,
             ended_by: None,
             complete: false,
-            started: Instant::now(),
+            started,
+            asked: started,
             upstream: None,
         }
     }
@@ -159,19 +163,20 @@ impl AccessLog {
             *second = (now.as_secs(), text.trim_end_matches('Z').to_owned());
         }
         line.moment(key!("ts"), &second.1, now.as_millis() % 1000);
-        line.text(key!("kind"), "access");
+        line.plain(key!("kind"), "access");
         line.text(key!("id"), entry.id.to_str().unwrap_or_default());
         line.address(key!("client"), entry.client);
         if let Some(tls) = entry.tls {
-            line.text(key!("tls"), tls);
+            line.plain(key!("tls"), tls);
         }
-        line.text(key!("method"), entry.method.as_ref().map_or("-", Method::as_str));
+        // A method is a token, which has none of what would have to be escaped.
+        line.plain(key!("method"), entry.method.as_ref().map_or("-", Method::as_str));
         line.text(key!("path"), &path(entry));
         if let Some(route) = entry.route.and_then(|n| self.routes.get(n)) {
             line.text(key!("route"), route);
         }
         if let Some(endpoint) = entry.endpoint {
-            line.text(key!("endpoint"), endpoint);
+            line.plain(key!("endpoint"), endpoint);
         }
         if let Some(session) = entry.access.as_ref().and_then(Access::session) {
             line.text(key!("app"), session.identity().user.app.as_str());
@@ -181,7 +186,7 @@ impl AccessLog {
         }
         line.integer(key!("status"), entry.status.map_or(CLIENT_GONE, |s| s.as_u16()).into());
         if let Some(code) = entry.code {
-            line.text(key!("code"), code);
+            line.plain(key!("code"), code);
         }
         if let Some(cause) = &entry.cause {
             line.text(key!("cause"), cause);
@@ -191,7 +196,7 @@ impl AccessLog {
             line.integer(key!("received"), received);
         }
         if let Some(ended_by) = entry.ended_by {
-            line.text(key!("ended_by"), ended_by);
+            line.plain(key!("ended_by"), ended_by);
         }
         line.millis(key!("ms"), entry.started.elapsed());
         if let Some(upstream) = entry.upstream {

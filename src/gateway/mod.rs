@@ -229,7 +229,8 @@ impl Gateway {
             auth::authenticate_at_once(way.rule.auth, way.rule.apps.as_deref(), &credentials, &self.sessions);
         let Some(decision) = decision else { return Ok(Late::begun(request, Place::Route(way), credentials)) };
         let access = self.admit_to(way.rule, decision, entry)?;
-        self.forward(request, way, Told { access: &access, phone: None }, conn, timer, entry).map(Begun::Sent)
+        let told = Told { access: &access, phone: None };
+        self.forward(request, way, told, conn, timer, entry).map(Begun::Sent)
     }
 
     /// The rest of the pipeline, where somebody has to be waited for.
@@ -251,6 +252,7 @@ impl Gateway {
                 let phone = self.phone_for(rule, &access).await?;
                 let told = Told { access: &access, phone: phone.as_ref() };
                 let place = if way.offer.is_some() { self.place_among(rule, &access)? } else { None };
+                entry.asked = Instant::now();
                 let sent = self.forward(request, way, told, conn, timer, entry)?;
                 let head = sent.head.await;
                 entry.upstream = Some(sent.asked_at.elapsed());
@@ -292,9 +294,8 @@ impl Gateway {
             connect_timeout: way.rule.connect_timeout,
             response_timeout: way.rule.response_timeout,
         };
-        let asked_at = Instant::now();
-        let head = self.proxy.forward(request, how, timer.clone(), asked_at).map_err(Failure::Proxy)?;
-        Ok(Sent { head, asked_at })
+        let head = self.proxy.forward(request, how, timer.clone(), entry.asked).map_err(Failure::Proxy)?;
+        Ok(Sent { head, asked_at: entry.asked })
     }
 
     /// Lets an endpoint of ours answer.

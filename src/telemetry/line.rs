@@ -104,6 +104,15 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
+    /// A word in which nothing is to be escaped.
+    pub fn plain(&mut self, key: Key, word: &str) {
+        debug_assert!(word.bytes().all(is_plain), "{word}");
+        self.key(key);
+        self.out.push(b'"');
+        self.out.extend_from_slice(word.as_bytes());
+        self.out.push(b'"');
+    }
+
     /// A text from outside: nothing in it can end the string, the field or the line, on whatever it is read. Beyond
     /// ASCII there are more line ends and more terminal commands than one would list here, so all of that is escaped.
     pub fn text(&mut self, key: Key, value: &str) {
@@ -170,13 +179,14 @@ mod tests {
         line.integer(key!("bytes"), u64::MAX);
         line.millis(key!("ms"), Duration::from_micros(12_045));
         line.flag(key!("complete"), false);
+        line.plain(key!("kind"), "access");
     }
 
     #[test]
     fn every_kind_of_value_is_json() {
         assert_eq!(
             line(true, everything),
-            r#"{"ts":"2026-11-23T09:16:59.007Z","v4":"203.0.113.9","v6":"2001:db8::1","user":"00a7ff","bytes":18446744073709551615,"ms":12.045,"complete":false}"#
+            r#"{"ts":"2026-11-23T09:16:59.007Z","v4":"203.0.113.9","v6":"2001:db8::1","user":"00a7ff","bytes":18446744073709551615,"ms":12.045,"complete":false,"kind":"access"}"#
         );
     }
 
@@ -184,7 +194,7 @@ mod tests {
     fn and_text() {
         assert_eq!(
             line(false, everything),
-            r#"ts="2026-11-23T09:16:59.007Z" v4="203.0.113.9" v6="2001:db8::1" user="00a7ff" bytes=18446744073709551615 ms=12.045 complete=false"#
+            r#"ts="2026-11-23T09:16:59.007Z" v4="203.0.113.9" v6="2001:db8::1" user="00a7ff" bytes=18446744073709551615 ms=12.045 complete=false kind="access""#
         );
     }
 
