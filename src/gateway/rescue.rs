@@ -377,16 +377,13 @@ fn forwarding(error: &proxy::Error) -> Rescue {
             "The service behind this gateway has too much to do.",
         )
         .retry_after(SOON),
-        proxy::Error::Connect(_)
-        | proxy::Error::Broken(_)
-        | proxy::Error::Coded
-        | proxy::Error::Lengths
-        | proxy::Error::Switched
-        | proxy::Error::WrongHandshake => Rescue::new(
-            StatusCode::BAD_GATEWAY,
-            "upstream_unreachable",
-            "The service behind this gateway can't be reached.",
-        ),
+        proxy::Error::Connect(_) | proxy::Error::Broken(_) | proxy::Error::Switched | proxy::Error::WrongHandshake => {
+            Rescue::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream_unreachable",
+                "The service behind this gateway can't be reached.",
+            )
+        }
         proxy::Error::Timeout => Rescue::new(
             StatusCode::GATEWAY_TIMEOUT,
             "upstream_timeout",

@@ -7,18 +7,17 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, StatusCode};
-use pin_project_lite::pin_project;
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
-    upstream::{AnswerBody, Course, Lease, NoAnswer, Reuse, Upstream},
+    upstream::{Course, Lease, Outgoing, Reuse, Upstream},
     web::{BodyProgress, RequestBody, RequestTimer, YieldOnce},
 };
 
 use super::{
     Error,
-    response::{self, Forwarded},
+    response::Forwarded,
     retry::{self, Spare},
     trailers::Trailers,
 };
@@ -39,18 +38,11 @@ pub(super) struct Errand<'a> {
     pub(super) trailers: Trailers,
 }
 
-/// What the head of an answer comes as.
-type Head = Result<Response<AnswerBody>, NoAnswer<RequestBody>>;
-
 /// What a request comes to.
 type Outcome = Result<Response<Forwarded>, Error>;
 
 /// Sends the request, at once where there is a kept connection. The head of the answer comes from the future.
-pub(super) fn send(
-    mut errand: Errand<'_>,
-    request: Request<RequestBody>,
-    now: Instant,
-) -> Sending<'_, impl Future<Output = Head> + use<'_>> {
+pub(super) fn send(mut errand: Errand<'_>, request: Box<Outgoing<RequestBody>>, now: Instant) -> Sending<'_> {
     match errand.upstream.kept_now(&mut errand.course, now) {
         Some(lease) => start(errand, lease, request, Tries::Two, now),
         None => Sending::Slow { outcome: Box::pin(connect(errand, request, Reuse::Allowed, Tries::Two)) },
@@ -58,7 +50,7 @@ pub(super) fn send(
 }
 
 /// Sends the request on a connection that may have to be made first.
-async fn connect(mut errand: Errand<'_>, request: Request<RequestBody>, reuse: Reuse, tries: Tries) -> Outcome {
+async fn connect(mut errand: Errand<'_>, request: Box<Outgoing<RequestBody>>, reuse: Reuse, tries: Tries) -> Outcome {
     let lease = errand.upstream.lease(&mut errand.course, reuse, errand.connect_timeout).await.map_err(Error::from)?;
     start(errand, lease, request, tries, Instant::now()).await
 }
@@ -66,30 +58,24 @@ async fn connect(mut errand: Errand<'_>, request: Request<RequestBody>, reuse: R
 fn start(
     errand: Errand<'_>,
     mut lease: Lease<RequestBody>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Outgoing<RequestBody>>,
     tries: Tries,
     now: Instant,
-) -> Sending<'_, impl Future<Output = Head> + use<'_>> {
+) -> Sending<'_> {
     errand.timer.set(now + errand.response_timeout);
-    let progress = request.body().progress();
-    let spare = if tries == Tries::Two { retry::spare(&errand, &mut lease, &request) } else { None };
-    if errand.may_switch {
-        lease.let_switch();
-    }
+    let progress = request.body.progress();
+    let spare = if tries == Tries::Two { retry::spare(&errand, &lease, &request) } else { None };
     errand.trailers.ask(&lease, &mut request);
-    let answer = lease.send(request);
-    Sending::Sent {
-        answer,
-        waiting: Waiting {
-            errand,
-            lease: Some(lease),
-            progress,
-            spare,
-            tries,
-            since: now,
-            yields: YieldOnce::default(),
-        },
-    }
+    lease.send(request);
+    Sending::Sent(Waiting {
+        errand,
+        lease: Some(lease),
+        progress,
+        spare,
+        tries,
+        since: now,
+        yields: YieldOnce::default(),
+    })
 }
 
 /// How often a request may still be sent, counting the present time.
@@ -99,36 +85,32 @@ enum Tries {
     Two,
 }
 
-pin_project! {
-    /// A request under way, as a future.
-    ///
-    /// Written out, since an `async` block keeps several copies of what goes through it: one such future lives for each
-    /// request that waits, and with many of them their memory is what a request costs.
-    #[project = Project]
-    pub(super) enum Sending<'a, A> {
-        /// Sent, on the connection that we hold.
-        Sent { #[pin] answer: A, waiting: Waiting<'a> },
-        /// A connection has to be made, for the first or the second try. Boxed, since that is rare and large.
-        Slow { outcome: Pin<Box<dyn Future<Output = Outcome> + 'a>> },
-    }
+/// A request under way, as a future.
+///
+/// Written out, since an `async` block keeps several copies of what goes through it: one such future lives for each
+/// request that waits, and with many of them their memory is what a request costs.
+pub(super) enum Sending<'a> {
+    /// Sent, on the connection that we hold.
+    Sent(Waiting<'a>),
+    /// A connection has to be made, for the first or the second try. Boxed, since that is rare and large.
+    Slow { outcome: Pin<Box<dyn Future<Output = Outcome> + 'a>> },
 }
 
-impl<A: Future<Output = Head>> Future for Sending<'_, A> {
+impl Future for Sending<'_> {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        if let Project::Sent { answer, waiting } = self.as_mut().project() {
-            match ready!(waiting.poll(cx, answer)) {
-                Ok(outcome) => return Poll::Ready(outcome),
-                Err(again) => {
-                    let outcome = Box::pin(connect(waiting.errand.clone(), *again, Reuse::Forbidden, Tries::One));
-                    self.set(Sending::Slow { outcome });
-                }
+        loop {
+            match &mut *self {
+                Self::Slow { outcome } => return outcome.as_mut().poll(cx),
+                Self::Sent(waiting) => match ready!(waiting.poll(cx)) {
+                    Ok(outcome) => return Poll::Ready(outcome),
+                    Err(again) => {
+                        let outcome = connect(waiting.errand.clone(), again, Reuse::Forbidden, Tries::One);
+                        *self = Self::Slow { outcome: Box::pin(outcome) };
+                    }
+                },
             }
-        }
-        match self.project() {
-            Project::Slow { outcome } => outcome.as_mut().poll(cx),
-            Project::Sent { .. } => Poll::Ready(Err(Error::NoUpstream)),
         }
     }
 }
@@ -149,16 +131,12 @@ pub(super) struct Waiting<'a> {
 
 impl Waiting<'_> {
     /// The outcome; or the request, to be sent once more.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut answer: Pin<&mut impl Future<Output = Head>>,
-    ) -> Poll<Result<Outcome, Box<Request<RequestBody>>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Box<Outgoing<RequestBody>>>> {
         let Some(lease) = &mut self.lease else { return Poll::Pending };
         if !lease.is_http2() {
             ready!(self.yields.poll(cx));
         }
-        let Poll::Ready(head) = lease.poll_with(cx, |cx| answer.as_mut().poll(cx)) else {
+        let Poll::Ready(head) = lease.poll_answer(cx) else {
             return self.has_patience().map(Ok);
         };
         self.errand.timer.clear();
@@ -174,11 +152,7 @@ impl Waiting<'_> {
                     Ok(Err(self.refuse(Error::Switched)))
                 }
             }
-            Ok(response) if response::is_coded(response.headers()) => Ok(Err(self.refuse(Error::Coded))),
-            Ok(mut response) => {
-                if !response::has_one_length(&mut response) {
-                    return Poll::Ready(Ok(Err(self.refuse(Error::Lengths))));
-                }
+            Ok(response) => {
                 let trailers = self.errand.trailers;
                 Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone(), trailers))))
             }

@@ -36,13 +36,6 @@ pub enum Error {
     /// The upstream's: no answer in time.
     #[error("the upstream took too long to answer")]
     Timeout,
-    /// The upstream's: its answer has a transfer coding beside `chunked`, which hyper has not undone and nobody after us
-    /// could know of.
-    #[error("the upstream's answer has a transfer coding that can't be passed on")]
-    Coded,
-    /// The upstream's: it says of its answer how long it is in more than one way, or in none.
-    #[error("the upstream's answer has no one length")]
-    Lengths,
     /// The client's: it asks for a WebSocket in another than the one way.
     #[error("the opening of a WebSocket is not well-formed")]
     NoHandshake,

@@ -9,10 +9,13 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::web::{
-    HeaderWriter, Proto, TrustedProxies,
-    client_ip::parse_forwarded,
-    headers::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP},
+use crate::{
+    upstream::Fields,
+    web::{
+        HeaderWriter, Proto, TrustedProxies,
+        client_ip::parse_forwarded,
+        headers::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP},
+    },
 };
 
 /// What a target is called behind `X-Original-` and `X-Forwarded-`.
@@ -162,7 +165,7 @@ fn is_address(text: &str) -> bool {
 
 impl Told {
     /// Tells the upstream. The names must have been removed before.
-    pub(super) fn tell(self, headers: &mut HeaderMap, peer: &Peer, host: &HeaderValue, writer: &HeaderWriter) {
+    pub(super) fn tell(self, fields: &mut Fields, peer: &Peer, host: &HeaderValue, writer: &HeaderWriter) {
         let proto = self.proto.unwrap_or_else(|| peer.proto.clone());
         let told_host = self.host.unwrap_or_else(|| host.clone());
         let chain = match self.chain {
@@ -178,11 +181,11 @@ impl Told {
         });
         for (name, value) in [(X_FORWARDED_FOR, chain), (header::FORWARDED, element)] {
             if let Some(value) = value {
-                headers.insert(name, value);
+                fields.tell(name, value);
             }
         }
-        headers.insert(X_FORWARDED_PROTO, proto);
-        headers.insert(X_FORWARDED_HOST, told_host);
+        fields.tell(X_FORWARDED_PROTO, proto);
+        fields.tell(X_FORWARDED_HOST, told_host);
     }
 }
 
@@ -212,12 +215,10 @@ mod tests {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         let kept = take(&headers, &peer, &proxies);
-        let doomed: Vec<_> = headers.keys().filter(|name| is_ours(name, &peer)).cloned().collect();
-        for name in doomed {
-            headers.remove(name);
-        }
-        kept.tell(&mut headers, &peer, &HeaderValue::from_static("api.example.com"), &HeaderWriter::default());
-        let mut out: Vec<_> = headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
+        let without = headers.keys().filter(|name| is_ours(name, &peer)).cloned().collect();
+        let mut fields = Fields::new(headers, without);
+        kept.tell(&mut fields, &peer, &HeaderValue::from_static("api.example.com"), &HeaderWriter::default());
+        let mut out: Vec<_> = fields.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
         out.sort();
         out
     }

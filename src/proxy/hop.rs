@@ -1,14 +1,16 @@
 //! Headers that concern one connection only, and must not be passed on (RFC 9110, 7.6.1).
 
 use http::{HeaderMap, HeaderName, header};
-use smallvec::SmallVec;
 
-use crate::web::headers::{HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION};
+use crate::{
+    upstream::Names,
+    web::headers::{HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION},
+};
 
-/// Adds to `names` those that the client's `Connection` lines list. They go whether or not they mean anything to us: the client says
-/// they are for us alone. That is why nothing we add is added before this is done. `Keep-Alive`, which nearly all of them list,
-/// goes by its own name.
-pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut SmallVec<[HeaderName; 8]>) {
+/// Adds to `names` those of these headers that their `Connection` lines list, each once, so that a long list costs no more than the
+/// headers themselves. They go whether or not they mean anything to us: the other side says they are for us alone. `Keep-Alive`, which
+/// nearly all of them list, goes by its own name.
+pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut Names) {
     let listed = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -16,8 +18,10 @@ pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut SmallVec<[Hea
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
         // Names are case-insensitive, and `from_bytes` folds them. What is no name names nothing.
-        .filter_map(|name| HeaderName::from_bytes(name).ok());
-    names.extend(listed);
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| headers.contains_key(name));
+    let mut known = HeaderMap::<()>::default();
+    names.extend(listed.filter(|name| known.insert(name.clone(), ()).is_none()));
 }
 
 /// Whether a header is hop-by-hop by its own name. `Expect` is among them because it is for us to answer: the client's body
@@ -47,11 +51,28 @@ mod tests {
     fn connection_lists_are_read_in_every_spelling() {
         let mut headers = HeaderMap::new();
         headers.append(header::CONNECTION, HeaderValue::from_static("close,\tX-WX-OPENID , ,"));
-        headers.append(header::CONNECTION, HeaderValue::from_static("x-real-ip,b@d"));
-        let mut named = SmallVec::new();
+        headers.append(header::CONNECTION, HeaderValue::from_static("x-real-ip,b@d,X-Wx-Openid, x-absent"));
+        for name in ["close", "x-wx-openid", "x-real-ip"] {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        let mut named = Names::new();
         named_in_connection(&headers, &mut named);
         let named: Vec<_> = named.iter().map(HeaderName::as_str).collect();
         assert_eq!(named, ["close", "x-wx-openid", "x-real-ip"]);
+    }
+
+    /// What is looked at for each line must not be as long as a client likes.
+    #[test]
+    fn a_list_of_many_names_is_no_longer_than_there_are_headers() {
+        let mut headers = HeaderMap::new();
+        let many = "a,b,x-absent,".repeat(4000);
+        headers.append(header::CONNECTION, HeaderValue::from_str(&many).unwrap());
+        for name in ["a", "b"] {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        let mut named = Names::new();
+        named_in_connection(&headers, &mut named);
+        assert_eq!(named.as_slice(), ["a", "b"]);
     }
 
     #[test]

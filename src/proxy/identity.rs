@@ -51,7 +51,7 @@ impl Headers {
     /// must have been removed before. Where identity is to be signed and can't be, nothing is to go upstream.
     pub(super) fn tell(
         &self,
-        headers: &mut HeaderMap,
+        mut tell: impl FnMut(HeaderName, HeaderValue),
         access: &Access,
         phone: Option<&PhoneNumber>,
         upstream: usize,
@@ -59,9 +59,9 @@ impl Headers {
         let Some(session) = access.session() else { return Ok(()) };
         if let Some(mut number) = phone.and_then(|phone| HeaderValue::from_str(phone.whole()).ok()) {
             number.set_sensitive(true);
-            headers.insert(self.names.phone.clone(), number);
+            tell(self.names.phone.clone(), number);
         }
-        self.tell_of(headers, session, upstream)
+        self.tell_of(tell, session, upstream)
     }
 
     /// Forgets what is too old to be told.
@@ -71,7 +71,12 @@ impl Headers {
         }
     }
 
-    fn tell_of(&self, headers: &mut HeaderMap, session: &Session, upstream: usize) -> Result<(), assertion::Error> {
+    fn tell_of(
+        &self,
+        mut tell: impl FnMut(HeaderName, HeaderValue),
+        session: &Session,
+        upstream: usize,
+    ) -> Result<(), assertion::Error> {
         let identity = session.identity();
         let known = self.apps.iter().find(|app| app.id == identity.user.app);
         // A session may be of an app that is no longer configured.
@@ -82,15 +87,15 @@ impl Headers {
         // The three are visible ASCII by their types, so none of them fails.
         for (name, value) in [(&self.names.openid, openid), (&self.names.app_id, app), (&self.names.unionid, unionid)] {
             if let Some(value) = value {
-                headers.insert(name.clone(), value);
+                tell(name.clone(), value);
             }
         }
         // Of which platform such an app was is not known any more.
         if let Some(app) = known {
-            headers.insert(X_WX_SOURCE, app.source.clone());
+            tell(X_WX_SOURCE, app.source.clone());
         }
         if let Some(assertions) = &self.assertions {
-            headers.insert(assertions.header().clone(), assertions.tell(session, upstream)?);
+            tell(assertions.header().clone(), assertions.tell(session, upstream)?);
         }
         Ok(())
     }
@@ -109,7 +114,7 @@ impl Headers {
         for name in names.into_iter().chain(signed) {
             headers.insert(name.clone(), HeaderValue::from_static(""));
         }
-        self.tell(headers, access, phone, upstream)
+        self.tell(|name, value| drop(headers.insert(name, value)), access, phone, upstream)
     }
 }
 
@@ -132,9 +137,9 @@ pub(super) fn is_credentials(name: &HeaderName) -> bool {
     *name == header::AUTHORIZATION
 }
 
-/// Whether this header tells of a URL that has a session token in its query: that of the page that the client comes from.
-pub(super) fn tells_a_token(name: &HeaderName, headers: &HeaderMap) -> bool {
-    *name == header::REFERER && headers.get_all(name).iter().any(|line| carriers::holds_a_token(line.as_bytes()))
+/// Whether this line tells of a URL that has a session token in its query: that of the page that the client comes from.
+pub(super) fn tells_a_token(name: &HeaderName, line: &HeaderValue) -> bool {
+    *name == header::REFERER && carriers::holds_a_token(line.as_bytes())
 }
 
 /// Whether `name` begins with `ours`, where one mark is as good as another. Both are lower case already.
@@ -190,7 +195,7 @@ mod tests {
         let terms = Terms { idle: Duration::from_hours(1), lifetime: Duration::from_hours(1) };
         let (digest, tag) = (TokenDigest::new([7; 32]), UserTag::new([0; 8]));
         let session = Session::begin(Identity { user, unionid: None }, digest, tag, terms, now);
-        let told = headers.tell_of(&mut HeaderMap::new(), &session, 0);
+        let told = headers.tell_of(|_, _| {}, &session, 0);
         assert!(matches!(told, Err(assertion::Error::NoUpstream)), "{told:?}");
     }
 

@@ -1,11 +1,12 @@
 //! Forwarding a request to an upstream and its answer back.
 //!
-//! Prepared once, attempted once or twice. The order of the header surgery matters, and is this:
+//! Prepared once, attempted once or twice. Of what the client says these lines are left out, by their names:
 //!
-//! 1. [`hop`]: what concerns only the connection to the client goes, with whatever `Connection` names (RFC 9110, 7.6.1).
-//! 2. [`identity`], first half, and [`forwarded`]: what only we may say goes, whoever said it.
-//! 3. [`forwarded`]: where the request came from is told anew.
-//! 4. [`identity`], second half: who calls is told. Last, so that nothing the client named can take it away again.
+//! 1. [`hop`]: what concerns only the connection to the client, with whatever `Connection` names (RFC 9110, 7.6.1).
+//! 2. [`identity`], first half, and [`forwarded`]: what only we may say, whoever said it.
+//!
+//! And beside it is told where the request came from ([`forwarded`]) and who calls ([`identity`], second half). That is kept apart from
+//! what the client says, so that nothing the client names can take it away again.
 
 mod attempt;
 mod error;
@@ -28,13 +29,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery,
-};
-use http_body::Body as _;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use pin_project_lite::pin_project;
 use rand::{SeedableRng, rngs::SmallRng};
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::{
@@ -42,7 +39,7 @@ use crate::{
     auth::Access,
     config::sections::{self, UnderscoreHeaders},
     model::PhoneNumber,
-    upstream::{self, Upstream, Upstreams},
+    upstream::{self, Fields, Names, Outgoing, Upstream, Upstreams},
     web::{HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
 
@@ -189,56 +186,59 @@ impl Proxy {
         request: Request<RequestBody>,
         how: &Forward<'_>,
         own_host: &HeaderValue,
-    ) -> Result<Request<RequestBody>, Error> {
-        let (mut parts, mut body) = request.into_parts();
+    ) -> Result<Box<Outgoing<RequestBody>>, Error> {
+        let (parts, mut body) = request.into_parts();
         body.limit(self.max_body).map_err(Error::Body)?;
         let told = forwarded::take(&parts.headers, how.peer, how.proxies);
-        self.remove(&mut parts.headers, how)?;
         let host = how.host.as_ref().unwrap_or(own_host);
-        told.tell(&mut parts.headers, how.peer, host, &self.scratch);
-        if parts.headers.get(header::HOST) != Some(host) {
-            parts.headers.insert(header::HOST, host.clone());
+        let (without, has_host) = self.unwanted(&parts.headers, host, how)?;
+        let mut fields = Fields::new(parts.headers, without);
+        if !has_host {
+            fields.tell(header::HOST, host.clone());
         }
+        told.tell(&mut fields, how.peer, host, &self.scratch);
         if let Some(offer) = &how.offer {
-            offer.tell(&mut parts.headers);
+            offer.tell(&mut fields);
         }
-        parts.headers.append(header::VIA, via(parts.version));
-        parts.headers.insert(X_REQUEST_ID, how.request_id.clone());
-        self.identity.tell(&mut parts.headers, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
-        if body.size_hint().exact().is_none() {
-            // Said here, because hyper would take the body of a GET without a length for no body.
-            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        parts.version = Version::HTTP_11;
-        parts.uri = Uri::from(how.target.clone());
+        fields.tell(header::VIA, via(parts.version));
+        fields.tell(X_REQUEST_ID, how.request_id.clone());
+        let tell = |name, value| fields.tell(name, value);
+        self.identity.tell(tell, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
         // Whatever the server or a layer before us remembered about the request ends here.
-        parts.extensions.clear();
-        Ok(Request::from_parts(parts, body))
+        Ok(Box::new(Outgoing { method: parts.method, target: how.target.clone(), fields, body }))
     }
 
-    /// Takes out everything the upstream must not see, or not hear from the client, in one pass over the names.
-    fn remove(&self, headers: &mut HeaderMap, how: &Forward<'_>) -> Result<(), Error> {
-        let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
-        hop::named_in_connection(headers, &mut doomed);
-        for name in headers.keys() {
+    /// The names of all that the upstream must not see, or not hear from the client, found in one pass over its lines; and whether
+    /// the right `Host` is left.
+    fn unwanted(&self, headers: &HeaderMap, host: &HeaderValue, how: &Forward<'_>) -> Result<(Names, bool), Error> {
+        let (mut names, mut has_host) = (Names::new(), false);
+        for (name, line) in headers {
             let underscore = name.as_str().as_bytes().contains(&b'_');
             if underscore && self.underscores == UnderscoreHeaders::Reject {
                 return Err(Error::UnderscoreHeader);
             }
-            if hop::is_hop_by_hop(name)
+            if *name == header::HOST {
+                has_host = line == host;
+                if !has_host {
+                    names.push(header::HOST);
+                }
+            } else if hop::is_hop_by_hop(name)
+                || *name == X_REQUEST_ID
                 || self.identity.owns(name)
                 || forwarded::is_ours(name, how.peer)
                 || (underscore && self.underscores == UnderscoreHeaders::Drop)
                 || (identity::is_credentials(name) && !how.keep_authorization)
-                || (!how.keep_urls && identity::tells_a_token(name, headers))
+                || (!how.keep_urls && identity::tells_a_token(name, line))
+                || (*name == header::SEC_WEBSOCKET_KEY && how.offer.as_ref().is_some_and(|offer| offer.has_own_key()))
             {
-                doomed.push(name.clone());
+                names.push(name.clone());
             }
         }
-        for name in &doomed {
-            headers.remove(name);
+        if names.contains(&header::CONNECTION) {
+            hop::named_in_connection(headers, &mut names);
+            has_host &= !names.contains(&header::HOST);
         }
-        Ok(())
+        Ok((names, has_host))
     }
 }
 
@@ -271,7 +271,7 @@ impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answerin
         response::clean(response.headers_mut());
         if switches {
             response.headers_mut().remove(header::CONTENT_LENGTH);
-            upgrade::tell(response.headers_mut());
+            upgrade::tell(|name, value| drop(response.headers_mut().insert(name, value)));
             if let Some(offer) = this.offer {
                 offer.choose_for(response.headers_mut());
             }

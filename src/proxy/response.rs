@@ -7,71 +7,26 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
-use smallvec::SmallVec;
 
 use crate::{
-    upstream::{AnswerBody, Fault, Lease, Switched},
+    upstream::{AnswerBody, Fault, Lease, Names, Switched},
     web::{BodyProgress, RequestBody},
 };
 
 use super::{hop, trailers::Trailers};
 
 /// Takes out of an answer's head what concerned the upstream's connection only.
-///
-/// With both of them there, `Transfer-Encoding` counts (RFC 9112, 6.3). It goes, so what `Content-Length` says must go too.
 pub(super) fn clean(headers: &mut HeaderMap) {
-    let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    let mut doomed = Names::new();
     doomed.extend(headers.keys().filter(|name| hop::is_hop_by_hop(name)).cloned());
-    if doomed.contains(&header::TRANSFER_ENCODING) {
-        doomed.push(header::CONTENT_LENGTH);
-    }
     if doomed.contains(&header::CONNECTION) {
         hop::named_in_connection(headers, &mut doomed);
     }
     for name in &doomed {
         headers.remove(name);
     }
-}
-
-/// Whether an answer says at most one length. What is said several times is said once from here on (RFC 9112, 6.3), and by an answer
-/// that never has a body no more: hyper passes some of them on as they are, and breaks off at others when it writes them.
-pub(super) fn has_one_length<B>(answer: &mut Response<B>) -> bool {
-    let has_no_body = matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let headers = answer.headers_mut();
-    if headers.contains_key(header::TRANSFER_ENCODING) || settle_length(headers) {
-        return true;
-    }
-    headers.remove(header::CONTENT_LENGTH);
-    has_no_body
-}
-
-/// False where there is no one length among those that are said.
-fn settle_length(headers: &mut HeaderMap) -> bool {
-    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = lines.next() else { return true };
-    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    if lines.next().is_none() && is_number(first.as_bytes()) {
-        return true;
-    }
-    let mut said =
-        headers.get_all(header::CONTENT_LENGTH).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    let Some(length) = said.next().map(<[u8]>::trim_ascii).filter(|length| is_number(length)) else { return false };
-    if !said.all(|other| other.trim_ascii() == length) {
-        return false;
-    }
-    let Ok(length) = HeaderValue::from_bytes(length) else { return false };
-    headers.insert(header::CONTENT_LENGTH, length);
-    true
-}
-
-/// Whether the body has a transfer coding beside `chunked`. That one hyper undoes; of any other, the label goes as
-/// hop-by-hop and the coded bytes would stay.
-pub(super) fn is_coded(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let only_chunked = lines.next().is_none_or(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
-    !only_chunked || lines.next().is_some()
 }
 
 /// An upstream's answer body.
@@ -133,8 +88,8 @@ impl Body for Forwarded {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
         let frame = match &mut this.lease {
-            Some(lease) => ready!(lease.poll_for_more(cx, |cx| Pin::new(&mut this.body).poll_frame(cx))),
-            None => ready!(Pin::new(&mut this.body).poll_frame(cx)),
+            Some(lease) => ready!(lease.poll_frame(cx, &mut this.body)),
+            None => ready!(this.body.poll_rest(cx)),
         };
         let over = match &frame {
             Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),

@@ -7,24 +7,18 @@
 //! after one; but the second DELETE is answered with a 404, and how many backends send a message with each PUT nobody
 //! knows. A time that runs out is no reason either: the server may still be at it.
 
-use std::error::Error as _;
-
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::Method;
 use http_body::Body;
 
 use crate::{
-    upstream::{Fault, Lease, NoAnswer, SendError},
-    web::{BodyError, BodyProgress, RequestBody, headers::X_REQUEST_ID},
+    upstream::{Fault, Lease, NoAnswer, Outgoing, SendError},
+    web::{BodyError, BodyProgress, RequestBody},
 };
 
 use super::{Error, attempt::Errand};
 
 /// What it would take to send this request again, where there is a chance that it may be.
-pub(super) fn spare(
-    errand: &Errand<'_>,
-    lease: &mut Lease<RequestBody>,
-    request: &Request<RequestBody>,
-) -> Option<Spare> {
+pub(super) fn spare(errand: &Errand<'_>, lease: &Lease<RequestBody>, request: &Outgoing<RequestBody>) -> Option<Spare> {
     errand.upstream.could_retry(lease).then(|| Spare::of(lease, request))?
 }
 
@@ -32,12 +26,15 @@ pub(super) fn spare(
 pub(super) fn again(
     errand: &mut Errand<'_>,
     lease: &mut Lease<RequestBody>,
-    why: NoAnswer<RequestBody>,
+    why: NoAnswer,
     spare: Option<Spare>,
     body: &BodyProgress,
     is_last: bool,
-) -> Result<Box<Request<RequestBody>>, Error> {
+) -> Result<Box<Outgoing<RequestBody>>, Error> {
     let (error, is_silent) = lease.failure(why);
+    if error.source.is_an_answer() {
+        errand.upstream.answered(lease);
+    }
     let is_unanswered = error.closed_before_answer() && is_silent;
     let SendError { unsent, is_refused, source } = error;
     let error = blame(source);
@@ -45,8 +42,8 @@ pub(super) fn again(
     let is_stale = lease.reused() && is_unanswered;
     // Nor with one that is leaving, or takes no more at the moment, and says so.
     let is_told = unsent.is_some() && is_refused;
-    // Nor with one that breaks off a single answer: who asks for a broken page again and again must not take it from others.
-    let is_there = matches!(&error, Error::Broken(Fault::Http2(error)) if error.is_reset() && error.is_remote());
+    // Nor where a single exchange breaks off.
+    let is_there = matches!(&error, Error::Broken(fault) if fault.is_of_one_exchange());
     if !is_stale && !is_told && !is_there && matches!(error, Error::Broken(_)) {
         errand.upstream.failed(lease, &error);
     }
@@ -78,12 +75,6 @@ fn blame(fault: Fault) -> Error {
             Ok(error) => Error::Body(*error),
             Err(error) => Error::Broken(Fault::Body(error)),
         },
-        Fault::Http1(error) => match error.source().and_then(|source| source.downcast_ref()) {
-            Some(BodyError::TooLarge) => Error::Body(BodyError::TooLarge),
-            Some(BodyError::TimedOut) => Error::Body(BodyError::TimedOut),
-            Some(BodyError::Broken(_)) => Error::Body(BodyError::Broken(error)),
-            None => Error::Broken(Fault::Http1(error)),
-        },
         Fault::NoHead => Error::BadTarget,
         other => Error::Broken(other),
     }
@@ -92,36 +83,28 @@ fn blame(fault: Fault) -> Error {
 /// What is needed to send a request again: its head, where it has no body and asking twice is the same as asking once
 /// (RFC 9110, 9.2.1).
 pub(super) enum Spare {
-    /// As the connection has written it. What is known of it beside that is to be the same.
-    Written { method: Method, uri: Uri, id: Option<HeaderValue> },
-    /// As it is, where the connection is others' too.
-    Whole(Box<Request<()>>),
+    /// The connection has it until there is an answer.
+    Kept,
+    /// A copy, where the connection is others' too.
+    Whole(Box<Outgoing<()>>),
 }
 
 impl Spare {
-    fn of(lease: &mut Lease<RequestBody>, request: &Request<RequestBody>) -> Option<Self> {
-        let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if !safe || !request.body().is_end_stream() {
+    fn of(lease: &Lease<RequestBody>, request: &Outgoing<RequestBody>) -> Option<Self> {
+        let safe = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if !safe || !request.body.is_end_stream() {
             return None;
         }
-        if lease.keep_copy() {
-            let id = request.headers().get(X_REQUEST_ID).cloned();
-            return Some(Self::Written { method: request.method().clone(), uri: request.uri().clone(), id });
+        if !lease.is_http2() {
+            return Some(Self::Kept);
         }
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = request.method().clone();
-        parts.uri = request.uri().clone();
-        parts.headers = HeaderMap::clone(request.headers());
-        Some(Self::Whole(Box::new(Request::from_parts(parts, ()))))
+        Some(Self::Whole(Box::new(request.head())))
     }
 
-    fn into_request(self, lease: &Lease<RequestBody>, body: &BodyProgress) -> Option<Box<Request<RequestBody>>> {
-        let request = match self {
-            Self::Written { method, uri, id } => lease.copy().filter(|copy| {
-                *copy.method() == method && *copy.uri() == uri && copy.headers().get(X_REQUEST_ID) == id.as_ref()
-            })?,
-            Self::Whole(request) => *request,
-        };
-        Some(Box::new(request.map(|()| body.empty_again())))
+    fn into_request(self, lease: &mut Lease<RequestBody>, body: &BodyProgress) -> Option<Box<Outgoing<RequestBody>>> {
+        match self {
+            Self::Kept => lease.take_request(),
+            Self::Whole(request) => Some(Box::new(request.map(|()| body.empty_again()))),
+        }
     }
 }

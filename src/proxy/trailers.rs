@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 use http_body::Frame;
 
 use super::hop;
-use crate::upstream::{AnswerBody, Lease};
+use crate::upstream::{AnswerBody, Lease, Outgoing};
 use crate::web::RequestBody;
 
 /// What is to become of the trailers of an answer.
@@ -31,11 +31,13 @@ impl Trailers {
     }
 
     /// Tells a server that can send them.
-    pub(super) fn ask(self, lease: &Lease<RequestBody>, request: &mut Request<RequestBody>) {
-        if self.asked && lease.is_http2() {
-            request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
-        } else if self.asked {
-            request.headers_mut().remove(header::TE);
+    pub(super) fn ask(self, lease: &Lease<RequestBody>, request: &mut Outgoing<RequestBody>) {
+        if self.asked {
+            // Said to the server before, maybe.
+            request.fields.untell(&header::TE);
+            if lease.is_http2() {
+                request.fields.tell(header::TE, HeaderValue::from_static("trailers"));
+            }
         }
     }
 

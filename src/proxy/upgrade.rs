@@ -14,7 +14,10 @@ use http::{
 use sha1_smol::Sha1;
 
 use super::Error;
-use crate::auth::carriers::{MARKER, holds_a_token};
+use crate::{
+    auth::carriers::{MARKER, holds_a_token},
+    upstream::Fields,
+};
 
 /// What every server puts behind the client's key (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -85,11 +88,16 @@ impl Offer {
         }
     }
 
+    /// Whether what the upstream has to answer to is a key of ours.
+    pub(super) fn has_own_key(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Says so in the head of a request, from which all that concerns one connection has been removed.
-    pub(super) fn tell(&self, headers: &mut HeaderMap) {
-        tell(headers);
+    pub(super) fn tell(&self, fields: &mut Fields) {
+        tell(|name, value| fields.tell(name, value));
         if let Some(key) = &self.key {
-            headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+            fields.tell(SEC_WEBSOCKET_KEY, key.clone());
         }
     }
 
@@ -111,9 +119,9 @@ impl Offer {
 }
 
 /// Says in a head, from which all that concerns one connection has been removed, that this connection is to be a WebSocket.
-pub(super) fn tell(headers: &mut HeaderMap) {
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, WEBSOCKET);
+pub(super) fn tell(mut tell: impl FnMut(HeaderName, HeaderValue)) {
+    tell(CONNECTION, HeaderValue::from_static("Upgrade"));
+    tell(UPGRADE, WEBSOCKET);
 }
 
 /// The value of a header that is there once.
@@ -153,6 +161,7 @@ fn accept(key: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Names;
 
     /// The example of RFC 6455, 1.3.
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -256,12 +265,10 @@ mod tests {
         request.headers_mut().remove("sec-websocket-key");
         let offer = find(&request).unwrap().unwrap();
         assert_eq!(offer.accept, ACCEPT);
-        let mut told = HeaderMap::new();
+        let mut told = Fields::new(HeaderMap::new(), Names::new());
         offer.tell(&mut told);
-        assert_eq!(
-            (told["sec-websocket-key"].as_bytes(), told["upgrade"].as_bytes()),
-            (KEY.as_bytes(), &b"websocket"[..])
-        );
+        let told: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(told, [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", KEY)]);
         for (status, belied) in [(200, true), (204, true), (101, false), (302, false), (403, false)] {
             assert_eq!(offer.is_belied_by(StatusCode::from_u16(status).unwrap()), belied, "{status}");
         }

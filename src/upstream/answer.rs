@@ -1,50 +1,46 @@
 //! The body of an answer, over either version of HTTP.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
-use super::Fault;
+use super::{Fault, http1::Decoder};
 
-/// The body of an answer, as it comes.
+/// The body of an answer, as it comes; its connection has it.
 #[derive(Debug)]
 pub enum AnswerBody {
     /// Of a connection that is this answer's alone.
-    Http1(Incoming),
+    Http1(Decoder),
     /// Of one stream among others. Dropped before its end, it is reset.
     Http2(RecvStream),
 }
 
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        match &mut *self {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Fault::Http1),
-            Self::Http2(stream) => poll_stream(stream, cx).map_err(Fault::Http2),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
+impl AnswerBody {
+    /// Whether all of it has come.
+    pub fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1(body) => body.is_end_stream(),
+            Self::Http1(decoder) => decoder.is_over(),
             Self::Http2(stream) => stream.is_end_stream(),
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    /// How much is to come.
+    pub fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http1(body) => body.size_hint(),
+            Self::Http1(decoder) => decoder.size_hint(),
             Self::Http2(stream) if stream.is_end_stream() => SizeHint::with_exact(0),
             // The parser holds it to its `Content-Length`, which is in the head for whoever wants to know.
             Self::Http2(_) => SizeHint::default(),
+        }
+    }
+
+    /// What comes without anything being done for it any more.
+    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match self {
+            Self::Http1(_) => Poll::Ready(None),
+            Self::Http2(stream) => poll_stream(stream, cx).map_err(Fault::Http2),
         }
     }
 }

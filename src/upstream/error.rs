@@ -2,9 +2,7 @@
 
 use std::io;
 
-use hyper::client::conn::TrySendError;
-
-use super::http2::Unanswered;
+use super::{Outgoing, http1, http2::Unanswered};
 
 /// No connection came about. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +57,9 @@ pub enum ConnectError {
 /// What is wrong with a connection, or with an exchange on it.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// What hyper says.
+    /// Over HTTP/1.1.
     #[error(transparent)]
-    Http1(#[from] hyper::Error),
+    Http1(#[from] http1::Error),
     /// What h2 says.
     #[error(transparent)]
     Http2(#[from] h2::Error),
@@ -71,6 +69,9 @@ pub enum Fault {
     /// The server closed a connection that nothing had been sent over.
     #[error("it closed the connection")]
     Closed,
+    /// Of an answer it is said in more than one way how long it is, or in none that could be read.
+    #[error("its answer has no one length")]
+    Lengths,
     /// The head of an answer has more fields than one of HTTP/1 may have.
     #[error("its answer has too many headers")]
     TooManyFields,
@@ -82,12 +83,29 @@ pub enum Fault {
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl Fault {
+    /// Whether the server has answered, though nothing that could be passed on.
+    pub fn is_an_answer(&self) -> bool {
+        matches!(self, Self::Lengths | Self::Http1(http1::Error::Coded))
+    }
+
+    /// Whether it is a fault of one exchange, and none of the server or of its connection: who asks for a broken page again and again,
+    /// or breaks off what he sends, must not take the server from others.
+    pub fn is_of_one_exchange(&self) -> bool {
+        match self {
+            Self::Body(_) => true,
+            Self::Http2(error) => error.is_reset() && error.is_remote(),
+            other => other.is_an_answer(),
+        }
+    }
+}
+
 /// A request got no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the upstream's connection broke")]
 pub struct SendError<B> {
     /// The request, whole, when not a byte of it was written, or when the server says that it has done nothing with it.
-    pub unsent: Option<Box<http::Request<B>>>,
+    pub unsent: Option<Box<Outgoing<B>>>,
     /// Whether the server says so.
     pub is_refused: bool,
     /// What was wrong.
@@ -96,44 +114,35 @@ pub struct SendError<B> {
 }
 
 impl<B> SendError<B> {
-    pub(super) fn of_http1(mut error: TrySendError<http::Request<B>>) -> Self {
-        let unsent = error.take_message().map(Box::new);
-        Self { unsent, is_refused: false, source: Fault::Http1(error.into_error()) }
-    }
-
     /// Whether the connection closed before any byte of an answer came, as it does when the server closed an idle
     /// connection at the moment we reused it.
     pub fn closed_before_answer(&self) -> bool {
         match &self.source {
-            Fault::Http1(error) => {
-                error.is_incomplete_message()
-                    || error.is_canceled()
-                    || error.is_closed()
-                    || io_kind(error).is_some_and(is_an_end)
-            }
+            Fault::Http1(error) => error.is_an_end(),
             Fault::Http2(error) => error.get_io().map(io::Error::kind).is_some_and(is_an_end),
-            Fault::NoHttp2(_) | Fault::Closed | Fault::TooManyFields | Fault::NoHead | Fault::Body(_) => false,
+            Fault::NoHttp2(_)
+            | Fault::Closed
+            | Fault::Lengths
+            | Fault::TooManyFields
+            | Fault::NoHead
+            | Fault::Body(_) => false,
         }
     }
 }
 
 /// Why there is no answer, before it is known what becomes of the request.
 #[derive(Debug)]
-pub struct NoAnswer<B>(pub(super) Why<B>);
+pub struct NoAnswer(pub(super) Why);
 
 #[derive(Debug)]
-pub(super) enum Why<B> {
+pub(super) enum Why {
     /// On a connection of its own.
-    Http1(Box<TrySendError<http::Request<B>>>),
+    Http1(Fault),
     /// On one of many streams.
     Http2(Unanswered),
 }
 
 /// How a connection ends without a word. Over TLS the word would be a `close_notify`, which many servers leave out.
-fn is_an_end(kind: io::ErrorKind) -> bool {
+pub(super) fn is_an_end(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
-}
-
-fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
-    std::error::Error::source(error)?.downcast_ref::<io::Error>().map(io::Error::kind)
 }

@@ -9,10 +9,9 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
-use http_body::Body;
-use hyper::{body::Incoming, client::conn::TrySendError};
-use pin_project_lite::pin_project;
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_local,
@@ -22,12 +21,12 @@ use tokio::{
 use crate::web::Resumed;
 
 use super::{
-    AnswerBody, NoAnswer, Payload, SendError,
+    AnswerBody, Fault, NoAnswer, Outgoing, Payload, SendError,
     error::Why,
-    http2::{Asked, Exchange},
-    link::Task,
+    http2::{Asked, Exchange, Unanswered},
     pool::{Kept, Pool},
     socket::Socket,
+    task::Task,
 };
 
 /// A connection in use, or a stream of one that others use too. Dropping it closes or resets it;
@@ -41,7 +40,13 @@ pub struct Lease<B: Body + 'static> {
 enum Line<B: Body + 'static> {
     /// Both boxed, so that a lease is moved by its pointers.
     Own(Box<Kept<B>>),
-    Shared(Box<Exchange<B>>),
+    Shared(Box<Stream<B>>),
+}
+
+/// A stream, and the head of the answer that it is to bring.
+struct Stream<B: Body + 'static> {
+    exchange: Exchange<B>,
+    asked: Option<Asked>,
 }
 
 impl<B: Body + 'static> fmt::Debug for Lease<B> {
@@ -57,7 +62,7 @@ impl<B: Payload> Lease<B> {
 
     pub(super) fn shared(exchange: Exchange<B>, pool: &Rc<Pool<B>>) -> Self {
         let reused = exchange.lay_unused();
-        Self { line: Line::Shared(Box::new(exchange)), busy: Busy::begin(pool), reused }
+        Self { line: Line::Shared(Box::new(Stream { exchange, asked: None })), busy: Busy::begin(pool), reused }
     }
 
     /// Whether the connection has carried a request before, and was kept unused since.
@@ -70,53 +75,69 @@ impl<B: Payload> Lease<B> {
         matches!(self.line, Line::Shared(_))
     }
 
-    /// Sends a request. The head of its answer comes from the future, while [`poll_with`](Self::poll_with) drives the
-    /// connection.
-    pub fn send(
-        &mut self,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response<AnswerBody>, NoAnswer<B>>> + use<B> {
+    /// The request to be sent while [`poll_answer`](Self::poll_answer) is asked.
+    pub fn send(&mut self, request: Box<Outgoing<B>>) {
         match &mut self.line {
-            Line::Own(kept) => {
-                kept.link.heard.awaits_answer();
-                Answering::Http1 { head: kept.link.sender.try_send_request(request) }
+            Line::Own(kept) => kept.link.send(request),
+            Line::Shared(stream) => stream.asked = Some(stream.exchange.send(*request)),
+        }
+    }
+
+    /// Sends the request and waits for the head of its answer.
+    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AnswerBody>, NoAnswer>> {
+        Poll::Ready(match &mut self.line {
+            Line::Own(kept) => match ready!(kept.link.poll_answer(cx)) {
+                Ok(head) => Ok(head.map(AnswerBody::Http1)),
+                Err(why) => Err(NoAnswer(Why::Http1(why))),
+            },
+            Line::Shared(stream) => {
+                stream.exchange.poll_upload(cx);
+                let Some(asked) = &mut stream.asked else { return Poll::Pending };
+                match ready!(Pin::new(asked).poll(cx)) {
+                    Ok(head) => Ok(head.map(AnswerBody::Http2)),
+                    Err(why) => Err(NoAnswer(Why::Http2(why))),
+                }
             }
-            Line::Shared(exchange) => Answering::Http2 { head: exchange.send(request) },
+        })
+    }
+
+    /// The next part of the answer's body.
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut AnswerBody,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match (&mut self.line, body) {
+            (Line::Own(kept), AnswerBody::Http1(decoder)) => {
+                kept.link.poll_body(cx, decoder).map(|data| data.map(|data| data.map(Frame::data)))
+            }
+            (Line::Shared(stream), body) => {
+                stream.exchange.poll_upload(cx);
+                body.poll_rest(cx)
+            }
+            (Line::Own(_), body) => body.poll_rest(cx),
         }
     }
 
-    /// Keeps a copy of the request without a body that is sent next, until there is an answer. False where only the request
-    /// itself can be kept.
-    pub fn keep_copy(&mut self) -> bool {
-        if let Line::Own(kept) = &self.line {
-            kept.link.copy.begin();
-        }
-        !self.is_http2()
-    }
-
-    /// What was written of that request, to be sent again.
-    pub fn copy(&self) -> Option<Request<()>> {
-        match &self.line {
-            Line::Own(kept) => kept.link.copy.request(),
+    /// The request, where its connection still has it: one without a body that has no answer.
+    pub fn take_request(&mut self) -> Option<Box<Outgoing<B>>> {
+        match &mut self.line {
+            Line::Own(kept) => kept.link.take_request(),
             Line::Shared(_) => None,
         }
     }
 
     /// There is an answer.
     pub(super) fn answered(&mut self) {
-        match &mut self.line {
-            Line::Own(kept) => {
-                kept.link.heard.has_answer();
-                kept.link.copy.end();
-            }
-            Line::Shared(exchange) => exchange.answered(),
+        if let Line::Shared(stream) = &mut self.line {
+            stream.exchange.answered();
         }
     }
 
     /// There is no answer in time.
     pub(super) fn is_late(&self) {
-        if let Line::Shared(exchange) = &self.line {
-            exchange.is_late();
+        if let Line::Shared(stream) = &self.line {
+            stream.exchange.is_late();
         }
     }
 
@@ -124,15 +145,19 @@ impl<B: Payload> Lease<B> {
     pub(super) fn is_first_to_fail(&self) -> bool {
         match &self.line {
             Line::Own(_) => true,
-            Line::Shared(exchange) => exchange.is_first_to_fail(),
+            Line::Shared(stream) => stream.exchange.is_first_to_fail(),
         }
     }
 
     /// What there is instead of an answer, and whether it is all that came.
-    pub fn failure(&mut self, why: NoAnswer<B>) -> (SendError<B>, bool) {
+    pub fn failure(&mut self, why: NoAnswer) -> (SendError<B>, bool) {
         match (&mut self.line, why.0) {
-            (Line::Own(kept), Why::Http1(error)) => (SendError::of_http1(*error), !kept.link.heard.anything()),
-            (Line::Shared(exchange), Why::Http2(why)) => {
+            (Line::Own(kept), Why::Http1(source)) => {
+                let unsent = kept.link.take_unsent();
+                (SendError { unsent, is_refused: false, source }, !kept.link.has_heard())
+            }
+            (Line::Shared(stream), Why::Http2(why)) => {
+                let exchange = &mut stream.exchange;
                 let (unsent, is_refused) = exchange.take_back(&why).unzip();
                 let source = exchange.take_fault().unwrap_or(why.fault);
                 let error = SendError { unsent: unsent.map(Box::new), is_refused: is_refused.unwrap_or(false), source };
@@ -142,35 +167,9 @@ impl<B: Payload> Lease<B> {
                 }
                 (error, !why.has_heard)
             }
-            (_, Why::Http1(error)) => (SendError::of_http1(*error), false),
-            (_, Why::Http2(why)) => (SendError { unsent: None, is_refused: false, source: why.fault }, false),
-        }
-    }
-
-    /// Drives the connection and then asks `consumer`, which waits for a part of the answer.
-    pub fn poll_with<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut consumer: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        match &mut self.line {
-            Line::Own(kept) => kept.link.poll_with(cx, consumer),
-            Line::Shared(exchange) => {
-                exchange.poll_upload(cx);
-                consumer(cx)
+            (_, Why::Http1(source) | Why::Http2(Unanswered { fault: source, .. })) => {
+                (SendError { unsent: None, is_refused: false, source }, false)
             }
-        }
-    }
-
-    /// The same, where the part may be here already.
-    pub fn poll_for_more<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        consumer: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        match &mut self.line {
-            Line::Own(kept) => kept.link.poll_for_more(cx, consumer),
-            Line::Shared(_) => self.poll_with(cx, consumer),
         }
     }
 
@@ -178,15 +177,15 @@ impl<B: Payload> Lease<B> {
     pub fn set_going(&mut self) {
         match &mut self.line {
             Line::Own(kept) => kept.link.set_going(),
-            Line::Shared(exchange) => exchange.set_going(),
+            Line::Shared(stream) => stream.exchange.set_going(),
         }
     }
 
     /// Whether a request whose body was read whole is on its way whole, as far as we have to do with it.
     pub fn has_sent(&self) -> bool {
         match &self.line {
-            Line::Own(_) => true,
-            Line::Shared(exchange) => exchange.is_sent(),
+            Line::Own(kept) => kept.link.has_sent(),
+            Line::Shared(stream) => stream.exchange.is_sent(),
         }
     }
 
@@ -194,7 +193,16 @@ impl<B: Payload> Lease<B> {
     pub fn is_ready(&self) -> bool {
         match &self.line {
             Line::Own(kept) => kept.link.is_ready(),
-            Line::Shared(exchange) => exchange.is_sent(),
+            Line::Shared(stream) => stream.exchange.is_sent(),
+        }
+    }
+
+    /// Whether the connection is open, as far as one can know.
+    #[cfg(test)]
+    pub(super) fn is_open(&mut self) -> bool {
+        match &mut self.line {
+            Line::Own(kept) => kept.link.is_open(),
+            Line::Shared(_) => true,
         }
     }
 
@@ -215,18 +223,11 @@ impl<B: Payload> Lease<B> {
                     spawn_local(watch(task, (), patience, goes_on));
                 }
             }
-            Line::Shared(exchange) => {
-                if let Some((task, slot)) = exchange.into_task() {
+            Line::Shared(stream) => {
+                if let Some((task, slot)) = stream.exchange.into_task() {
                     spawn_local(watch(task, slot, patience, goes_on));
                 }
             }
-        }
-    }
-
-    /// The next answer may be that the connection is to be something else than HTTP.
-    pub fn let_switch(&mut self) {
-        if let Line::Own(kept) = &mut self.line {
-            kept.link.let_switch();
         }
     }
 
@@ -247,35 +248,6 @@ impl<B: Payload> Lease<B> {
 async fn watch(mut task: Task, with: impl Sized, patience: Duration, mut goes_on: impl FnMut() -> bool) {
     while timeout(patience, task.over()).await.is_err() && goes_on() {}
     drop(with);
-}
-
-pin_project! {
-    /// The head of an answer, to come.
-    #[project = AnsweringProject]
-    enum Answering<H> {
-        Http1 { #[pin] head: H },
-        Http2 { head: Asked },
-    }
-}
-
-impl<B, H> Future for Answering<H>
-where
-    H: Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>>,
-{
-    type Output = Result<Response<AnswerBody>, NoAnswer<B>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            AnsweringProject::Http1 { head } => Poll::Ready(match ready!(head.poll(cx)) {
-                Ok(head) => Ok(head.map(AnswerBody::Http1)),
-                Err(why) => Err(NoAnswer(Why::Http1(Box::new(why)))),
-            }),
-            AnsweringProject::Http2 { head } => Poll::Ready(match ready!(Pin::new(head).poll(cx)) {
-                Ok(head) => Ok(head.map(AnswerBody::Http2)),
-                Err(why) => Err(NoAnswer(Why::Http2(why))),
-            }),
-        }
-    }
 }
 
 /// A connection that speaks HTTP no more. It counts among its server's connections, and as something that the server has to

@@ -16,7 +16,7 @@ use http::uri::Scheme;
 use http_body::Body;
 use tokio::{
     sync::{Notify, oneshot, watch},
-    task::{spawn_local, yield_now},
+    task::spawn_local,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -24,8 +24,8 @@ use super::{
     ConnectError, Fault, Lease, Payload, Reuse,
     dial::{Dialed, dial},
     group::{Addresses, Group, Server},
+    http1::Link,
     http2::{Connection, Connections},
-    link::Link,
     socket::{Place, Socket},
 };
 
@@ -56,7 +56,8 @@ pub(super) struct Pool<B: Body + 'static> {
 
 struct Idle<B: Body + 'static> {
     kept: Box<Kept<B>>,
-    since: Instant,
+    /// As of the first sweep that has met it, so that nobody has to look at the clock for it.
+    since: Option<Instant>,
 }
 
 /// A connection with the address it leads to, and when that was last known to be right. It stays boxed for as long as it lives,
@@ -103,7 +104,7 @@ impl<B: Payload> Pool<B> {
             // Whoever came before goes first.
             return Err(self.overloaded());
         }
-        if let Some(lease) = self.at_hand(reuse).await {
+        if let Some(lease) = self.at_hand(reuse) {
             return Ok(lease);
         }
         let deadline = Instant::now() + patience;
@@ -116,7 +117,7 @@ impl<B: Payload> Pool<B> {
                 }
             };
             timeout_at(deadline, over_or_room).await.map_err(late)??;
-            if let Some(lease) = self.at_hand(reuse).await {
+            if let Some(lease) = self.at_hand(reuse) {
                 return Ok(lease);
             }
         }
@@ -145,17 +146,17 @@ impl<B: Payload> Pool<B> {
             drop(self.idle.borrow_mut().pop());
             return Err(place.await);
         }
-        if let Some(lease) = self.at_hand(reuse).await {
+        if let Some(lease) = self.at_hand(reuse) {
             return Ok(lease);
         }
         let (hand, mut handed) = oneshot::channel();
         self.line.borrow_mut().push_back(hand);
         loop {
-            let kept = tokio::select! {
+            let mut kept = tokio::select! {
                 place = &mut place => return Err(place),
                 Ok(kept) = &mut handed => kept,
             };
-            if let Some(kept) = ready(kept).await {
+            if kept.link.is_open() {
                 return Ok(Lease::own(kept, self, true));
             }
             let (hand, again) = oneshot::channel();
@@ -172,7 +173,7 @@ impl<B: Payload> Pool<B> {
             self.http2.let_unused_go();
         }
         loop {
-            if let Some(lease) = self.at_hand(reuse).await {
+            if let Some(lease) = self.at_hand(reuse) {
                 return Ok(lease);
             }
             tokio::select! {
@@ -190,24 +191,14 @@ impl<B: Payload> Pool<B> {
         if self.is_http2() {
             return self.stream(Reuse::Allowed);
         }
-        loop {
-            let Idle { mut kept, since } = self.idle.borrow_mut().pop()?;
-            if now - since >= self.group.section.idle_timeout || !kept.link.is_open() {
-                continue;
-            }
-            if kept.link.is_ready() {
-                return Some(Lease::own(kept, self, true));
-            }
-            self.idle.borrow_mut().push(Idle { kept, since });
-            return None;
-        }
+        self.kept(now).map(|kept| Lease::own(kept, self, true))
     }
 
     /// A kept connection, or room on one.
-    async fn at_hand(self: &Rc<Self>, reuse: Reuse) -> Option<Lease<B>> {
+    fn at_hand(self: &Rc<Self>, reuse: Reuse) -> Option<Lease<B>> {
         match reuse {
             _ if self.is_http2() => self.stream(reuse),
-            Reuse::Allowed => Some(Lease::own(self.kept().await?, self, true)),
+            Reuse::Allowed => Some(Lease::own(self.kept(Instant::now())?, self, true)),
             Reuse::Forbidden => None,
         }
     }
@@ -221,13 +212,11 @@ impl<B: Payload> Pool<B> {
         self.server().address.is_http2()
     }
 
-    /// A kept connection, also one that needs a moment.
-    async fn kept(&self) -> Option<Box<Kept<B>>> {
+    /// A kept connection that is open, as far as one can know.
+    fn kept(&self, now: Instant) -> Option<Box<Kept<B>>> {
         loop {
-            let Idle { kept, since } = self.idle.borrow_mut().pop()?;
-            if since.elapsed() < self.group.section.idle_timeout
-                && let Some(kept) = ready(kept).await
-            {
+            let Idle { mut kept, since } = self.idle.borrow_mut().pop()?;
+            if since.is_none_or(|since| now - since < self.group.section.idle_timeout) && kept.link.is_open() {
                 return Some(kept);
             }
         }
@@ -239,7 +228,7 @@ impl<B: Payload> Pool<B> {
         }
         let era = self.era.get();
         let Dialed { stream, to } = self.dial(deadline).await?;
-        let link = Link::new(Socket::new(stream, place)).await.map_err(|why| self.unfit(why.into()))?;
+        let link = Link::new(Socket::new(stream, place));
         Ok(Lease::own(Box::new(Kept { link, to, era }), self, false))
     }
 
@@ -308,7 +297,7 @@ impl<B: Payload> Pool<B> {
             }
             kept.era = self.era.get();
         }
-        if kept.link.sender.is_closed() || self.idle.borrow().len() >= self.group.section.max_idle {
+        if !kept.link.is_ready() || self.idle.borrow().len() >= self.group.section.max_idle {
             return;
         }
         while let Some(first) = self.line.borrow_mut().pop_front() {
@@ -320,7 +309,7 @@ impl<B: Payload> Pool<B> {
         }
         // Whoever waits still may not use it, and gets its place.
         if self.waiting.get() == 0 {
-            self.idle.borrow_mut().push(Idle { kept, since: Instant::now() });
+            self.idle.borrow_mut().push(Idle { kept, since: None });
         }
     }
 
@@ -329,7 +318,9 @@ impl<B: Payload> Pool<B> {
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         let idle_timeout = self.group.section.idle_timeout;
-        self.idle.borrow_mut().retain_mut(|idle| now - idle.since < idle_timeout && idle.kept.link.is_open());
+        self.idle
+            .borrow_mut()
+            .retain_mut(|idle| now - *idle.since.get_or_insert(now) < idle_timeout && idle.kept.link.is_open());
         self.http2.sweep(now, idle_timeout, self.group.section.max_idle, |to| self.leads_to(to));
         if self.has_moved() {
             self.era.set(self.era.get() + 1);
@@ -359,16 +350,6 @@ impl<B: Payload> Pool<B> {
         let known = addresses.borrow();
         to.is_none_or(|to| known.as_deref().is_none_or(|known| known.contains(&to)))
     }
-}
-
-/// The connection, if it is open and can take a request. Given back a moment ago, its task may not have come round to the next one.
-/// More than a moment it is not given: where the server answered before it read the whole of a request, it may never read the
-/// rest.
-async fn ready<B: Payload>(mut kept: Box<Kept<B>>) -> Option<Box<Kept<B>>> {
-    if kept.link.is_open() && !kept.link.is_ready() {
-        yield_now().await;
-    }
-    (kept.link.is_open() && kept.link.is_ready()).then_some(kept)
 }
 
 /// A request that waits for somebody else's connection, counted here and for the other workers.

@@ -12,11 +12,11 @@ use h2::{
     Reason, RecvStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::{Request, Response, request::Parts, uri::Scheme};
+use http::{Response, uri::Scheme};
 use tokio::task::spawn_local;
 
 use super::{
-    super::{Fault, Payload, link::Task},
+    super::{Fault, Outgoing, Payload, length, task::Task},
     Connection, MOST_FIELDS, Slot, head,
     pump::Pump,
 };
@@ -30,7 +30,7 @@ pub(in super::super) struct Exchange<B> {
     lay_unused: bool,
     /// The connection broke under others before.
     is_told: bool,
-    head: Option<Box<Parts>>,
+    head: Option<Box<Outgoing<()>>>,
     upload: Upload<B>,
 }
 
@@ -89,10 +89,10 @@ impl<B: Payload> Exchange<B> {
     }
 
     /// Sends the head. The body follows while [`poll_upload`](Self::poll_upload) is asked.
-    pub(in super::super) fn send(&mut self, request: Request<B>) -> Asked {
-        let (parts, body) = request.into_parts();
-        let head = head::of(&parts, &self.scheme).ok_or(Fault::NoHead);
-        self.head = Some(Box::new(parts));
+    pub(in super::super) fn send(&mut self, request: Outgoing<B>) -> Asked {
+        let (request, body) = request.split();
+        let head = head::of(&request, &self.scheme).ok_or(Fault::NoHead);
+        self.head = Some(Box::new(request));
         let is_whole = body.is_end_stream();
         match head.and_then(|head| Ok(self.sender.send_request(head, is_whole)?)) {
             Ok((answer, stream)) => {
@@ -144,7 +144,7 @@ impl<B: Payload> Exchange<B> {
 
     /// The request, where nothing of it has been done and nothing of its body was sent; and whether the server has seen it
     /// all the same.
-    pub(in super::super) fn take_back(&mut self, why: &Unanswered) -> Option<(Request<B>, bool)> {
+    pub(in super::super) fn take_back(&mut self, why: &Unanswered) -> Option<(Outgoing<B>, bool)> {
         let is_refused = why.is_refused();
         if is_refused {
             self.slot.0.refuses.set(true);
@@ -157,7 +157,7 @@ impl<B: Payload> Exchange<B> {
             Upload::Here(pump) => pump.into_untouched()?,
             Upload::Over | Upload::Going(_) => return None,
         };
-        Some((Request::from_parts(*self.head.take()?, body), is_refused))
+        Some((self.head.take()?.map(|()| body), is_refused))
     }
 
     /// Why the body could not be sent, where that is why there is no answer.
@@ -215,10 +215,16 @@ impl Future for Asked {
                 while let Poll::Ready(Some(Ok(_))) = answer.poll_informational(cx) {
                     *has_heard = true;
                 }
-                let (head, has_heard) = (ready!(Pin::new(answer).poll(cx)), *has_heard);
+                let (mut head, has_heard) = (ready!(Pin::new(answer).poll(cx)), *has_heard);
                 if head.as_ref().is_ok_and(|head| head.headers().len() > MOST_FIELDS) {
                     let fault = Fault::TooManyFields;
                     return Poll::Ready(Err(Unanswered { fault, has_heard: true, is_unwritten: false }));
+                }
+                if let Ok(head) = &mut head {
+                    let status = head.status();
+                    if let Err(fault) = length::settle(head.headers_mut(), status) {
+                        return Poll::Ready(Err(Unanswered { fault, has_heard: true, is_unwritten: false }));
+                    }
                 }
                 let unanswered = |error| Unanswered { fault: Fault::Http2(error), has_heard, is_unwritten: false };
                 Poll::Ready(head.map_err(unanswered))

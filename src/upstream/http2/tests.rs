@@ -82,7 +82,7 @@ fn a_server_that_does_not_even_answer_a_ping_is_gone() {
     on_a_worker(async {
         let (connections, _, mut server) = connection().await;
         let mut exchange = connections.begin(Reuse::Allowed).unwrap();
-        let asked = exchange.send(get());
+        let asked = exchange.send(get().into());
         let (outcome, pinged) = tokio::join!(outcome(&mut exchange, asked), next(&mut server, PING));
         assert!(pinged.is_some());
         let error = outcome.unwrap_err();
@@ -96,7 +96,7 @@ fn one_that_answers_it_is_waited_for() {
     on_a_worker(async {
         let (connections, state, mut server) = connection().await;
         let mut exchange = connections.begin(Reuse::Allowed).unwrap();
-        let asked = exchange.send(get());
+        let asked = exchange.send(get().into());
         let server = async {
             let ping = next(&mut server, PING).await.unwrap();
             server.write_all(&[&[0, 0, 8, PING, 1, 0, 0, 0, 0][..], &ping].concat()).await.unwrap();
@@ -126,7 +126,7 @@ fn a_body_is_taken_as_far_as_there_is_room() {
         let (connections, _, _server) = connection().await;
         let mut exchange = connections.begin(Reuse::Allowed).unwrap();
         let request = Request::post("/").header("host", "a").body(Full::new(Bytes::from(vec![7; 1_000_000]))).unwrap();
-        let _asked = exchange.send(request);
+        let _asked = exchange.send(request.into());
         for _ in 0..10 {
             poll_fn(|cx| {
                 exchange.poll_upload(cx);

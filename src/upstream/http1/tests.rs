@@ -1,0 +1,509 @@
+//! What becomes of an exchange, whatever the server says and however it comes.
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use http::{Request, header};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime::{self, LocalOptions},
+    sync::mpsc,
+    task::yield_now,
+};
+
+use super::{
+    super::{Reuse, group::Group, lease::Lease, pool::Pool},
+    *,
+};
+use crate::{
+    config::sections::{self, Endpoint},
+    model::{ManualClock, Timestamp},
+    upstream::{AnswerBody, NoAnswer},
+};
+
+/// For a connection; nothing here waits for one.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Does it on one thread, as a worker would.
+fn on_a_worker<T>(story: impl Future<Output = T>) -> T {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(story)
+}
+
+/// A connection, and the server's end.
+async fn connected<B: Payload>() -> (Lease<B>, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+    let section = sections::Upstream::new("app", vec![server]);
+    let group = Arc::new(Group::new(&section, Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)))).unwrap());
+    let pool = Rc::new(Pool::new(&group, 0));
+    let lease = pool.lease(Reuse::Allowed, PATIENCE).await.unwrap();
+    (lease, listener.accept().await.unwrap().0)
+}
+
+/// What came of a request.
+#[derive(Debug, PartialEq, Eq)]
+struct Came {
+    status: u16,
+    reason: Option<String>,
+    /// Sorted, without those that are a connection's own business.
+    lines: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+    is_whole: bool,
+}
+
+impl Came {
+    fn of<B>(head: &Response<B>) -> Self {
+        const OWN: [header::HeaderName; 3] = [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
+        let lines = head.headers().iter().filter(|(name, _)| !OWN.contains(name));
+        let mut lines: Vec<_> = lines.map(|(name, line)| (name.to_string(), line.as_bytes().to_vec())).collect();
+        lines.sort();
+        let reason = head.extensions().get::<hyper::ext::ReasonPhrase>();
+        let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+        Self { status: head.status().as_u16(), reason, lines, body: Vec::new(), is_whole: false }
+    }
+}
+
+fn request(method: &str) -> Request<Full<Bytes>> {
+    Request::builder().method(method).uri("/a?b").header("host", "a").body(Full::default()).unwrap()
+}
+
+/// Reads a head.
+async fn read_head(server: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(server.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Takes a request and says this, a piece after the other, and nothing more.
+fn says(mut server: TcpStream, answer: &[u8], piece: usize) {
+    let answer = answer.to_vec();
+    spawn_local(async move {
+        server.set_nodelay(true).unwrap();
+        read_head(&mut server).await;
+        for piece in answer.chunks(piece) {
+            if server.write_all(piece).await.is_err() {
+                return;
+            }
+            yield_now().await;
+        }
+        let _ = server.shutdown().await;
+        // Until the other side has read all of it: what it has not read would be lost with the connection.
+        let _ = server.read_u8().await;
+    });
+}
+
+/// The head of the answer.
+async fn head_of<B: Payload>(lease: &mut Lease<B>, request: Request<B>) -> Result<Response<AnswerBody>, NoAnswer> {
+    lease.send(Box::new(request.into()));
+    poll_fn(|cx| lease.poll_answer(cx)).await
+}
+
+/// What comes of a request of ours where a server says this.
+async fn ours(method: &str, answer: &[u8], piece: usize) -> Result<Came, String> {
+    let (mut lease, server) = connected().await;
+    says(server, answer, piece);
+    let mut head = match head_of(&mut lease, request(method)).await {
+        Ok(head) => head,
+        Err(why) => return Err(format!("{:?}", lease.failure(why).0.source)),
+    };
+    let mut came = Came::of(&head);
+    let body = head.body_mut();
+    loop {
+        if body.is_end_stream() {
+            came.is_whole = true;
+            return Ok(came);
+        }
+        match poll_fn(|cx| lease.poll_frame(cx, body)).await {
+            Some(Ok(frame)) => came.body.extend_from_slice(&frame.into_data().unwrap()),
+            Some(Err(_)) => return Ok(came),
+            None => {}
+        }
+    }
+}
+
+/// And of one of hyper's.
+async fn hypers(method: &str, answer: &[u8]) -> Result<Came, String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    says(listener.accept().await.unwrap().0, answer, usize::MAX);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let _task = Task::of(spawn_local(async move { drop(connection.await) }));
+    let head = sender.send_request(request(method)).await.map_err(|why| format!("{why:?}"))?;
+    let mut came = Came::of(&head);
+    let mut body = head.into_body();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            // Trailers go nowhere.
+            Ok(frame) => came.body.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(_) => return Ok(came),
+        }
+    }
+    came.is_whole = true;
+    Ok(came)
+}
+
+/// What servers say, and what they had better not.
+const ANSWERS: [&str; 41] = [
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: 1\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 200 Fine\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 204 No Content\r\n\r\n",
+    "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+    "HTTP/1.1 200 OK\r\n\r\nuntil the end",
+    "HTTP/1.0 200 OK\r\n\r\nuntil the end",
+    "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n5;x=y\r\nhello\r\n1\r\n!\r\n0\r\nTrailer: 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhell",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\nhello",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloo\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nhello",
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 100 Continue\r\nContent-Length: 7\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "HTTP/1.1 200 OK\r\nX-Empty:\r\nX-Blank:   \r\nX-Latin: \u{e9}\r\nContent-Length:2\r\n\r\nok",
+    "HTTP/1.1 500 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x, Close\r\nX: 1\r\n\r\nok",
+    // No answers.
+    "",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+    "nonsense",
+    "HTTP/2 200 OK\r\n\r\n",
+    "HTTP/1.2 200 OK\r\n\r\n",
+    "HTTP/1.1 20 OK\r\n\r\n",
+    "HTTP/1.1 2000 OK\r\n\r\n",
+    "HTTP/1.1 099 OK\r\n\r\n",
+    " HTTP/1.1 200 OK\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX Y: 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX : 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX: \u{1}\r\n\r\n",
+];
+
+/// What hyper takes, of a HEAD at least, and nobody is to pass on.
+const NOT_OURS: [(&str, &str); 7] = [
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello", "Http1(Coded)"),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "Http1(Coded)"),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "Http1(Coded)",
+    ),
+    ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "Http1(Coded)"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello", "Lengths"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "Lengths"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello", "Lengths"),
+];
+
+/// Two clients that share no more than the parser of heads.
+#[test]
+fn what_hyper_makes_of_an_answer_is_made_of_it_here_in_however_many_pieces_it_comes() {
+    on_a_worker(async {
+        for answer in ANSWERS {
+            for method in ["GET", "HEAD", "OPTIONS"] {
+                let hypers = hypers(method, answer.as_bytes()).await;
+                for piece in [1, 7, usize::MAX] {
+                    let ours = ours(method, answer.as_bytes(), piece).await;
+                    // What is wrong each of them says in its own words.
+                    let alike = ours.as_ref().ok() == hypers.as_ref().ok();
+                    assert!(alike, "{method} {answer:?} by {piece}: {ours:?}, and by hyper {hypers:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn an_answer_of_which_two_could_think_differently_is_none() {
+    on_a_worker(async {
+        for (answer, expected) in NOT_OURS {
+            for (method, piece) in [("GET", 1), ("GET", usize::MAX), ("HEAD", usize::MAX)] {
+                assert_eq!(ours(method, answer.as_bytes(), piece).await.unwrap_err(), expected, "{method} {answer:?}");
+            }
+        }
+    });
+}
+
+/// A connection stays as long as both sides know that it does.
+#[test]
+fn another_request_may_follow_where_nothing_says_otherwise() {
+    on_a_worker(async {
+        for (answer, follows) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello", true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
+            ("HTTP/1.1 204 No Content\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: x, close\r\n\r\nhello", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello!", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+            ("HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+                false,
+            ),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello", true),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", false),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 5, 6\r\n\r\n", false),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+        ] {
+            let (mut lease, mut server) = connected().await;
+            let (head, ()) = tokio::join!(head_of(&mut lease, request("GET")), async {
+                read_head(&mut server).await;
+                server.write_all(answer.as_bytes()).await.unwrap();
+            });
+            let mut head = head.unwrap();
+            while !head.body().is_end_stream() {
+                let frame = poll_fn(|cx| lease.poll_frame(cx, head.body_mut())).await;
+                assert!(frame.is_none_or(|frame| frame.is_ok()));
+            }
+            assert_eq!(lease.is_ready(), follows, "{answer:?}");
+        }
+    });
+}
+
+/// What a server says of itself while it has nothing to answer is no answer to the next request, which goes elsewhere whole.
+#[test]
+fn a_request_is_given_back_whole_where_the_connection_is_of_no_use_any_more() {
+    on_a_worker(async {
+        for said in ["", "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"] {
+            let (mut lease, mut server) = connected::<Full<Bytes>>().await;
+            server.write_all(said.as_bytes()).await.unwrap();
+            drop(server);
+            let body = Full::new(Bytes::from_static(b"hello"));
+            // The end of the connection has come as soon as it is looked for.
+            while lease.is_open() {
+                yield_now().await;
+            }
+            let why = head_of(&mut lease, Request::post("/").body(body).unwrap()).await.unwrap_err();
+            let (error, is_silent) = lease.failure(why);
+            let unsent = error.unsent.expect("nothing of it was sent");
+            assert!(is_silent && unsent.body.collect().await.unwrap().to_bytes() == "hello", "{said:?}");
+        }
+    });
+}
+
+/// The head is written once, and of a body it says what is true.
+#[test]
+fn a_server_is_told_of_a_body_what_is_true_of_it_and_nothing_else() {
+    let head = |method: &str, lines: &[(&str, &str)], body: Option<&'static str>, is_known: bool| {
+        let mut request = Request::builder().method(method).uri("/a?b=c");
+        for (name, line) in lines {
+            request = request.header(*name, *line);
+        }
+        let mut out = Vec::new();
+        match (body, is_known) {
+            (Some(body), false) => head::write(&request.body(frames(&[body]).1).unwrap().into(), &mut out),
+            (body, _) => {
+                head::write(&request.body(Full::new(Bytes::from(body.unwrap_or_default()))).unwrap().into(), &mut out)
+            }
+        };
+        String::from_utf8(out).unwrap()
+    };
+    let host = ("host", "a");
+    assert_eq!(head("GET", &[host, ("x", "1")], None, true), "GET /a?b=c HTTP/1.1\r\nhost: a\r\nx: 1\r\n\r\n");
+    let empty = "POST /a?b=c HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(head("POST", &[("content-length", "0"), host], None, true), empty);
+    let known = "POST /a?b=c HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n";
+    for wrong in [
+        &[][..],
+        &[("content-length", "7")],
+        &[("content-length", "5"), ("content-length", "5")],
+        &[("transfer-encoding", "x")],
+    ] {
+        assert_eq!(head("POST", &[&[host], wrong].concat(), Some("hello"), true), known);
+    }
+    let chunked = "GET /a?b=c HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    assert_eq!(head("GET", &[host, ("content-length", "5")], Some("hello"), false), chunked);
+}
+
+/// A body of which nobody knows how long it will be. What has not been put there yet has not come yet.
+struct Frames(mpsc::UnboundedReceiver<&'static str>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(|data| Ok(Frame::data(Bytes::from_static(data.as_bytes())))))
+    }
+}
+
+fn frames(come: &[&'static str]) -> (mpsc::UnboundedSender<&'static str>, Frames) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    for frame in come {
+        sender.send(*frame).unwrap();
+    }
+    (sender, Frames(receiver))
+}
+
+/// A socket that takes so many bytes at once, and each second time none.
+struct Reluctant {
+    takes: usize,
+    taken: Vec<u8>,
+    is_full: bool,
+}
+
+impl AsyncWrite for Reluctant {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.is_full = !self.is_full;
+        if self.is_full {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let taken = bytes.len().min(self.takes);
+        self.taken.extend_from_slice(&bytes[..taken]);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_body_arrives_whole_and_once_however_little_the_socket_takes() {
+    on_a_worker(async {
+        for takes in [1, 2, 5, 1000] {
+            let mut socket = Reluctant { takes, taken: Vec::new(), is_full: false };
+            let mut upload = Upload::default();
+            let (come, body) = frames(&["hello", "", "you"]);
+            upload.begin(&mut Some(Box::new(Request::post("/").body(body).unwrap().into())));
+            let mut later = Some(come);
+            poll_fn(|cx| {
+                let written = upload.poll(&mut socket, cx);
+                // The rest of it comes when all that came before has gone out.
+                if written.is_pending() && socket.taken.ends_with(b"you\r\n") {
+                    later.take().inspect(|come| come.send("!").unwrap());
+                }
+                written.map(Result::unwrap)
+            })
+            .await;
+            let expected =
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n1\r\n!\r\n0\r\n\r\n";
+            assert_eq!(String::from_utf8(socket.taken).unwrap(), expected, "by {takes}");
+            assert!(upload.is_over());
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_comes_before_the_server_stops_reading_is_an_answer() {
+    for goes in [false, true] {
+        on_a_worker(early_answer(goes));
+    }
+}
+
+/// The server answers without having read the body, and says that it says no more, or goes.
+async fn early_answer(goes: bool) {
+    let (mut lease, mut server) = connected().await;
+    let much = Full::new(Bytes::from(vec![b'.'; 32 << 20]));
+    let (head, server) = tokio::join!(head_of(&mut lease, Request::post("/").body(much).unwrap()), async {
+        read_head(&mut server).await;
+        server.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
+        server.shutdown().await.unwrap();
+        // With so much unread that is a reset.
+        (!goes).then_some(server)
+    });
+    let mut head = head.unwrap();
+    lease.set_going();
+    let no = poll_fn(|cx| lease.poll_frame(cx, head.body_mut())).await.unwrap().unwrap();
+    assert_eq!((head.status(), &no.into_data().unwrap()[..]), (StatusCode::PAYLOAD_TOO_LARGE, &b"no"[..]));
+    assert!(head.body().is_end_stream() && !lease.is_ready());
+    drop(server);
+}
+
+/// The rest of the request goes on behind an early answer, and then the connection is as good as any.
+#[test]
+fn once_the_rest_of_a_request_is_written_its_connection_can_be_used_again() {
+    on_a_worker(async {
+        let (mut lease, mut server) = connected().await;
+        let (come, body) = frames(&["hello"]);
+        let (head, ()) = tokio::join!(head_of(&mut lease, Request::post("/").body(body).unwrap()), async {
+            read_head(&mut server).await;
+            server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        });
+        assert!(head.unwrap().body().is_end_stream());
+        lease.set_going();
+        assert!(!lease.is_ready() && !lease.has_sent());
+        drop(come);
+        while !lease.is_ready() {
+            yield_now().await;
+        }
+        let mut sent = String::new();
+        // Used by the next request, it is read to the end.
+        let (_, body) = frames(&[]);
+        let (head, ()) = tokio::join!(head_of(&mut lease, Request::put("/next").body(body).unwrap()), async {
+            sent = read_head(&mut server).await;
+            sent += &read_head(&mut server).await;
+            server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        });
+        assert_eq!(head.unwrap().status(), StatusCode::NO_CONTENT);
+        let next = "PUT /next HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(sent, format!("5\r\nhello\r\n0\r\n\r\n{next}"));
+    });
+}
+
+/// Nobody goes on sending to a server that has gone behind its answer.
+#[test]
+fn a_server_that_goes_behind_an_early_answer_is_sent_nothing_more() {
+    on_a_worker(async {
+        let (mut lease, mut server) = connected().await;
+        let (come, body) = frames(&["hello"]);
+        let (head, ()) = tokio::join!(head_of(&mut lease, Request::post("/").body(body).unwrap()), async {
+            read_head(&mut server).await;
+            server.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            server.shutdown().await.unwrap();
+        });
+        assert!(head.unwrap().body().is_end_stream());
+        lease.let_go(|| true);
+        // Its body is dropped then, and nobody could send another part of it.
+        come.closed().await;
+    });
+}
+
+/// Whatever the server makes of what it has got of the request, it was not the request.
+#[test]
+fn a_request_that_breaks_off_takes_its_answer_with_it() {
+    on_a_worker(async {
+        let (mut lease, mut server) = connected().await;
+        let (come, body) = frames(&["hello"]);
+        let body = body.map_frame(|frame| frame);
+        let breaks = http_body_util::Limited::new(body, 6);
+        let request = Request::post("/").body(Box::pin(breaks)).unwrap();
+        let (head, ()) = tokio::join!(head_of(&mut lease, request), async {
+            read_head(&mut server).await;
+            server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe").await.unwrap();
+        });
+        let mut head = head.unwrap();
+        lease.set_going();
+        assert_eq!(
+            poll_fn(|cx| lease.poll_frame(cx, head.body_mut())).await.unwrap().unwrap().into_data().unwrap(),
+            "he"
+        );
+        let (fault, ()) = tokio::join!(poll_fn(|cx| lease.poll_frame(cx, head.body_mut())), async {
+            yield_now().await;
+            come.send("too much").unwrap();
+        });
+        assert!(matches!(fault, Some(Err(Fault::Body(_)))), "{fault:?}");
+        assert!(!lease.is_ready());
+    });
+}
