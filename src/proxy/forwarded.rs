@@ -164,7 +164,7 @@ fn is_address(text: &str) -> bool {
 }
 
 impl Told {
-    /// Tells the upstream. The names must have been removed before.
+    /// Tells the upstream. These names are among those that are left out of what the client says.
     pub(super) fn tell(self, fields: &mut Fields, peer: &Peer, host: &HeaderValue, writer: &HeaderWriter) {
         let proto = self.proto.unwrap_or_else(|| peer.proto.clone());
         let told_host = self.host.unwrap_or_else(|| host.clone());

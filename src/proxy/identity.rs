@@ -1,4 +1,4 @@
-//! The trust boundary: who calls, told to the upstream by us alone. Remove first, then set, on every route.
+//! The trust boundary: who calls, told to the upstream by us alone. What the client says by these names is left out, on every route.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -47,8 +47,8 @@ impl Headers {
                 .any(|ours| name.len() == ours.as_str().len() && begins_like(name, ours.as_str().as_bytes()))
     }
 
-    /// Sets exactly one value for what is known, and nothing for what is not: absent means anonymous. Every name here
-    /// must have been removed before. Where identity is to be signed and can't be, nothing is to go upstream.
+    /// Sets exactly one value for what is known, and nothing for what is not: absent means anonymous. Of every name here
+    /// the client's own lines must be left out. Where identity is to be signed and can't be, nothing is to go upstream.
     pub(super) fn tell(
         &self,
         mut tell: impl FnMut(HeaderName, HeaderValue),

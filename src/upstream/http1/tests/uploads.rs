@@ -82,17 +82,23 @@ async fn early_answer(goes: bool) {
     drop(server);
 }
 
+/// A connection on which a request has its answer, and no end yet: who goes on with its body, and the server's end.
+async fn answered_early(status: &str) -> (Lease<Frames>, mpsc::UnboundedSender<&'static str>, TcpStream) {
+    let (mut lease, mut server) = connected().await;
+    let (come, body) = frames(&["hello"]);
+    let (head, ()) = tokio::join!(head_of(&mut lease, Request::post("/").body(body).unwrap()), async {
+        read_head(&mut server).await;
+        server.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes()).await.unwrap();
+    });
+    assert!(head.unwrap().body().is_end_stream());
+    (lease, come, server)
+}
+
 /// The rest of the request goes on behind an early answer, and then the connection is as good as any.
 #[test]
 fn once_the_rest_of_a_request_is_written_its_connection_can_be_used_again() {
     on_a_worker(async {
-        let (mut lease, mut server) = connected().await;
-        let (come, body) = frames(&["hello"]);
-        let (head, ()) = tokio::join!(head_of(&mut lease, Request::post("/").body(body).unwrap()), async {
-            read_head(&mut server).await;
-            server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
-        });
-        assert!(head.unwrap().body().is_end_stream());
+        let (mut lease, come, mut server) = answered_early("200 OK").await;
         lease.set_going();
         assert!(!lease.is_ready() && !lease.has_sent());
         drop(come);
@@ -100,7 +106,6 @@ fn once_the_rest_of_a_request_is_written_its_connection_can_be_used_again() {
             yield_now().await;
         }
         let mut sent = String::new();
-        // Used by the next request, it is read to the end.
         let (_, body) = frames(&[]);
         let (head, ()) = tokio::join!(head_of(&mut lease, Request::put("/next").body(body).unwrap()), async {
             sent = read_head(&mut server).await;
@@ -117,14 +122,8 @@ fn once_the_rest_of_a_request_is_written_its_connection_can_be_used_again() {
 #[test]
 fn a_server_that_goes_behind_an_early_answer_is_sent_nothing_more() {
     on_a_worker(async {
-        let (mut lease, mut server) = connected().await;
-        let (come, body) = frames(&["hello"]);
-        let (head, ()) = tokio::join!(head_of(&mut lease, Request::post("/").body(body).unwrap()), async {
-            read_head(&mut server).await;
-            server.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-            server.shutdown().await.unwrap();
-        });
-        assert!(head.unwrap().body().is_end_stream());
+        let (lease, come, mut server) = answered_early("413 Content Too Large").await;
+        server.shutdown().await.unwrap();
         lease.let_go(|| true);
         // Its body is dropped then, and nobody could send another part of it.
         come.closed().await;
