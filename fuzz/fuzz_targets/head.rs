@@ -9,19 +9,13 @@ const LIMITS: HeadLimits = HeadLimits { bytes: 512, lines: 8, target: 64 };
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (step, head) = (usize::from(input.0 % 32) + 1, input.1);
-    let whole = HeadScreen::new(LIMITS).feed(head);
+    let whole = HeadScreen::new(LIMITS).look(head);
     let mut screen = HeadScreen::new(LIMITS);
-    let mut eaten = 0;
     let mut pieces = Progress::Partial;
-    for piece in head.chunks(step) {
-        pieces = screen.feed(piece);
-        match pieces {
-            Progress::Partial => eaten += piece.len(),
-            Progress::Complete(end) => {
-                pieces = Progress::Complete(eaten + end);
-                break;
-            }
-            Progress::Refused(_) => break,
+    for come in (step..).step_by(step).map(|come| come.min(head.len())) {
+        pieces = screen.look(&head[..come]);
+        if pieces != Progress::Partial || come == head.len() {
+            break;
         }
     }
     // A head too large may be found out by its size or by what is wrong in it, whichever is seen first.

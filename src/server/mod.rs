@@ -4,17 +4,18 @@
 //! its own copy of the service. A request is read, answered and, where it is forwarded, proxied on one thread: nothing
 //! on its path crosses to another, so nothing needs a lock or a wake-up there.
 //!
-//! A connection's bytes pass [`screen`] before hyper's parser sees them, because several things that two HTTP parsers
-//! read differently are repaired or cut off silently by a lenient one.
+//! A request head passes [`screen`] before it is parsed, because several things that two HTTP parsers read differently are
+//! repaired or cut off silently by a lenient one. HTTP/1.1 is spoken by [`http1`], HTTP/2 by hyper.
 
-mod answer;
 mod arrival;
 mod connection;
 mod current;
+mod date;
 mod deadline;
 mod drain;
 mod gate;
 pub mod handover;
+mod http1;
 mod http2;
 mod introduction;
 mod listener;
@@ -25,9 +26,7 @@ mod signals;
 mod stream;
 pub mod systemd;
 mod tls;
-mod traffic;
 mod unix_socket;
-mod wire;
 mod worker;
 
 use std::{

@@ -1,4 +1,4 @@
-//! The last answer on a connection whose bytes never became a request, written without hyper.
+//! The end of a connection: the last answer where its bytes never became a request, and the goodbye.
 
 use std::{io, time::Duration};
 
@@ -26,6 +26,13 @@ pub(super) async fn answer(stream: Stream, response: Response<Bytes>, write_time
     timeout(write_timeout, stream.write_all(&bytes)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     linger(stream, write_timeout).await;
     Ok(())
+}
+
+/// Closes a connection on which all is said. Under TLS that takes a word of goodbye, without which a client can't know that it has
+/// heard all.
+pub(super) async fn say_goodbye(mut stream: Stream, write_timeout: Duration) {
+    // It closes either way.
+    let _ = timeout(write_timeout, stream.shutdown()).await;
 }
 
 /// Closes our half, then reads for a while what the client is still sending. Closing a socket with unread bytes makes

@@ -1,10 +1,10 @@
-//! What a request head must be before hyper's parser may see it.
+//! What a request head must be before it is parsed.
 //!
-//! hyper repairs or hides several things on which two parsers could disagree: it cuts a `#fragment` off the target,
-//! drops `Content-Length` beside `Transfer-Encoding`, takes a bare line feed for a line end. An origin behind us may
+//! Parsers repair or hide several things on which two of them could disagree: they cut a `#fragment` off the target,
+//! drop `Content-Length` beside `Transfer-Encoding`, take a bare line feed for a line end. An origin behind us may
 //! read the same bytes otherwise, and then it and we answer for different requests (RFC 9112, 11.2). So these heads
-//! are refused here, on the raw bytes, and the limits of size and count are kept here too, where an answer of our own
-//! is still possible. Whatever passes is parsed by hyper; this file decides nothing about what a request means.
+//! are refused here, on the raw bytes, and the limits of size and count are kept here too, before anything is taken apart.
+//! This file decides nothing about what a request means.
 
 use memchr::memchr;
 
@@ -29,18 +29,16 @@ pub struct HeadLimits {
 pub enum Progress {
     /// More must come.
     Partial,
-    /// The head ends with the first so many bytes of what was fed last.
+    /// The head is the first so many bytes.
     Complete(usize),
     /// This is no head we pass on.
     Refused(Refusal),
 }
 
-/// Looks at one head, fed in any number of pieces.
+/// Looks at one head, as more and more of it comes.
 #[derive(Debug)]
 pub struct HeadScreen {
     limits: HeadLimits,
-    /// The bytes so far, when the head did not come in one piece.
-    kept: Vec<u8>,
     facts: Facts,
 }
 
@@ -59,37 +57,25 @@ struct Facts {
 impl HeadScreen {
     /// A screen for the next head.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, kept: Vec::new(), facts: Facts::default() }
+        Self { limits, facts: Facts::default() }
     }
 
-    /// Takes the next bytes. After [`Progress::Complete`] it is ready for another head; after a refusal it is done.
-    pub fn feed(&mut self, bytes: &[u8]) -> Progress {
-        let before = self.kept.len();
-        let seen = if before == 0 {
-            self.facts.read(&self.limits, bytes)
-        } else {
-            self.kept.extend_from_slice(bytes);
-            self.facts.read(&self.limits, &self.kept)
-        };
-        match seen {
+    /// Looks at all that has come so far, of which it has not seen the end. After [`Progress::Complete`] it is ready for another
+    /// head; after a refusal it is done.
+    pub fn look(&mut self, head: &[u8]) -> Progress {
+        match self.facts.read(&self.limits, head) {
             Ok(Some(end)) => {
-                self.kept = Vec::new();
                 self.facts = Facts::default();
-                Progress::Complete(end - before)
+                Progress::Complete(end)
             }
-            Ok(None) => {
-                if before == 0 {
-                    self.kept.extend_from_slice(bytes);
-                }
-                Progress::Partial
-            }
+            Ok(None) => Progress::Partial,
             Err(why) => Progress::Refused(why),
         }
     }
 
     /// Whether nothing but blank lines has come so far.
-    pub fn is_blank(&self) -> bool {
-        let begun = self.kept.get(self.facts.line_start..).is_some_and(|line| !matches!(line, b"" | b"\r"));
+    pub fn is_blank(&self, head: &[u8]) -> bool {
+        let begun = head.get(self.facts.line_start..).is_some_and(|line| !matches!(line, b"" | b"\r"));
         !self.facts.request_line && !begun
     }
 }
@@ -192,7 +178,7 @@ mod tests {
     const LIMITS: HeadLimits = HeadLimits { bytes: 1024, lines: 4, target: 64 };
 
     fn whole(head: &str) -> Progress {
-        HeadScreen::new(LIMITS).feed(head.as_bytes())
+        HeadScreen::new(LIMITS).look(head.as_bytes())
     }
 
     #[test]
@@ -250,17 +236,13 @@ mod tests {
         ) {
             let expected = whole(&head);
             let mut screen = HeadScreen::new(LIMITS);
-            let (mut rest, mut cuts, mut eaten) = (head.as_bytes(), cuts.into_iter(), 0);
+            let (mut come, mut cuts) = (0, cuts.into_iter());
             let got = loop {
-                let n = cuts.next().unwrap_or(rest.len()).min(rest.len());
-                let (piece, more) = rest.split_at(n);
-                match screen.feed(piece) {
-                    Progress::Partial if more.is_empty() => break Progress::Partial,
-                    Progress::Partial => eaten += n,
-                    Progress::Complete(end) => break Progress::Complete(eaten + end),
-                    refused @ Progress::Refused(_) => break refused,
+                come = (come + cuts.next().unwrap_or(head.len())).min(head.len());
+                match screen.look(&head.as_bytes()[..come]) {
+                    Progress::Partial if come < head.len() => {}
+                    progress => break progress,
                 }
-                rest = more;
             };
             prop_assert_eq!(got, expected);
         }

@@ -140,10 +140,7 @@ impl Stream {
 
     /// Whether the client has sent more than was read. Closing on it would make the kernel send a reset.
     pub(super) fn has_unread(&self) -> bool {
-        match self.socket() {
-            Socket::Tcp(tcp) => tcp.try_read(&mut [0; 1]).is_ok_and(|n| n > 0),
-            Socket::Unix(unix) => unix.try_read(&mut [0; 1]).is_ok_and(|n| n > 0),
-        }
+        self.socket().peek_now(&mut [0; 1]).is_ok_and(|n| n > 0)
     }
 
     /// What is beneath TLS, where there is TLS. What has not been written then never will be.

@@ -19,8 +19,9 @@ use tokio::{
 use super::{
     Listener, Options, Place, Service,
     arrival::{self, Accepted},
-    connection::{self, Shared},
+    connection::Shared,
     current::Current,
+    date::Date,
     drain::{Drain, Stage},
     gate::Gate,
     handover::Handover,
@@ -217,7 +218,7 @@ async fn work<S: Service>(
     let tls = options.tls.clone().map(Rc::new);
     let shared = Rc::new(Shared {
         service: Rc::new(Current::new(make())),
-        http: connection::http1(&options),
+        date: Date::default(),
         under_way: UnderWay::at_most(options.max_requests()),
         options: Rc::new(options),
         drain: Rc::new(Drain::default()),
@@ -265,6 +266,7 @@ async fn tick<S: Service>(shared: Rc<Shared<S>>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        shared.date.update();
         shared.service.tick();
     }
 }

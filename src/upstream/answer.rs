@@ -6,7 +6,8 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Frame, SizeHint};
 
-use super::{Fault, http1::Decoder};
+use super::Fault;
+use crate::web::Decoder;
 
 /// The body of an answer, as it comes; its connection has it.
 #[derive(Debug)]

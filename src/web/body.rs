@@ -2,9 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
+    error::Error,
+    fmt,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -24,7 +26,19 @@ pub enum BodyError {
     TimedOut,
     /// The client went away, or sent what is no body.
     #[error("the request body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Where the bytes of a body come from over HTTP/1.1: the connection, which has it as long as its request is at hand.
+pub trait BodySource: fmt::Debug {
+    /// The next data.
+    fn poll_data(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Box<dyn Error + Send + Sync>>>>;
+
+    /// Whether all of it has been taken.
+    fn is_over(&self) -> bool;
+
+    /// How much is still to come.
+    fn size_hint(&self) -> SizeHint;
 }
 
 /// What a connection knows of the body it is reading. Shared with the body, which may live on in an upstream's task.
@@ -39,6 +53,8 @@ pub struct BodyWatch {
     late: Cell<bool>,
     whole: Cell<bool>,
     given_up: Cell<bool>,
+    /// The connection's task, where it waits for the end of the body.
+    owner: RefCell<Option<Waker>>,
 }
 
 impl BodyWatch {
@@ -62,6 +78,11 @@ impl BodyWatch {
         !self.whole.get() && !self.given_up.get()
     }
 
+    /// Whether its reader waits for the client.
+    pub fn is_awaited(&self) -> bool {
+        self.waits.get().is_some()
+    }
+
     /// When bytes of it were last read.
     pub fn last_read(&self) -> Option<Instant> {
         self.read.get()
@@ -80,6 +101,18 @@ impl BodyWatch {
         true
     }
 
+    /// The connection waits for whoever reads the body: its task is woken when there is nothing more to be read, or nobody wants it.
+    pub fn wake_at_end(&self, cx: &Context<'_>) {
+        self.owner.replace(Some(cx.waker().clone()));
+    }
+
+    /// The connection has ended. Who waits for the body is to see that.
+    pub fn abandon(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
     /// This watch, if it is still about that request.
     fn at(&self, generation: u64) -> Option<&Self> {
         (self.generation.get() == generation).then_some(self)
@@ -87,6 +120,19 @@ impl BodyWatch {
 
     fn give_up(&self) {
         self.given_up.set(!self.whole.get());
+        self.wake_owner();
+    }
+
+    fn end(&self) {
+        self.waits.set(None);
+        self.whole.set(true);
+        self.wake_owner();
+    }
+
+    fn wake_owner(&self) {
+        if let Some(owner) = self.owner.take() {
+            owner.wake();
+        }
     }
 
     fn wait(&self, cx: &Context<'_>) -> Result<(), BodyError> {
@@ -109,11 +155,18 @@ impl BodyWatch {
 /// checked those.
 #[derive(Debug)]
 pub struct RequestBody {
-    /// `None` stands for a body that is known to be empty.
-    inner: Option<Incoming>,
+    inner: Inner,
     left: u64,
     generation: u64,
     watch: Rc<BodyWatch>,
+}
+
+#[derive(Debug)]
+enum Inner {
+    /// It is known to be empty, or has ended.
+    Nothing,
+    Http1(Rc<dyn BodySource>),
+    Http2(Incoming),
 }
 
 /// Tells how far a body has been read, after the body itself went elsewhere.
@@ -148,7 +201,7 @@ impl BodyProgress {
 
     /// Another empty body, for sending a request without a body a second time.
     pub fn empty_again(&self) -> RequestBody {
-        RequestBody { inner: None, left: 0, generation: self.generation, watch: Rc::clone(&self.watch) }
+        RequestBody { inner: Inner::Nothing, left: 0, generation: self.generation, watch: Rc::clone(&self.watch) }
     }
 
     fn watch(&self) -> Option<&BodyWatch> {
@@ -157,9 +210,15 @@ impl BodyProgress {
 }
 
 impl RequestBody {
-    /// The body of the request the watch is at.
+    /// The body of the request over HTTP/2 that the watch is at.
     pub fn new(inner: Incoming, watch: Rc<BodyWatch>) -> Self {
-        Self { inner: Some(inner), left: u64::MAX, generation: watch.generation.get(), watch }
+        Self { inner: Inner::Http2(inner), left: u64::MAX, generation: watch.generation.get(), watch }
+    }
+
+    /// The body of the request over HTTP/1.1 that the watch is at; none where it has none.
+    pub fn from_source(source: Option<Rc<dyn BodySource>>, watch: Rc<BodyWatch>) -> Self {
+        let inner = source.map_or(Inner::Nothing, Inner::Http1);
+        Self { inner, left: u64::MAX, generation: watch.generation.get(), watch }
     }
 
     /// Bounds the body to `max` bytes. Fails at once when its declared length is more.
@@ -178,10 +237,11 @@ impl RequestBody {
         self.watch.at(self.generation)
     }
 
-    fn end(&self) {
+    fn end(&mut self) {
+        // What its connection reads from here on is of another request.
+        self.inner = Inner::Nothing;
         if let Some(watch) = self.watch() {
-            watch.waits.set(None);
-            watch.whole.set(true);
+            watch.end();
         }
     }
 
@@ -199,6 +259,22 @@ impl RequestBody {
         }
         Ok(Frame::data(data))
     }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match &mut self.inner {
+            Inner::Nothing => Poll::Ready(None),
+            Inner::Http1(_) if self.watch.at(self.generation).is_none() => {
+                Poll::Ready(Some(Err(BodyError::Broken("its request is over".into()))))
+            }
+            Inner::Http1(source) => source.poll_data(cx).map_err(BodyError::Broken),
+            Inner::Http2(incoming) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx)).transpose();
+                let frame = frame.map_err(|why| BodyError::Broken(why.into()))?;
+                // Trailers come at the end.
+                Poll::Ready(frame.and_then(|frame| frame.into_data().ok()).map(Ok))
+            }
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -207,40 +283,46 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
+        if matches!(this.inner, Inner::Nothing) {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(data) = this.poll_data(cx) else {
             return match this.watch.wait(cx) {
                 Ok(()) => Poll::Pending,
                 Err(late) => Poll::Ready(Some(Err(late))),
             };
         };
-        // A frame can come out of a body that outlived its request: the client's part was over, not the upstream's.
+        // Data can come out of a body that outlived its request: the client's part was over, not the upstream's.
         if let Some(watch) = this.watch() {
             watch.waits.set(None);
         }
-        match frame.map(|frame| frame.map(Frame::into_data)) {
-            Some(Ok(Ok(data))) => Poll::Ready(Some(this.count(data))),
-            Some(Err(error)) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
-            // The end, or trailers, which come at the end.
-            None | Some(Ok(Err(_))) => {
-                this.end();
-                Poll::Ready(None)
-            }
+        if data.is_none() {
+            this.end();
         }
+        Poll::Ready(data.map(|data| data.and_then(|data| this.count(data))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        match &self.inner {
+            Inner::Nothing => true,
+            Inner::Http1(source) => self.watch().is_some() && source.is_over(),
+            Inner::Http2(incoming) => incoming.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        match &self.inner {
+            Inner::Nothing => SizeHint::with_exact(0),
+            Inner::Http1(source) if self.watch().is_some() => source.size_hint(),
+            Inner::Http1(_) => SizeHint::default(),
+            Inner::Http2(incoming) => incoming.size_hint(),
+        }
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if self.inner.is_none() {
+        if matches!(self.inner, Inner::Nothing) {
             return;
         }
         if self.is_end_stream() {

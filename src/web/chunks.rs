@@ -23,6 +23,7 @@ enum At {
     DataLf,
     /// A trailer line, or the empty line that ends the body.
     Line,
+    TrailerName,
     Trailer,
     TrailerLf,
     EndLf,
@@ -105,7 +106,9 @@ impl Chunks {
             (At::DataLf, b'\n') => At::FirstDigit,
             (At::Line, b'\r') => At::EndLf,
             (At::Trailer, b'\r') => At::TrailerLf,
-            (At::Line | At::Trailer, _) => At::Trailer,
+            (At::TrailerName, b':') => At::Trailer,
+            (At::Line | At::TrailerName, _) if is_token(byte) => At::TrailerName,
+            (At::Trailer, b'\t' | b' '..=b'~' | 0x80..) => At::Trailer,
             (At::TrailerLf, b'\n') => At::Line,
             _ => At::Broken,
         }
@@ -123,6 +126,11 @@ impl Chunks {
     }
 }
 
+/// Whether a name may have this byte in it (RFC 9110, 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -135,7 +143,7 @@ mod tests {
         "5;a=\"b\"\r\nhello\r\n1 ; c\r\n!\r\n00\r\n\r\n",
         "1A\r\nabcdefghijklm\r\n0\r\n\r\nGET / \r\n0\r\nTrailer: 1\r\nX: \r\n\r\n",
         "000b\r\n0\r\n\r\nGET / \r\n0\r\n\r\n",
-        "2\r\n\r\n\r\n0\r\nX: a\nb\r\n\r\n",
+        "2\r\n\r\n\r\n0\r\nX-a_1:\r\nY: a\tb \u{e9}\r\n\r\n",
     ];
 
     #[test]
@@ -160,6 +168,13 @@ mod tests {
             "1\r\nab\r\n",
             "0\r\n\rx",
             "0\r\nA: b\rc\r\n",
+            "0\r\nA: b\nc\r\n",
+            "0\r\nA\0: b\r\n",
+            "0\r\nA: \0b\r\n",
+            "0\r\nA : b\r\n",
+            "0\r\n A: b\r\n",
+            "0\r\n: b\r\n",
+            "0\r\nA\r\n",
         ] {
             let mut chunks = Chunks::default();
             assert_eq!(chunks.feed(format!("{body}0\r\n\r\n0\r\n\r\n").as_bytes()), None, "{body:?}");

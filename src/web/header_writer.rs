@@ -33,6 +33,14 @@ impl HeaderWriter {
     }
 }
 
+/// Writes a line of a head as HTTP/1.1 has it.
+pub fn header_line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
+    to.reserve(name.len() + value.len() + 4);
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        to.extend_from_slice(part);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::BufMut;

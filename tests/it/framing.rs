@@ -269,7 +269,7 @@ fn an_upgrade_opens_no_tunnel() {
             let admin = "GET /admin HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
             client.send(format!("{request}{admin}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
             let answers: Vec<_> = (0..3).map(|_| client.reply().verdict()).collect();
-            assert_eq!(answers, [verdict, "401 token_missing", "400"], "{lines}");
+            assert_eq!(answers, [verdict, "401 token_missing", "400 bad_request"], "{lines}");
             let seen = gw.upstream.seen().split_off(before);
             assert_eq!(targets(&seen), ["/public/x"], "{lines}");
             for name in ["connection", "upgrade", "http2-settings"] {

@@ -4,10 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
-
 use super::*;
 use crate::{
     assertion, auth, avatar,
@@ -102,16 +98,6 @@ fn no_phone(why: PhoneFailure) -> Failure {
     Failure::Api(api::Error::Phone { why, app: AppId::parse("wx1").unwrap(), source: phone::Error::Old })
 }
 
-/// hyper makes its errors itself: this one from a server that hangs up.
-async fn broken() -> hyper::Error {
-    let (near, far) = tokio::io::duplex(64);
-    drop(far);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
-    let request = http::Request::new(Empty::<Bytes>::new());
-    let (answer, _) = tokio::join!(sender.send_request(request), connection);
-    answer.unwrap_err()
-}
-
 fn limited(whose: Whose) -> Failure {
     Failure::Limited(RouteLimited { whose, retry_after: Duration::from_millis(2_001) })
 }
@@ -124,7 +110,7 @@ const CLOSE: &str = "close";
 const BEARER: &str = "bearer";
 
 /// Each failure with status, code and what else the answer has.
-async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
+fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
     let api = Failure::Api;
     let encode = serde_json::from_str::<u8>("x").unwrap_err();
     let mut table = vec![
@@ -157,7 +143,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
         (api(api::Error::BadInput("x")), 400, "bad_request", ""),
         (api(api::Error::Body(BodyError::TooLarge)), 413, "body_too_large", CLOSE),
         (api(api::Error::Body(BodyError::TimedOut)), 408, "request_timeout", CLOSE),
-        (api(api::Error::Body(BodyError::Broken(broken().await))), 400, "bad_request", CLOSE),
+        (api(api::Error::Body(BodyError::Broken("it broke off".into()))), 400, "bad_request", CLOSE),
         (api(api::Error::UnknownApp), 400, "unknown_app", ""),
         (api(api::Error::Limited { retry_after: Duration::from_millis(1_001) }), 429, "rate_limited", "retry 2"),
         (api(api::Error::ProfileLimited { retry_after: Duration::from_millis(1_001) }), 429, "rate_limited", "retry 2"),
@@ -179,7 +165,7 @@ async fn table() -> Vec<(Failure, u16, &'static str, &'static str)> {
     table.extend(with_a_profile());
     table.extend(with_a_phone());
     table.extend(with_a_picture());
-    table.extend(on_the_way_to_an_upstream().await);
+    table.extend(on_the_way_to_an_upstream());
     table
 }
 
@@ -229,7 +215,7 @@ fn with_a_picture() -> Vec<(Failure, u16, &'static str, &'static str)> {
     ]
 }
 
-async fn on_the_way_to_an_upstream() -> Vec<(Failure, u16, &'static str, &'static str)> {
+fn on_the_way_to_an_upstream() -> Vec<(Failure, u16, &'static str, &'static str)> {
     let proxy = Failure::Proxy;
     vec![
         (proxy(proxy::Error::NoUpstream), 500, "internal", ""),
@@ -240,7 +226,7 @@ async fn on_the_way_to_an_upstream() -> Vec<(Failure, u16, &'static str, &'stati
         (proxy(proxy::Error::WrongHandshake), 502, "upstream_unreachable", ""),
         (proxy(proxy::Error::Body(BodyError::TooLarge)), 413, "body_too_large", CLOSE),
         (proxy(proxy::Error::Body(BodyError::TimedOut)), 408, "request_timeout", CLOSE),
-        (proxy(proxy::Error::Body(BodyError::Broken(broken().await))), 400, "bad_request", CLOSE),
+        (proxy(proxy::Error::Body(BodyError::Broken("it broke off".into()))), 400, "bad_request", CLOSE),
         (proxy(proxy::Error::Connect(ConnectError::NoServer)), 502, "upstream_unreachable", ""),
         (proxy(ConnectError::Overloaded { server: "x".to_owned() }.into()), 503, "upstream_overloaded", "retry 1"),
         (proxy(proxy::Error::Broken(proxy::Fault::Closed)), 502, "upstream_unreachable", ""),
@@ -261,9 +247,9 @@ fn more(rescue: &Rescue) -> String {
     said.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-#[tokio::test]
-async fn every_failure_has_its_answer() {
-    let table = table().await;
+#[test]
+fn every_failure_has_its_answer() {
+    let table = table();
     for (failure, status, code, expected) in &table {
         let rescue = rescue(failure);
         let got = (rescue.status.as_u16(), rescue.code, more(&rescue));
@@ -274,17 +260,17 @@ async fn every_failure_has_its_answer() {
     assert_eq!(names.len(), table.len(), "a failure stands twice");
 }
 
-#[tokio::test]
-async fn every_word_for_a_failed_login_is_one_to_count_by() {
-    for (failure, _, code, _) in table().await {
+#[test]
+fn every_word_for_a_failed_login_is_one_to_count_by() {
+    for (failure, _, code, _) in table() {
         let is_of_a_login = matches!(&failure, Failure::Api(error) if !matches!(error, api::Error::Profile(_) | api::Error::Phone { .. } | api::Error::Avatar(_) | api::Error::NothingHere));
         assert!(!is_of_a_login || LOGINS.contains(&code), "{code}");
     }
 }
 
-#[tokio::test]
-async fn every_status_with_retry_after_says_when() {
-    for (failure, ..) in table().await {
+#[test]
+fn every_status_with_retry_after_says_when() {
+    for (failure, ..) in table() {
         let rescue = rescue(&failure);
         let to_be_tried_again = matches!(rescue.status.as_u16(), 429 | 503);
         assert_eq!(rescue.retry_after.is_some(), to_be_tried_again, "{failure:?}");
@@ -292,15 +278,15 @@ async fn every_status_with_retry_after_says_when() {
     }
 }
 
-#[tokio::test]
-async fn the_document_lists_what_is_answered_and_nothing_else() {
+#[test]
+fn the_document_lists_what_is_answered_and_nothing_else() {
     let cells = |row: &'static str| row.split('|').map(str::trim).collect::<Vec<_>>();
     let rows =
         include_str!("../../../docs/ERRORS.md").lines().filter(|line| line.starts_with("| ") && line.contains('`'));
     let told =
         rows.map(cells).map(|cells| (cells[1].to_owned(), cells[2].trim_matches('`').to_owned(), cells[3].to_owned()));
     let told: BTreeSet<_> = told.collect();
-    let answered: BTreeSet<_> = table().await.iter().map(|(failure, ..)| row(&rescue(failure))).collect();
+    let answered: BTreeSet<_> = table().iter().map(|(failure, ..)| row(&rescue(failure))).collect();
     assert_eq!(told, answered);
 }
 
@@ -343,8 +329,8 @@ fn seconds_are_rounded_up_and_never_none() {
     assert_eq!([0, 1, 999, 1_000, 1_001, 60_000].map(seconds), [1, 1, 1, 1, 2, 60]);
 }
 
-#[tokio::test]
-async fn the_log_gets_the_chain_of_causes_and_the_client_none_of_it() {
+#[test]
+fn the_log_gets_the_chain_of_causes_and_the_client_none_of_it() {
     let failure = failed(LoginFailure::Unreachable);
     let cause = "the login failed: the code could not be exchanged: the platform's answer can't be used: it is not a JSON object";
     assert_eq!(failure.cause().as_deref(), Some(cause));

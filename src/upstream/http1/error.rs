@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::web::NoBody;
+
 /// An exchange over HTTP/1.1 went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,6 +32,15 @@ pub enum Error {
     /// The connection ended within a body.
     #[error("its answer broke off")]
     Cut,
+}
+
+impl From<NoBody> for Error {
+    fn from(why: NoBody) -> Self {
+        match why {
+            NoBody::NoChunk => Self::NoChunk,
+            NoBody::Cut => Self::Cut,
+        }
+    }
 }
 
 impl Error {

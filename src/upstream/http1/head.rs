@@ -10,32 +10,15 @@ use hyper::ext::ReasonPhrase;
 use memchr::memmem;
 use smallvec::SmallVec;
 
-use super::{Decoder, Error};
+use super::Error;
 use crate::upstream::{Fault, Outgoing, length};
+use crate::web::{Decoder, Framing, header_line};
 
 /// The head of an answer may have so many lines.
 const MOST_FIELDS: usize = 100;
 
 /// And so many bytes.
 const LONGEST: usize = 400 * 1024;
-
-/// How a server is told where a request's body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// There is none.
-    Nothing,
-    Length(u64),
-    Chunked,
-}
-
-impl Framing {
-    fn of(body: &impl Body) -> Self {
-        if body.is_end_stream() {
-            return Self::Nothing;
-        }
-        body.size_hint().exact().map_or(Self::Chunked, Self::Length)
-    }
-}
 
 /// Writes the head of a request. Of how long its body is, only what is true of the body is said, and once.
 pub(super) fn write<B: Body>(request: &Outgoing<B>, to: &mut Vec<u8>) -> Framing {
@@ -49,25 +32,18 @@ pub(super) fn write<B: Body>(request: &Outgoing<B>, to: &mut Vec<u8>) -> Framing
         if *name == header::CONTENT_LENGTH {
             is_told = true;
         } else if *name != header::TRANSFER_ENCODING {
-            line(to, name.as_str(), value.as_bytes());
+            header_line(to, name.as_str(), value.as_bytes());
         }
     });
     match framing {
         // Left out where the client has left it out.
         Framing::Nothing if !is_told => {}
-        Framing::Nothing => line(to, "content-length", b"0"),
-        Framing::Length(length) => line(to, "content-length", itoa::Buffer::new().format(length).as_bytes()),
-        Framing::Chunked => line(to, "transfer-encoding", b"chunked"),
+        Framing::Nothing => header_line(to, "content-length", b"0"),
+        Framing::Length(length) => header_line(to, "content-length", itoa::Buffer::new().format(length).as_bytes()),
+        Framing::Chunked | Framing::UntilClose => header_line(to, "transfer-encoding", b"chunked"),
     }
     to.extend_from_slice(b"\r\n");
     framing
-}
-
-fn line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    to.reserve(name.len() + value.len() + 4);
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        to.extend_from_slice(part);
-    }
 }
 
 /// The head of an answer.
@@ -104,8 +80,9 @@ pub(super) fn read(read: &mut BytesMut, seen: &mut usize, is_head: bool) -> Resu
     }
     let base = read.as_ptr().addr();
     let place = |of: &[u8]| of.as_ptr().addr() - base..of.as_ptr().addr() - base + of.len();
-    let places: SmallVec<[_; 32]> =
-        parsed.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect();
+    // Not collected, since all the room would be moved then.
+    let mut places = SmallVec::<[_; 32]>::new();
+    places.extend(parsed.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))));
     *seen = 0;
     let bytes = read.split_to(end).freeze();
     let mut connection = OfConnection::default();

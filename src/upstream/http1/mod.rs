@@ -6,12 +6,10 @@
 //! a request's body is still on its way behind the head of the answer, both directions must go on without each other, or a client
 //! that reads late would stop its own upload.
 //!
-//! Heads are read by httparse, which hyper has too; [`head`] decides where an answer ends, and [`Decoder`] finds it there.
+//! Heads are read by httparse, which hyper has too; [`head`] decides where an answer ends, and a [`Decoder`] finds it there.
 
-mod decoder;
 mod error;
 mod head;
-mod upload;
 
 #[cfg(test)]
 mod tests;
@@ -19,9 +17,9 @@ mod tests;
 use std::{
     cell::{Cell, RefCell},
     fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
 };
@@ -29,22 +27,14 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     task::spawn_local,
 };
 
 use super::{Fault, Outgoing, Payload, socket::Socket, task::Task};
+use crate::web::{Decoder, Framing, Inbox, Stopped, Transfer};
 
-use upload::{Stopped, Upload};
-
-pub(super) use decoder::Decoder;
 pub(super) use error::Error;
-
-/// So much is read at once at first.
-const LITTLE: usize = 8 * 1024;
-
-/// And so much at most, where an answer fills the place there is.
-const MUCH: usize = 128 * 1024;
 
 /// So much may come before the answer, interim ones included.
 const MOST_BEFORE_ANSWER: usize = 512 * 1024;
@@ -56,14 +46,12 @@ pub(super) struct Link<B> {
     request: Option<Box<Outgoing<B>>>,
     has_begun: bool,
     is_head: bool,
-    upload: Upload<B>,
+    upload: Transfer<B>,
     /// The rest of the upload, where it goes on by itself.
     going: Option<Task>,
-    read: BytesMut,
+    read: Inbox,
     /// So much of what was read is known to be too little for a head.
     seen: usize,
-    /// So much is read at once.
-    at_once: usize,
     /// Bytes that came in answer to the request at hand.
     heard: usize,
     stage: Stage,
@@ -119,11 +107,10 @@ impl<B: Payload> Link<B> {
             request: None,
             has_begun: false,
             is_head: false,
-            upload: Upload::default(),
+            upload: Transfer::default(),
             going: None,
-            read: BytesMut::new(),
+            read: Inbox::new(BytesMut::new()),
             seen: 0,
-            at_once: LITTLE,
             heard: 0,
             stage: Stage::Idle,
             keeps_alive: true,
@@ -153,16 +140,19 @@ impl<B: Payload> Link<B> {
     }
 
     fn poll_final_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Decoder>, Fault>> {
-        if !self.has_begun {
+        let begins = !self.has_begun;
+        if begins {
             if let Err(gone) = self.is_quiet(cx) {
                 return Poll::Ready(Err(gone.into()));
             }
             self.has_begun = true;
-            self.upload.begin(&mut self.request);
+            self.begin();
         }
         match self.poll_upload(cx) {
             Poll::Ready(Err(Stopped::Body(why))) => return Poll::Ready(Err(Fault::Body(why))),
             Poll::Ready(Err(Stopped::Io(why))) => self.stopped = Some(why),
+            // Nothing had come a moment ago, and the task is woken when something does.
+            Poll::Ready(Ok(())) | Poll::Pending if begins => return Poll::Pending,
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         loop {
@@ -193,7 +183,7 @@ impl<B: Payload> Link<B> {
             _ => Stage::Body,
         };
         if self.stage == Stage::Idle {
-            self.give_room_back();
+            self.read.give_room_back(self.heard);
         }
         head.response
     }
@@ -208,7 +198,7 @@ impl<B: Payload> Link<B> {
         if !matches!(next, Some(Ok(_))) || decoder.is_over() {
             self.keeps_alive &= !matches!(next, Some(Err(_)));
             self.stage = Stage::Idle;
-            self.give_room_back();
+            self.read.give_room_back(self.heard);
         }
         Poll::Ready(next)
     }
@@ -218,7 +208,7 @@ impl<B: Payload> Link<B> {
             if let Rest::Broken(why) = &mut *self.wire.rest.borrow_mut() {
                 return Poll::Ready(Err(why.take().unwrap_or_else(|| Error::Cut.into())));
             }
-            let data = decoder.take(&mut self.read)?;
+            let data = decoder.take(&mut self.read).map_err(Error::from)?;
             if data.is_some() || decoder.is_over() {
                 return Poll::Ready(Ok(data));
             }
@@ -226,7 +216,7 @@ impl<B: Payload> Link<B> {
                 self.wire.reader.set(Some(cx.waker().clone()));
             }
             match ready!(self.poll_read(cx)) {
-                Ok(0) => decoder.end()?,
+                Ok(0) => decoder.end().map_err(Error::from)?,
                 Ok(more) => self.heard = self.heard.saturating_add(more),
                 Err(why) => return Poll::Ready(Err(Error::Io(why).into())),
             }
@@ -235,26 +225,16 @@ impl<B: Payload> Link<B> {
 
     /// Reads more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.read.capacity() - self.read.len() < self.at_once / 2 {
-            self.read.reserve(self.at_once);
-        }
-        let room = self.read.capacity() - self.read.len();
-        let mut socket = self.wire.socket.borrow_mut();
-        let read = ready!(pin!(socket.read_buf(&mut self.read)).poll(cx))?;
-        if read == room {
-            self.at_once = (2 * self.at_once).min(MUCH);
-        }
-        Poll::Ready(Ok(read))
+        self.read.poll_read(&mut *self.wire.socket.borrow_mut(), cx)
     }
 
-    /// An idle connection does not keep the memory of a large answer. The next one may be as large, or else there is less room for
-    /// it.
-    fn give_room_back(&mut self) {
-        if self.at_once > LITTLE {
-            self.read = BytesMut::from(&*self.read);
-            if self.heard < self.at_once {
-                self.at_once /= 2;
-            }
+    /// Begins to write the request. One without a body stays.
+    fn begin(&mut self) {
+        let Some(request) = self.request.as_deref() else { return };
+        if self.upload.begin(|to| head::write(request, to)) != Framing::Nothing
+            && let Some(request) = self.request.take()
+        {
+            self.upload.follow_with(request.body);
         }
     }
 
@@ -262,7 +242,7 @@ impl<B: Payload> Link<B> {
         let written = ready!(self.upload.poll(&mut *self.wire.socket.borrow_mut(), cx));
         if written.is_err() {
             self.keeps_alive = false;
-            self.upload = Upload::default();
+            self.upload = Transfer::default();
         }
         Poll::Ready(written)
     }
@@ -361,6 +341,6 @@ impl<B: Payload> Link<B> {
             return None;
         }
         let Self { wire, read, .. } = self;
-        Some((Rc::into_inner(wire)?.socket.into_inner(), read.freeze()))
+        Some((Rc::into_inner(wire)?.socket.into_inner(), read.into_bytes().freeze()))
     }
 }

@@ -35,9 +35,11 @@ fn a_body_arrives_whole_and_once_however_little_the_socket_takes() {
     on_a_worker(async {
         for takes in [1, 2, 5, 1000] {
             let mut socket = Reluctant { takes, taken: Vec::new(), is_full: false };
-            let mut upload = Upload::default();
+            let mut upload = Transfer::default();
             let (come, body) = frames(&["hello", "", "you"]);
-            upload.begin(&mut Some(Box::new(Request::post("/").body(body).unwrap().into())));
+            let request: Outgoing<_> = Request::post("/").body(body).unwrap().into();
+            upload.begin(|to| head::write(&request, to));
+            upload.follow_with(request.body);
             let mut later = Some(come);
             poll_fn(|cx| {
                 let written = upload.poll(&mut socket, cx);

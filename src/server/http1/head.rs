@@ -1,0 +1,224 @@
+//! Heads: that of a request as it is read, that of an answer as it is written.
+
+use std::mem::MaybeUninit;
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body;
+use httparse::{Header, ParserConfig, Status};
+use hyper::ext::ReasonPhrase;
+
+use crate::web::{Decoder, Framing, Refusal, header_line};
+
+/// Up to so many lines lie on the stack while they are read.
+const FEW: usize = 100;
+
+/// A longer target is none to the library that takes it apart.
+const LONGEST_TARGET: usize = 65_534;
+
+/// A request without its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) request: Request<()>,
+    pub(super) body: Decoder,
+    pub(super) facts: Facts,
+}
+
+/// What has to be known of a request when it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    /// Whether the client means to send another request.
+    pub(super) keeps_alive: bool,
+    /// Whether it knows no chunks.
+    pub(super) is_old: bool,
+    /// Whether it wants no body.
+    pub(super) is_head: bool,
+    /// Whether it waits to be told to go on before it sends the body.
+    pub(super) awaits_word: bool,
+}
+
+/// Takes a head out of what was read, which is so long and has passed the screen. `headers` is room for its lines.
+pub(super) fn read(read: &mut BytesMut, end: usize, most: usize, headers: HeaderMap) -> Result<Head, Refusal> {
+    let bytes = read.split_to(end).freeze();
+    let mut few = [const { MaybeUninit::<Header<'_>>::uninit() }; FEW];
+    let mut many = Vec::new();
+    let fields = if most <= FEW {
+        &mut few[..]
+    } else {
+        many.resize_with(most, MaybeUninit::uninit);
+        &mut many[..]
+    };
+    let mut parsed = httparse::Request::new(&mut []);
+    let parser = ParserConfig::default();
+    let status = parser.parse_request_with_uninit_headers(&mut parsed, &bytes, fields);
+    let (Ok(Status::Complete(whole)), Some(method), Some(target), Some(minor)) =
+        (status, parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(Refusal::Malformed);
+    };
+    if whole != end {
+        return Err(Refusal::Malformed);
+    }
+    if target.len() > LONGEST_TARGET {
+        return Err(Refusal::TargetTooLong);
+    }
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)?;
+    let mut request = Request::new(());
+    *request.headers_mut() = headers;
+    let target = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes()));
+    *request.uri_mut() = target.map_err(|_| Refusal::Malformed)?;
+    *request.version_mut() = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let mut said = Said::default();
+    request.headers_mut().reserve(parsed.headers.len());
+    for field in &*parsed.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::Malformed)?;
+        let value = bytes.slice_ref(field.value);
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| Refusal::Malformed)?;
+        said.note(&name, &value)?;
+        request.headers_mut().append(name, value);
+    }
+    let is_old = minor == 0;
+    let facts = Facts {
+        keeps_alive: !said.closes && (!is_old || said.stays),
+        is_old,
+        is_head: method == Method::HEAD,
+        awaits_word: said.awaits_word && !is_old,
+    };
+    *request.method_mut() = method;
+    let body = said.body(is_old)?;
+    Ok(Head { request, body, facts })
+}
+
+/// What a head says of its connection and of its body.
+#[derive(Debug, Default)]
+struct Said {
+    closes: bool,
+    stays: bool,
+    awaits_word: bool,
+    is_chunked: bool,
+    length: Option<u64>,
+}
+
+impl Said {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Refusal> {
+        if *name == header::CONNECTION {
+            for word in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                self.closes |= word.eq_ignore_ascii_case(b"close");
+                self.stays |= word.eq_ignore_ascii_case(b"keep-alive");
+            }
+        } else if *name == header::CONTENT_LENGTH {
+            let length = Some(value.as_bytes()).filter(|digits| digits.iter().all(u8::is_ascii_digit));
+            let length = length.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+            if self.length.replace(length.ok_or(Refusal::Framing)?).is_some() {
+                return Err(Refusal::Framing);
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            let is_again = std::mem::replace(&mut self.is_chunked, true);
+            if is_again || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::Framing);
+            }
+        } else if *name == header::EXPECT {
+            self.awaits_word = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        }
+        Ok(())
+    }
+
+    /// What is behind the head (RFC 9112, 6.3).
+    fn body(&self, is_old: bool) -> Result<Decoder, Refusal> {
+        match (self.is_chunked, self.length) {
+            (true, Some(_)) => Err(Refusal::Framing),
+            // HTTP/1.0 has no chunks.
+            (true, None) if is_old => Err(Refusal::Framing),
+            (true, None) => Ok(Decoder::chunks()),
+            (false, length) => Ok(length.map_or_else(Decoder::nothing, Decoder::exact)),
+        }
+    }
+}
+
+/// An answer to a request of these facts.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) framing: Framing,
+    /// Whether another request may follow.
+    pub(super) keeps_alive: bool,
+}
+
+/// Writes the head of an answer. Of how long its body is and what becomes of the connection, only what is true is said, and once.
+pub(super) fn write<B: Body>(
+    response: &Response<B>,
+    facts: Facts,
+    ends_here: bool,
+    date: &[u8],
+    to: &mut Vec<u8>,
+) -> Written {
+    let status = response.status();
+    to.extend_from_slice(if facts.is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    to.extend_from_slice(status.as_str().as_bytes());
+    to.push(b' ');
+    match response.extensions().get::<ReasonPhrase>() {
+        Some(reason) => to.extend_from_slice(reason.as_bytes()),
+        None => to.extend_from_slice(status.canonical_reason().unwrap_or("<none>").as_bytes()),
+    }
+    to.extend_from_slice(b"\r\n");
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    let (mut closes, mut is_dated, mut length) = (ends_here || !facts.keeps_alive, false, None);
+    response.headers().iter().for_each(|(name, value)| {
+        if *name == header::CONTENT_LENGTH {
+            length = Some(value);
+        } else if *name == header::CONNECTION && !switches {
+            let mut words = value.as_bytes().split(|byte| *byte == b',');
+            closes |= words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
+        } else if *name != header::TRANSFER_ENCODING {
+            is_dated |= *name == header::DATE;
+            header_line(to, name.as_str(), value.as_bytes());
+        }
+    });
+    let framing = framing(response, facts, length, to);
+    closes |= framing == Framing::UntilClose;
+    if closes && !switches {
+        to.extend_from_slice(b"connection: close\r\n");
+    } else if facts.is_old {
+        to.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    if !is_dated {
+        header_line(to, "date", date);
+    }
+    to.extend_from_slice(b"\r\n");
+    Written { framing, keeps_alive: !closes && !switches }
+}
+
+/// Says where the body ends, where it has one or could have had one. `said` is what the service says of it.
+fn framing<B: Body>(response: &Response<B>, facts: Facts, said: Option<&HeaderValue>, to: &mut Vec<u8>) -> Framing {
+    let (body, status) = (response.body(), response.status());
+    let mut tell = |length: u64| header_line(to, "content-length", itoa::Buffer::new().format(length).as_bytes());
+    let promised = said.and_then(|value| value.to_str().ok()?.parse().ok());
+    let exact = body.size_hint().exact();
+    if status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || (status == StatusCode::NOT_MODIFIED && !facts.is_head)
+    {
+        return Framing::Nothing;
+    }
+    if facts.is_head {
+        // What it would be.
+        if let Some(length) = promised.or(exact.filter(|length| *length > 0)) {
+            tell(length);
+        }
+        return Framing::Nothing;
+    }
+    let length = if body.is_end_stream() { Some(0) } else { exact.or(promised) };
+    match length {
+        Some(length) => {
+            tell(length);
+            if length == 0 { Framing::Nothing } else { Framing::Length(length) }
+        }
+        None if facts.is_old => Framing::UntilClose,
+        None => {
+            header_line(to, "transfer-encoding", b"chunked");
+            Framing::Chunked
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
