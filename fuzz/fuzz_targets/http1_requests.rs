@@ -52,7 +52,7 @@ struct Server {
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
-    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 16).expect("a port");
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).expect("a port");
     let options = Options { workers: 1, ..Options::from_section(&sections::Server::default()) };
     let running = start(vec![listener], &options, |_| Witness).expect("it starts");
     Server { addr: running.addrs()[0], _running: Mutex::new(running) }

@@ -79,7 +79,8 @@ pub(super) fn read(read: &mut BytesMut, end: usize, most: usize, headers: Header
     }
     let is_old = minor == 0;
     let facts = Facts {
-        keeps_alive: !said.closes && (!is_old || said.stays),
+        // Behind a CONNECT comes what is meant for somebody else.
+        keeps_alive: !said.closes && (!is_old || said.stays) && method != Method::CONNECT,
         is_old,
         is_head: method == Method::HEAD,
         awaits_word: said.awaits_word && !is_old,

@@ -47,6 +47,7 @@ fn who_wants_to_be_kept_says_so_or_says_nothing() {
         assert_eq!(head.facts.keeps_alive, keeps_alive, "{version} {lines}");
         assert_eq!(head.facts.is_old, version == "HTTP/1.0");
     }
+    assert!(!read_all("CONNECT a:443 HTTP/1.1\r\n\r\n").unwrap().facts.keeps_alive);
 }
 
 #[test]
