@@ -190,7 +190,7 @@ impl Gateway {
         let mut ticket =
             Ticket::new(Rc::clone(&self.log), Entry { tls: conn.way_in.tls(), ..Entry::new(id, conn.peer.ip()) });
         let mut response = explain(&Failure::Refused(why), &mut ticket.entry);
-        // hyper dates the answers that go through it; this one does not.
+        // Those that go through the server's own writers are dated there; this one does not.
         let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis());
         if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
             response.headers_mut().insert(header::DATE, date);

@@ -2,15 +2,16 @@
 //! in them is believed only from a trusted proxy.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    fmt::Write,
     net::{IpAddr, SocketAddr},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    upstream::Fields,
+    upstream::{Fields, Lines},
     web::{
         HeaderWriter, Proto, TrustedProxies,
         client_ip::parse_forwarded,
@@ -31,10 +32,8 @@ pub struct Peer {
     trusted: Cell<bool>,
     /// The scheme of its connection to us.
     proto: HeaderValue,
-    /// `X-Forwarded-For` for a client that is not a proxy of ours: made once per connection.
-    alone: Option<HeaderValue>,
-    /// The beginning of our element of `Forwarded`, up to the host: made once per connection too.
-    element: String,
+    /// What is told of it where it is not a proxy of ours: the same for all that it asks of one host, so written once.
+    alone: RefCell<Option<Lines>>,
 }
 
 impl Peer {
@@ -43,12 +42,7 @@ impl Peer {
         // An IPv4 client on a dual-stack socket is the IPv4 client it is.
         let ip = addr.ip().to_canonical();
         let trusted = Cell::new(proxies.trust(ip));
-        let element = match ip {
-            IpAddr::V4(ip) => format!("for={ip};host=\""),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\";host=\""),
-        };
-        let alone = HeaderValue::from_maybe_shared(Bytes::from(ip.to_string())).ok();
-        Self { ip, trusted, proto: value(proto), alone, element }
+        Self { ip, trusted, proto: value(proto), alone: RefCell::default() }
     }
 
     /// Its address.
@@ -166,32 +160,54 @@ fn is_address(text: &str) -> bool {
 impl Told {
     /// Tells the upstream. These names are among those that are left out of what the client says.
     pub(super) fn tell(self, fields: &mut Fields, peer: &Peer, host: &HeaderValue, writer: &HeaderWriter) {
-        let proto = self.proto.unwrap_or_else(|| peer.proto.clone());
-        let told_host = self.host.unwrap_or_else(|| host.clone());
-        let chain = match self.chain {
-            None => peer.alone.clone(),
-            Some(chain) => HeaderValue::from_maybe_shared(Bytes::from(format!("{chain}, {}", peer.ip))).ok(),
-        };
+        if peer.is_trusted() {
+            return fields.tell_lines(&self.lines(peer, host, writer));
+        }
+        let mut alone = peer.alone.borrow_mut();
+        if let Some(lines) = alone.as_ref().filter(|lines| lines.ends_with(&X_FORWARDED_HOST, host)) {
+            return fields.tell_lines(lines);
+        }
+        fields.tell_lines(alone.insert(self.lines(peer, host, writer).packed()));
+    }
+
+    /// The host comes last.
+    fn lines(self, peer: &Peer, host: &HeaderValue, writer: &HeaderWriter) -> Lines {
+        let proto = self.proto.as_ref().unwrap_or(&peer.proto);
+        let host = self.host.as_ref().unwrap_or(host);
+        let chain = writer.value(|out| {
+            if let Some(before) = &self.chain {
+                out.put_slice(before.as_bytes());
+                out.put_slice(b", ");
+            }
+            // Writing to memory does not fail.
+            let _ = write!(out, "{}", peer.ip);
+        });
         let element = writer.value(|out| {
             if let Some(before) = &self.elements {
                 out.put_slice(before.as_bytes());
                 out.put_slice(b", ");
             }
-            write_element(out, peer, &told_host, &proto);
+            write_element(out, peer.ip, host, proto);
         });
+        let mut lines = Lines::default();
         for (name, value) in [(X_FORWARDED_FOR, chain), (header::FORWARDED, element)] {
             if let Some(value) = value {
-                fields.tell(name, value);
+                lines.add(&name, &value);
             }
         }
-        fields.tell(X_FORWARDED_PROTO, proto);
-        fields.tell(X_FORWARDED_HOST, told_host);
+        lines.add(&X_FORWARDED_PROTO, proto);
+        lines.add(&X_FORWARDED_HOST, host);
+        lines
     }
 }
 
 /// Our element of `Forwarded` (RFC 7239, 4). A host that was checked has no quote in it; another one is left out.
-fn write_element(out: &mut BytesMut, peer: &Peer, host: &HeaderValue, proto: &HeaderValue) {
-    out.put_slice(peer.element.as_bytes());
+fn write_element(out: &mut BytesMut, ip: IpAddr, host: &HeaderValue, proto: &HeaderValue) {
+    // Writing to memory does not fail.
+    let _ = match ip {
+        IpAddr::V4(ip) => write!(out, "for={ip};host=\""),
+        IpAddr::V6(ip) => write!(out, "for=\"[{ip}]\";host=\""),
+    };
     if !host.as_bytes().iter().any(|byte| matches!(byte, b'"' | b'\\')) {
         out.put_slice(host.as_bytes());
     }
@@ -202,6 +218,7 @@ fn write_element(out: &mut BytesMut, peer: &Peer, host: &HeaderValue, proto: &He
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream;
 
     fn told(peer: &str, trusted: &str, received: &[(&str, &str)]) -> Vec<(String, String)> {
         told_over(Proto::Http, peer, trusted, received)
@@ -218,13 +235,32 @@ mod tests {
         let without = headers.keys().filter(|name| is_ours(name, &peer)).cloned().collect();
         let mut fields = Fields::new(headers, without);
         kept.tell(&mut fields, &peer, &HeaderValue::from_static("api.example.com"), &HeaderWriter::default());
-        let mut out: Vec<_> = fields.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
+        let mut out = fields.all();
         out.sort();
         out
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
         expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
+
+    #[test]
+    fn each_host_that_a_client_asks_is_told_as_what_it_is() {
+        let nobody = TrustedProxies::default();
+        let peer = Peer::new("10.0.0.5:99".parse().unwrap(), Proto::Http, &nobody);
+        for host in ["a.example", "b.a.example", "a.example", "example"] {
+            let mut fields = Fields::new(HeaderMap::new(), upstream::Names::new());
+            let value = HeaderValue::from_static(host);
+            take(&HeaderMap::new(), &peer, &nobody).tell(&mut fields, &peer, &value, &HeaderWriter::default());
+            let element = format!("for=10.0.0.5;host=\"{host}\";proto=http");
+            let told = [
+                ("x-forwarded-for", "10.0.0.5"),
+                ("forwarded", &element),
+                ("x-forwarded-proto", "http"),
+                ("x-forwarded-host", host),
+            ];
+            assert_eq!(fields.all(), pairs(&told));
+        }
     }
 
     #[test]

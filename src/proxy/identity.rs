@@ -51,7 +51,7 @@ impl Headers {
     /// the client's own lines must be left out. Where identity is to be signed and can't be, nothing is to go upstream.
     pub(super) fn tell(
         &self,
-        mut tell: impl FnMut(HeaderName, HeaderValue),
+        mut tell: impl FnMut(&HeaderName, &HeaderValue),
         access: &Access,
         phone: Option<&PhoneNumber>,
         upstream: usize,
@@ -59,7 +59,7 @@ impl Headers {
         let Some(session) = access.session() else { return Ok(()) };
         if let Some(mut number) = phone.and_then(|phone| HeaderValue::from_str(phone.whole()).ok()) {
             number.set_sensitive(true);
-            tell(self.names.phone.clone(), number);
+            tell(&self.names.phone, &number);
         }
         self.tell_of(tell, session, upstream)
     }
@@ -73,29 +73,32 @@ impl Headers {
 
     fn tell_of(
         &self,
-        mut tell: impl FnMut(HeaderName, HeaderValue),
+        mut tell: impl FnMut(&HeaderName, &HeaderValue),
         session: &Session,
         upstream: usize,
     ) -> Result<(), assertion::Error> {
         let identity = session.identity();
         let known = self.apps.iter().find(|app| app.id == identity.user.app);
         // A session may be of an app that is no longer configured.
-        let app = known.map_or_else(|| app_value(&identity.user.app), |app| Some(app.value.clone()));
+        let unknown = if known.is_none() { app_value(&identity.user.app) } else { None };
+        let app = known.map(|app| &app.value).or(unknown.as_ref());
         let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
         let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
         let unionid = unionid.and_then(|id| HeaderValue::from_maybe_shared(id).ok());
         // The three are visible ASCII by their types, so none of them fails.
-        for (name, value) in [(&self.names.openid, openid), (&self.names.app_id, app), (&self.names.unionid, unionid)] {
+        let told =
+            [(&self.names.openid, openid.as_ref()), (&self.names.app_id, app), (&self.names.unionid, unionid.as_ref())];
+        for (name, value) in told {
             if let Some(value) = value {
-                tell(name.clone(), value);
+                tell(name, value);
             }
         }
         // Of which platform such an app was is not known any more.
         if let Some(app) = known {
-            tell(X_WX_SOURCE, app.source.clone());
+            tell(&X_WX_SOURCE, &app.source);
         }
         if let Some(assertions) = &self.assertions {
-            tell(assertions.header().clone(), assertions.tell(session, upstream)?);
+            tell(assertions.header(), &assertions.tell(session, upstream)?);
         }
         Ok(())
     }
@@ -114,7 +117,7 @@ impl Headers {
         for name in names.into_iter().chain(signed) {
             headers.insert(name.clone(), HeaderValue::from_static(""));
         }
-        self.tell(|name, value| drop(headers.insert(name, value)), access, phone, upstream)
+        self.tell(|name, value| drop(headers.insert(name.clone(), value.clone())), access, phone, upstream)
     }
 }
 

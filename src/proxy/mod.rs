@@ -29,7 +29,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery,
+};
 use pin_project_lite::pin_project;
 use rand::{SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
@@ -194,15 +196,15 @@ impl Proxy {
         let (without, has_host) = self.unwanted(&parts.headers, host, how)?;
         let mut fields = Fields::new(parts.headers, without);
         if !has_host {
-            fields.tell(header::HOST, host.clone());
+            fields.tell(&header::HOST, host);
         }
         told.tell(&mut fields, how.peer, host, &self.scratch);
         if let Some(offer) = &how.offer {
             offer.tell(&mut fields);
         }
-        fields.tell(header::VIA, via(parts.version));
-        fields.tell(X_REQUEST_ID, how.request_id.clone());
-        let tell = |name, value| fields.tell(name, value);
+        fields.tell(&header::VIA, &via(parts.version));
+        fields.tell(&X_REQUEST_ID, how.request_id);
+        let tell = |name: &HeaderName, value: &HeaderValue| fields.tell(name, value);
         self.identity.tell(tell, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
         // Whatever the server or a layer before us remembered about the request ends here.
         Ok(Box::new(Outgoing { method: parts.method, target: how.target.clone(), fields, body }))

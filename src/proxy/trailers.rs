@@ -5,7 +5,7 @@
 //! to it, and most clients and proxies behind us would not see them.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
+use http::{HeaderMap, HeaderName, Request, Version, header};
 use http_body::Frame;
 
 use super::hop;
@@ -32,13 +32,7 @@ impl Trailers {
 
     /// Tells a server that can send them.
     pub(super) fn ask(self, lease: &Lease<RequestBody>, request: &mut Outgoing<RequestBody>) {
-        if self.asked {
-            // Said to the server before, maybe.
-            request.fields.untell(&header::TE);
-            if lease.is_http2() {
-                request.fields.tell(header::TE, HeaderValue::from_static("trailers"));
-            }
-        }
+        request.fields.ask_for_trailers(self.asked && lease.is_http2());
     }
 
     /// What the client gets of them.
@@ -85,6 +79,8 @@ fn belongs_to_a_head(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

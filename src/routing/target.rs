@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(http11("ftp://a/", &["a"]), Err(BadTarget::Scheme));
     }
 
-    /// hyper takes the first two for an authority with an empty path, which a careless router reads as `/`.
+    /// Libraries take the first two for an authority with an empty path, which a careless router reads as `/`.
     #[test]
     fn a_target_in_another_form_is_refused() {
         assert_eq!(http11("admin", &["a"]), Err(BadTarget::AuthorityForm));

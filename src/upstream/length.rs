@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::Fault;
 
 /// The one length that an answer's lines agree on (RFC 9112, 6.3), none where they say nothing. What is said several times is said
-/// once from here on, and what can't be read, by an answer that never has a body, no more: hyper passes some of these on as they
-/// are, and breaks off at others when it writes them.
+/// once from here on, and what can't be read, by an answer that never has a body, no more: passed on as they
+/// are, they would be read in two ways.
 pub(super) fn settle(headers: &mut HeaderMap, status: StatusCode) -> Result<Option<u64>, Fault> {
     let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lines.next() else { return Ok(None) };

@@ -1,15 +1,20 @@
 //! A request as it is to go out: what the client says, without what it may not say, and what is told beside it.
 //!
-//! Nothing is taken out of a map of headers and nothing put into one, which would cost more than to write them all.
+//! Nothing is taken out of a map of headers and nothing put into one, which would cost more than to write them all. What is told is
+//! written out at once, as HTTP/1.1 has it.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use smallvec::SmallVec;
+
+use crate::web::header_line;
 
 /// Names that are left out. Nearly always these few.
 pub type Names = SmallVec<[HeaderName; 4]>;
 
 /// Room for what is told of an authenticated request.
-const TOLD: usize = 12;
+const TOLD: usize = 512;
 
 /// A request on its way to a server.
 #[derive(Clone, Debug)]
@@ -44,48 +49,119 @@ impl<B> Outgoing<B> {
     }
 }
 
+/// Header lines as HTTP/1.1 has them.
+#[derive(Clone, Default)]
+pub struct Lines(Vec<u8>);
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lines(…)")
+    }
+}
+
+impl Lines {
+    /// Another line.
+    pub fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        header_line(&mut self.0, name.as_str(), value.as_bytes());
+    }
+
+    /// Whether the last line is this one.
+    pub fn ends_with(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        let rest = self.0.strip_suffix(b"\r\n").and_then(|rest| rest.strip_suffix(value.as_bytes()));
+        let rest = rest.and_then(|rest| rest.strip_suffix(b": ")?.strip_suffix(name.as_str().as_bytes()));
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with(b"\n"))
+    }
+
+    /// The same without room for more.
+    #[must_use]
+    pub fn packed(mut self) -> Self {
+        self.0.shrink_to_fit();
+        self
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let lines = self.0.split(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\r"));
+        lines.filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let value = line.get(colon + 2..)?;
+            Some((HeaderName::from_bytes(&line[..colon]).ok()?, HeaderValue::from_bytes(value).ok()?))
+        })
+    }
+}
+
 /// The header lines of a request.
 #[derive(Clone, Debug)]
 pub struct Fields {
     said: HeaderMap,
     without: Names,
-    told: Vec<(HeaderName, HeaderValue)>,
+    told: Lines,
+    /// What is told and not to be remembered on the way.
+    in_confidence: SmallVec<[(HeaderName, HeaderValue); 1]>,
+    asks_for_trailers: bool,
 }
 
 impl Fields {
     /// What the client has said, without the lines of these names.
     pub fn new(said: HeaderMap, without: Names) -> Self {
-        Self { said, without, told: Vec::with_capacity(TOLD) }
+        let told = Lines(Vec::with_capacity(TOLD));
+        Self { said, without, told, in_confidence: SmallVec::new(), asks_for_trailers: false }
     }
 
     /// Another line. Where the client may have said it too, its name has to be among those that are left out.
-    pub fn tell(&mut self, name: HeaderName, value: HeaderValue) {
-        self.told.push((name, value));
+    pub fn tell(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if value.is_sensitive() {
+            self.in_confidence.push((name.clone(), value.clone()));
+        } else {
+            self.told.add(name, value);
+        }
     }
 
-    /// Takes back what was told by this name.
-    pub fn untell(&mut self, name: &HeaderName) {
-        self.told.retain(|(told, _)| told != name);
+    /// More of them.
+    pub fn tell_lines(&mut self, lines: &Lines) {
+        self.told.0.extend_from_slice(&lines.0);
     }
 
-    /// All lines: first the client's.
-    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    /// Whether the server is told that trailers are read, over HTTP/2.
+    pub fn ask_for_trailers(&mut self, asks: bool) {
+        self.asks_for_trailers = asks;
+    }
+
+    /// The client's lines, and what is told in confidence.
+    pub(super) fn separate(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         let said = self.said.iter().filter(|(name, _)| !self.without.contains(name));
-        said.chain(self.told.iter().map(|(name, value)| (name, value)))
+        said.chain(self.in_confidence.iter().map(|(name, value)| (name, value)))
     }
 
-    /// The first line of this name.
-    pub(super) fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.iter().find(|(said, _)| *said == name).map(|(_, value)| value)
+    /// All else that is told.
+    pub(super) fn told(&self) -> &Lines {
+        &self.told
     }
 
-    /// As a map.
+    /// All of it as a map, for HTTP/2.
     pub(super) fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.said.len() + self.told.len());
-        for (name, value) in self.iter() {
+        let mut map = HeaderMap::with_capacity(self.said.len() + 16);
+        for (name, value) in self.separate() {
             map.append(name.clone(), value.clone());
         }
+        for (name, value) in self.told.iter() {
+            map.append(name, value);
+        }
+        if self.asks_for_trailers {
+            map.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
         map
+    }
+
+    /// All of it, in its order, for tests of what is told.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<(String, String)> {
+        let separate = self.separate().map(|(name, value)| (name.clone(), value.clone()));
+        let all = separate.chain(self.told.iter());
+        all.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 }
 
@@ -114,23 +190,48 @@ mod tests {
         }
         let x_id = HeaderName::from_static("x-id");
         let mut fields = Fields::new(said, Names::from_iter([header::HOST, x_id.clone()]));
-        for (name, value) in [(header::HOST, "good"), (x_id, "2"), (header::VIA, "1.1 us"), (header::TE, "trailers")] {
-            fields.tell(name, HeaderValue::from_static(value));
-        }
-        fields.untell(&header::TE);
-        let lines: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        let expected = [
-            ("cookie", "a=1"),
-            ("cookie", "b=2"),
-            ("via", "1.0 x"),
-            ("host", "good"),
-            ("x-id", "2"),
-            ("via", "1.1 us"),
+        let mut secret = HeaderValue::from_static("13800000000");
+        secret.set_sensitive(true);
+        let told = [
+            (header::HOST, HeaderValue::from_static("good")),
+            (HeaderName::from_static("x-phone"), secret),
+            (x_id.clone(), HeaderValue::from_static("")),
+            (header::VIA, HeaderValue::from_bytes(b"1.1 us: \xe9").unwrap()),
         ];
-        assert_eq!(lines, expected);
-        assert_eq!(fields.get(&header::HOST).unwrap(), "good");
+        for (name, value) in &told {
+            fields.tell(name, value);
+        }
+        let mut more = Lines::default();
+        more.add(&x_id, &HeaderValue::from_static("2"));
+        fields.tell_lines(&more);
+        fields.ask_for_trailers(true);
+        let separate: Vec<_> =
+            fields.separate().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(separate, [("cookie", "a=1"), ("cookie", "b=2"), ("via", "1.0 x"), ("x-phone", "13800000000")]);
+        assert_eq!(fields.told().as_bytes(), b"host: good\r\nx-id: \r\nvia: 1.1 us: \xe9\r\nx-id: 2\r\n");
         let map = fields.to_map();
-        assert_eq!(map.len(), expected.len());
-        assert!(expected.iter().all(|(name, value)| map.get_all(*name).iter().any(|line| line == value)));
+        assert_eq!(map.len(), 9);
+        assert!(map.get("te").unwrap() == "trailers" && map.get("host").unwrap() == "good");
+        assert!(map.get("x-phone").unwrap().is_sensitive());
+        assert!(map.get_all("x-id").iter().eq(["", "2"]));
+        assert!(map.get_all("via").iter().eq([&b"1.0 x"[..], b"1.1 us: \xe9"]));
+        assert!(!format!("{fields:?}").contains("13800000000"));
+    }
+
+    #[test]
+    fn the_last_line_is_known_by_its_whole_name_and_value() {
+        let (host, value) = (HeaderName::from_static("x-host"), HeaderValue::from_static("a.example"));
+        let mut lines = Lines::default();
+        assert!(!lines.ends_with(&host, &value));
+        lines.add(&host, &value);
+        assert!(lines.ends_with(&host, &value));
+        for (name, value) in [("host", "a.example"), ("x-host", "example"), ("x-host", "")] {
+            assert!(
+                !lines.ends_with(&HeaderName::from_static(name), &HeaderValue::from_static(value)),
+                "{name} {value}"
+            );
+        }
+        lines.add(&header::VIA, &value);
+        assert!(!lines.ends_with(&host, &value) && lines.ends_with(&header::VIA, &value));
     }
 }

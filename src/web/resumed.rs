@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(all, "first, then");
     }
 
-    /// A parser that is left gives its buffer along with what is in it, also where that is nothing.
+    /// Whoever has read too far gives a buffer along with what is in it, also where that is nothing.
     #[test]
     fn an_empty_buffer_is_given_back_at_once() {
         let buffer = BytesMut::with_capacity(8192);

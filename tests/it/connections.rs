@@ -213,6 +213,23 @@ fn a_client_that_takes_nothing_is_cut_off() {
     assert!(gw.log.line("/public/").contains("\"complete\":false"));
 }
 
+/// HTTP/1.0 knows no chunks: where the connection is the end of an answer, one that is cut must not look like it.
+#[test]
+fn who_is_cut_off_does_not_take_what_came_for_the_whole() {
+    let gw = TestGateway::with(|config| config.server.write_timeout = SOON);
+    gw.upstream.does(|_, out| {
+        answer(out, "HTTP/1.1 200 OK\r\n\r\n");
+        let piece = vec![b'x'; 64 * 1024];
+        while matches!(answer(out, &piece), Then::KeepOpen) {}
+        Then::Close
+    });
+    let mut client = gw.client();
+    client.send("GET /public/ HTTP/1.0\r\n\r\n");
+    until("the upstream to be let go", || (gw.upstream.connections() == 1 && gw.upstream.open() == 0).then_some(()));
+    let end = client.try_rest(&mut Vec::new());
+    assert!(end.is_err(), "a clean end behind {end:?} bytes");
+}
+
 #[test]
 fn the_next_connection_waits_until_there_is_room() {
     for workers in [1, 2] {

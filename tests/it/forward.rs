@@ -605,7 +605,7 @@ fn via_says_which_version_a_message_came_in() {
     }
 }
 
-/// RFC 9112, 6.3. hyper takes some of these from an upstream, and breaks off at others when it passes them on.
+/// RFC 9112, 6.3. Some clients take some of these from an upstream, and would pass them on.
 #[test]
 fn a_length_that_is_said_twice_is_said_once_and_one_that_is_none_is_a_bad_gateway() {
     let gw = TestGateway::start();

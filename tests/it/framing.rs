@@ -339,8 +339,8 @@ fn targets(seen: &[Seen]) -> Vec<&str> {
     seen.iter().map(|seen| seen.target.as_str()).collect()
 }
 
-/// hyper holds an upgrade ready once one was asked for, and ends such a connection without another try to write what the socket has not
-/// taken yet.
+/// A server that holds an upgrade ready once one was asked for may end such a connection without another try to write what the socket has
+/// not taken yet, as hyper's did.
 #[test]
 fn who_once_asked_for_an_upgrade_is_told_what_is_wrong_with_a_later_request() {
     let gw = TestGateway::start();

@@ -28,13 +28,14 @@ pub(super) fn write<B: Body>(request: &Outgoing<B>, to: &mut Vec<u8>) -> Framing
     }
     let mut is_told = false;
     // Not a loop: the lines lie in two places, and from within each of them it goes faster.
-    request.fields.iter().for_each(|(name, value)| {
+    request.fields.separate().for_each(|(name, value)| {
         if *name == header::CONTENT_LENGTH {
             is_told = true;
         } else if *name != header::TRANSFER_ENCODING {
             header_line(to, name.as_str(), value.as_bytes());
         }
     });
+    to.extend_from_slice(request.fields.told().as_bytes());
     match framing {
         // Left out where the client has left it out.
         Framing::Nothing if !is_told => {}

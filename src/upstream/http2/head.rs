@@ -11,15 +11,14 @@ use crate::upstream::Outgoing;
 pub(super) fn of(request: &Outgoing<()>, scheme: &Scheme) -> Option<Request<()>> {
     let mut place = uri::Parts::default();
     place.scheme = Some(scheme.clone());
-    place.authority = Some(Authority::try_from(request.fields.get(&header::HOST)?.as_bytes()).ok()?);
+    let mut headers = request.fields.to_map();
+    // The authority says it.
+    place.authority = Some(Authority::try_from(headers.remove(header::HOST)?.as_bytes()).ok()?);
     place.path_and_query = Some(request.target.clone());
     let mut head = Request::new(());
     *head.method_mut() = request.method.clone();
     *head.uri_mut() = Uri::from_parts(place).ok()?;
     *head.version_mut() = Version::HTTP_2;
-    let mut headers = request.fields.to_map();
-    // The authority says it.
-    headers.remove(header::HOST);
     *head.headers_mut() = headers;
     Some(head)
 }

@@ -107,8 +107,8 @@ fn a_server_that_takes_nothing_holds_the_client_back() {
     assert_eq!(server.bytes(), 1000);
 }
 
-/// Answered early, such a connection was taken for an idle one after a second, and its parser given back: what lay in there of the body
-/// came back as the next request.
+/// Answered early, such a connection was taken for an idle one after a second, and what had come of the body came back
+/// as the next request.
 #[test]
 fn chunks_that_the_server_has_not_taken_are_never_read_as_a_request() {
     let server = Http2Server::start(&[(WINDOW, 0)], |talk, frame| match frame.kind {
