@@ -22,6 +22,9 @@ use crate::{
 /// What a target is called behind `X-Original-` and `X-Forwarded-`.
 const TARGET: [&str; 5] = ["method", "path", "request-uri", "uri", "url"];
 
+/// What is told of a longer host is not kept: a name and a port.
+const LONGEST_KEPT: usize = 260;
+
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
@@ -167,7 +170,10 @@ impl Told {
         if let Some(lines) = alone.as_ref().filter(|lines| lines.ends_with(&X_FORWARDED_HOST, host)) {
             return fields.tell_lines(lines);
         }
-        fields.tell_lines(alone.insert(self.lines(peer, host, writer).packed()));
+        let lines = self.lines(peer, host, writer);
+        fields.tell_lines(&lines);
+        // An idle connection keeps it.
+        *alone = (host.len() <= LONGEST_KEPT).then(|| lines.packed());
     }
 
     /// The host comes last.

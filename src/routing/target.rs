@@ -205,7 +205,8 @@ fn port(rest: &str) -> Result<Option<u16>, BadHost> {
     let Some(digits) = rest.strip_prefix(':') else {
         return if rest.is_empty() { Ok(None) } else { Err(BadHost::Address) };
     };
-    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+    // No port needs more, and whoever keeps a host must know how long one can be.
+    if digits.len() > 5 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(BadHost::Port);
     }
     digits.parse().map(Some).map_err(|_| BadHost::Port)
@@ -291,6 +292,7 @@ mod tests {
             ("a:x", BadHost::Port),
             ("a:+80", BadHost::Port),
             ("a:65536", BadHost::Port),
+            ("a:000080", BadHost::Port),
             ("a:80:80", BadHost::Port),
         ];
         for (text, expected) in cases {

@@ -16,6 +16,9 @@ use super::stream::Stream;
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
+/// How long a word of goodbye may take, to a client that has been told all else.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// How long it may be silent meanwhile.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
@@ -32,7 +35,7 @@ pub(super) async fn answer(stream: Stream, response: Response<Bytes>, write_time
 /// heard all.
 pub(super) async fn say_goodbye(mut stream: Stream, write_timeout: Duration) {
     // It closes either way.
-    let _ = timeout(write_timeout, stream.shutdown()).await;
+    let _ = timeout(write_timeout.min(GOODBYE), stream.shutdown()).await;
 }
 
 /// Closes our half, then reads for a while what the client is still sending. Closing a socket with unread bytes makes

@@ -306,7 +306,8 @@ impl Body for RequestBody {
         match &self.inner {
             Inner::Nothing => true,
             Inner::Http1(source) => self.watch().is_some() && source.is_over(),
-            Inner::Http2(incoming) => incoming.is_end_stream(),
+            // One that is as long as was promised is whole, though its end may not have been said.
+            Inner::Http2(incoming) => incoming.is_end_stream() || incoming.size_hint().exact() == Some(0),
         }
     }
 

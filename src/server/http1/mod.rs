@@ -210,6 +210,9 @@ impl<S: Service> Session<'_, S> {
                 return Poll::Ready(Ok(()));
             }
             if is_to_come {
+                if self.transfer.lacks_only_the_end() {
+                    self.wire.traffic().lacks_only_the_end();
+                }
                 return Poll::Pending;
             }
         }
@@ -275,6 +278,10 @@ impl<S: Service> Session<'_, S> {
             Due::Refuse => Err(End::Refused(Refusal::HeadTimeout)),
             Due::Watch => {
                 self.watching = true;
+                Ok(())
+            }
+            Due::End => {
+                self.transfer.end();
                 Ok(())
             }
             Due::Nothing | Due::Poll => Ok(()),

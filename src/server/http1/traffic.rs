@@ -15,6 +15,10 @@ const HANG_UP_AFTER: Duration = Duration::from_millis(250);
 /// later costs memory.
 const PARK_AFTER: Duration = Duration::from_secs(1);
 
+/// How long an answer that is out may take to say that it has ended, before the next request has its turn. A server over HTTP/2 says it
+/// in a frame of its own.
+const END_AFTER: Duration = Duration::from_secs(1);
+
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -38,6 +42,8 @@ pub(super) enum Due {
     Park,
     /// Look whether the client is still there.
     Watch,
+    /// Wait no longer for an answer to say that it has ended.
+    End,
     /// Tell the client that its head did not come in time.
     Refuse,
     /// Cut the connection.
@@ -57,6 +63,8 @@ pub(super) struct Traffic {
     unflushed: Cell<bool>,
     /// The end of the connection is the end of the answer at hand.
     ends_by_close: Cell<bool>,
+    /// All of the answer at hand is out, and it has not said so.
+    lacks_only_the_end: Cell<bool>,
     write_stalled: Cell<Option<Instant>>,
     body: Rc<BodyWatch>,
     timer: RequestTimer,
@@ -94,6 +102,7 @@ impl Traffic {
 
     pub(super) fn begin_request(&self, is_empty: bool) {
         self.ends_by_close.set(false);
+        self.lacks_only_the_end.set(false);
         self.enter(Phase::Request);
         self.served.set(true);
         self.blank.set(false);
@@ -109,6 +118,13 @@ impl Traffic {
     /// Whether a client would take the end of the connection for that of an answer, which is not whole.
     pub(super) fn would_seem_whole(&self) -> bool {
         self.phase.get() == Phase::Request && self.ends_by_close.get()
+    }
+
+    /// All of the answer is out, and it has not said so.
+    pub(super) fn lacks_only_the_end(&self) {
+        if !self.lacks_only_the_end.replace(true) {
+            self.since.set(None);
+        }
     }
 
     /// The answer has ended.
@@ -175,6 +191,8 @@ impl Traffic {
             }
             Phase::Idle if is_quiet && age >= PARK_AFTER.min(options.keepalive_timeout) => Due::Park,
             Phase::Head if age >= options.header_timeout => Due::Refuse,
+            // Not while the client sends: whoever reads that may have more to say to whoever has answered.
+            Phase::Request if self.lacks_only_the_end.get() && !is_body_left && age >= END_AFTER => Due::End,
             Phase::Request if age >= HANG_UP_AFTER => Due::Watch,
             // Answered early, and now neither the client sends the rest of the body nor the upstream reads it.
             Phase::Idle if is_body_left && age.min(self.since_read(now)) >= options.body_timeout => Due::Cut,

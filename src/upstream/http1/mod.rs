@@ -247,7 +247,8 @@ impl<B: Payload> Link<B> {
         Poll::Ready(written)
     }
 
-    /// Fails where the server has said something while it was to say nothing, or has gone. It is of no use any more then.
+    /// Fails where the server has said something while it was to say nothing, or has gone. It is of no use any more then. A task that has
+    /// used up its turn is told nothing, so this is asked at the beginning of one.
     fn is_quiet(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         let mut byte = [0];
         let mut read = ReadBuf::new(&mut byte);

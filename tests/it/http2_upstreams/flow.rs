@@ -131,6 +131,26 @@ fn chunks_that_the_server_has_not_taken_are_never_read_as_a_request() {
     assert_eq!(server.count(HEADERS), clients.len());
 }
 
+/// A server may say in a frame of its own that it has said all; or never, and its client is not to wait for that with its next request.
+#[test]
+fn an_answer_that_is_whole_ends_when_its_server_says_so_or_after_a_while() {
+    let server = Http2Server::start(&[], |talk, frame| match (frame.kind, frame.stream) {
+        (HEADERS, stream) => {
+            talk.head(stream, &[("content-length", "2")], false)?;
+            talk.frame(DATA, 0, stream, b"ok")?;
+            if stream == 1 { talk.frame(DATA, END_STREAM, stream, b"") } else { Ok(()) }
+        }
+        _ => Ok(()),
+    });
+    let gw = gateway(&[server.addr()], |_| {});
+    let mut client = gw.client();
+    assert_eq!(client.get("/public/said").text(), "ok");
+    assert!(gw.log.line("/public/said").contains("\"complete\":true"));
+    assert_eq!(client.get("/public/unsaid").text(), "ok");
+    assert_eq!(client.get("/public/unsaid").text(), "ok");
+    server.wait_for(RESET, 1);
+}
+
 /// Each of these ends with a reset, and the connection goes on.
 #[test]
 fn what_nobody_waits_for_any_more_is_reset() {
