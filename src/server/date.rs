@@ -1,6 +1,11 @@
 //! The present second as answers tell it.
 
-use std::{cell::RefCell, time::SystemTime};
+use std::{
+    cell::RefCell,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use crate::model::{Clock, SystemClock};
 
 /// `Date`, written out now and then for all answers until the next time.
 #[derive(Debug)]
@@ -25,5 +30,5 @@ impl Date {
 }
 
 fn now() -> String {
-    httpdate::fmt_http_date(SystemTime::now())
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(SystemClock.now().as_millis()))
 }

@@ -91,9 +91,8 @@ impl Chunks {
             (At::DataLf, b'\n') => At::FirstDigit,
             (At::Line, b'\r') => At::EndLf,
             (At::Trailer, b'\r') => At::TrailerLf,
-            (At::TrailerName, b':') => At::Trailer,
+            (At::TrailerName, b':') | (At::Trailer, b'\t' | b' '..=b'~' | 0x80..) => At::Trailer,
             (At::Line | At::TrailerName, _) if is_token(byte) => At::TrailerName,
-            (At::Trailer, b'\t' | b' '..=b'~' | 0x80..) => At::Trailer,
             (At::TrailerLf, b'\n') => At::Line,
             _ => At::Broken,
         }

@@ -22,6 +22,8 @@ pub(super) struct Head {
     pub(super) request: Request<()>,
     pub(super) body: Decoder,
     pub(super) facts: Facts,
+    /// Whether the client waits to be told to go on before it sends the body.
+    pub(super) awaits_word: bool,
 }
 
 /// What has to be known of a request when it is answered.
@@ -33,8 +35,6 @@ pub(super) struct Facts {
     pub(super) is_old: bool,
     /// Whether it wants no body.
     pub(super) is_head: bool,
-    /// Whether it waits to be told to go on before it sends the body.
-    pub(super) awaits_word: bool,
 }
 
 /// Takes a head out of what was read, which is so long and has passed the screen. `headers` is room for its lines.
@@ -83,11 +83,10 @@ pub(super) fn read(read: &mut BytesMut, end: usize, most: usize, headers: Header
         keeps_alive: !said.closes && (!is_old || said.stays) && method != Method::CONNECT,
         is_old,
         is_head: method == Method::HEAD,
-        awaits_word: said.awaits_word && !is_old,
     };
     *request.method_mut() = method;
     let body = said.body(is_old)?;
-    Ok(Head { request, body, facts })
+    Ok(Head { request, body, facts, awaits_word: said.awaits_word && !is_old })
 }
 
 /// What a head says of its connection and of its body.
@@ -96,8 +95,16 @@ struct Said {
     closes: bool,
     stays: bool,
     awaits_word: bool,
-    is_chunked: bool,
-    length: Option<u64>,
+    body: Ending,
+}
+
+/// What a head says of where its body ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    #[default]
+    Unsaid,
+    Length(u64),
+    Chunks,
 }
 
 impl Said {
@@ -110,28 +117,32 @@ impl Said {
         } else if *name == header::CONTENT_LENGTH {
             let length = Some(value.as_bytes()).filter(|digits| digits.iter().all(u8::is_ascii_digit));
             let length = length.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
-            if self.length.replace(length.ok_or(Refusal::Framing)?).is_some() {
-                return Err(Refusal::Framing);
-            }
+            self.end_with(Ending::Length(length.ok_or(Refusal::Framing)?))?;
         } else if *name == header::TRANSFER_ENCODING {
-            let is_again = std::mem::replace(&mut self.is_chunked, true);
-            if is_again || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 return Err(Refusal::Framing);
             }
+            self.end_with(Ending::Chunks)?;
         } else if *name == header::EXPECT {
             self.awaits_word = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         }
         Ok(())
     }
 
+    /// It is said once, and in one way.
+    fn end_with(&mut self, ending: Ending) -> Result<(), Refusal> {
+        let before = std::mem::replace(&mut self.body, ending);
+        if before == Ending::Unsaid { Ok(()) } else { Err(Refusal::Framing) }
+    }
+
     /// What is behind the head (RFC 9112, 6.3).
     fn body(&self, is_old: bool) -> Result<Decoder, Refusal> {
-        match (self.is_chunked, self.length) {
-            (true, Some(_)) => Err(Refusal::Framing),
+        match self.body {
+            Ending::Unsaid => Ok(Decoder::nothing()),
+            Ending::Length(length) => Ok(Decoder::exact(length)),
             // HTTP/1.0 has no chunks.
-            (true, None) if is_old => Err(Refusal::Framing),
-            (true, None) => Ok(Decoder::chunks()),
-            (false, length) => Ok(length.map_or_else(Decoder::nothing, Decoder::exact)),
+            Ending::Chunks if is_old => Err(Refusal::Framing),
+            Ending::Chunks => Ok(Decoder::chunks()),
         }
     }
 }

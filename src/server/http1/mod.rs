@@ -91,7 +91,7 @@ pub(super) async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared
         // Where the close is what ends a body, a clean one would pass it off as whole.
         End::Broken | End::Cut if would_seem_whole => stream.break_off(),
         End::Done if is_whole && !stream.has_unread() => {
-            refuse::say_goodbye(stream, shared.options.write_timeout).await
+            refuse::say_goodbye(stream, shared.options.write_timeout).await;
         }
         End::Done | End::Broken => refuse::linger(stream, shared.options.write_timeout).await,
         End::Cut => {}

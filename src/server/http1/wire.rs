@@ -86,9 +86,9 @@ impl Wire {
 
     /// A request has begun.
     pub(super) fn begin(self: &Rc<Self>, head: Head) -> (http::Request<RequestBody>, head::Facts) {
-        let Head { request, body, facts } = head;
+        let Head { request, body, facts, awaits_word } = head;
         let is_empty = body.is_over();
-        self.go_on.set(if facts.awaits_word && !is_empty { CONTINUE } else { b"" });
+        self.go_on.set(if awaits_word && !is_empty { CONTINUE } else { b"" });
         self.body.replace(body);
         self.heard.set(0);
         self.has_hole.set(false);
