@@ -144,7 +144,8 @@ fn theirs(bytes: Vec<u8>) -> Vec<Seen> {
             }
         });
         let mut http = http1::Builder::new();
-        http.half_close(true);
+        // How many lines there may be, also behind chunks, is no matter of what they mean. wxgate bounds the latter by their bytes.
+        http.half_close(true).max_headers(8192);
         let mut answers = Vec::new();
         // Whether it ends well is told by what it has made of it.
         let served = async { drop(http.serve_connection(TokioIo::new(near), service).await) };
