@@ -2,6 +2,7 @@
 
 use std::{
     io::Read,
+    net::TcpStream,
     sync::{Mutex, mpsc},
     time::Duration,
 };
@@ -197,15 +198,18 @@ fn a_connection_is_as_good_as_new_after_a_pause() {
     assert_eq!(client.raw("ET /public/2 HTTP/1.1\r\nHost: a\r\n\r\n").text(), "/public/2 ");
 }
 
+/// An answer that goes on for as long as it is taken.
+fn without_end(out: &mut TcpStream, head: &str) -> Then {
+    answer(out, head);
+    let piece = vec![b'x'; 64 * 1024];
+    while matches!(answer(out, &piece), Then::KeepOpen) {}
+    Then::Close
+}
+
 #[test]
 fn a_client_that_takes_nothing_is_cut_off() {
     let gw = TestGateway::with(|config| config.server.write_timeout = SOON);
-    gw.upstream.does(|_, out| {
-        answer(out, "HTTP/1.1 200 OK\r\nContent-Length: 268435456\r\n\r\n");
-        let piece = vec![b'x'; 64 * 1024];
-        while matches!(answer(out, &piece), Then::KeepOpen) {}
-        Then::Close
-    });
+    gw.upstream.does(|_, out| without_end(out, "HTTP/1.1 200 OK\r\nContent-Length: 268435456\r\n\r\n"));
     let mut client = gw.client();
     client.send(head("GET", "/public/", &[], 0));
     until("the upstream to be let go", || (gw.upstream.connections() == 1 && gw.upstream.open() == 0).then_some(()));
@@ -217,12 +221,7 @@ fn a_client_that_takes_nothing_is_cut_off() {
 #[test]
 fn who_is_cut_off_does_not_take_what_came_for_the_whole() {
     let gw = TestGateway::with(|config| config.server.write_timeout = SOON);
-    gw.upstream.does(|_, out| {
-        answer(out, "HTTP/1.1 200 OK\r\n\r\n");
-        let piece = vec![b'x'; 64 * 1024];
-        while matches!(answer(out, &piece), Then::KeepOpen) {}
-        Then::Close
-    });
+    gw.upstream.does(|_, out| without_end(out, "HTTP/1.1 200 OK\r\n\r\n"));
     let mut client = gw.client();
     client.send("GET /public/ HTTP/1.0\r\n\r\n");
     until("the upstream to be let go", || (gw.upstream.connections() == 1 && gw.upstream.open() == 0).then_some(()));
