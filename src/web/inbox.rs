@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    fmt,
     future::Future,
     io,
     ops::{Deref, DerefMut},
@@ -27,12 +28,17 @@ thread_local! {
 /// And so much at most, where what comes fills the room there is.
 const MUCH: usize = 128 * 1024;
 
-/// Bytes in the order in which they came.
-#[derive(Debug)]
+/// Bytes in the order in which they came. They are not printed: there are tokens among them.
 pub struct Inbox {
     bytes: BytesMut,
     /// So much is read at once.
     at_once: usize,
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inbox({} bytes)", self.bytes.len())
+    }
 }
 
 impl Inbox {

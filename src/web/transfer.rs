@@ -1,6 +1,7 @@
 //! A message on its way to a socket over HTTP/1.1: its head, and its body as it comes.
 
 use std::{
+    fmt,
     io::{self, IoSlice, Write as _},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -42,8 +43,7 @@ impl Framing {
     }
 }
 
-/// A message that is being written; or none, and room for the next.
-#[derive(Debug)]
+/// A message that is being written; or none, and room for the next. It is not printed, since it may say who calls.
 pub struct Transfer<B> {
     /// What goes first: the head, sizes of chunks, and data where they are small.
     near: Vec<u8>,
@@ -66,6 +66,12 @@ pub enum Stopped {
     Io(io::Error),
     /// There is no more of its body.
     Body(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl<B> fmt::Debug for Transfer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transfer({} bytes wait)", self.waiting())
+    }
 }
 
 impl<B> Default for Transfer<B> {

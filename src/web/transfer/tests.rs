@@ -5,6 +5,7 @@ use std::{collections::VecDeque, future::poll_fn, task::Waker};
 use http_body::Frame;
 
 use super::*;
+use crate::web::Inbox;
 
 /// A body in these pieces, of which each second one is not there when it is asked for.
 struct Pieces(VecDeque<Result<Bytes, &'static str>>, bool);
@@ -71,6 +72,18 @@ async fn a_body_is_as_long_as_it_was_to_be_or_no_body() {
     }
     let (_, ended) = transferred(Framing::Nothing, Pieces::of(&[b"ab"])).await;
     assert_eq!(ended, Err("it was not to be".to_owned()));
+}
+
+#[test]
+fn neither_what_was_read_nor_what_is_to_be_written_is_printed() {
+    let mut transfer = Transfer::<Pieces>::default();
+    transfer.begin(|to| {
+        to.extend_from_slice(b"X-WX-OPENID: oAlice\r\n");
+        Framing::Nothing
+    });
+    assert_eq!(format!("{transfer:?}"), "Transfer(21 bytes wait)");
+    let inbox = Inbox::new(bytes::BytesMut::from("Authorization: Bearer wxg_a"));
+    assert_eq!(format!("{inbox:?}"), "Inbox(27 bytes)");
 }
 
 #[tokio::test]
