@@ -74,10 +74,10 @@ impl App {
     async fn make_way<W>(mut self, follower: Follower<W>, stop: &mut Stop) -> Result<Option<(W, Config)>, Error> {
         let waiting = match follower {
             Follower::Serves => {
-                tracing::info!("replaced: another wxgate takes new connections, requests under way may finish");
                 self.public.leave();
                 self.admin.leave();
                 self.internal.iter_mut().for_each(Running::leave);
+                tracing::info!("replaced: another wxgate takes new connections, requests under way may finish");
                 if self.reloader.parts().config.sessions.redis.is_some() {
                     // The follower tells them, to whom its own configuration says.
                     self.telling.rest();

@@ -83,8 +83,12 @@ fn who_asks_on_an_idle_connection_is_answered_by_the_old_process_and_told_to_go(
     story.gw.signal(Signal::USR2);
     story.gw.messages.line("replaced: another wxgate takes new connections");
     for client in [&mut used, &mut fresh] {
-        let reply = client.post("/public/", "body");
-        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+        // The workers hear of it a moment after the message.
+        until("the old one to tell of it", || {
+            let reply = client.post("/public/", "body");
+            assert_eq!(reply.status, 200);
+            (reply.header("connection") == Some("close")).then_some(())
+        });
         assert!(client.is_closed());
     }
     story.gw.await_successor();
