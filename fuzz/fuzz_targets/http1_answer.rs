@@ -6,6 +6,8 @@
 
 #![no_main]
 
+mod line_ends;
+
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -55,13 +57,7 @@ static GATEWAY: LazyLock<Gateway> = LazyLock::new(|| {
 
 fuzz_target!(|input: &[u8]| {
     let Some((how, said)) = input.split_first() else { return };
-    let mut answer = Vec::new();
-    for byte in said {
-        if *byte == b'\n' && how & 4 == 0 {
-            answer.push(b'\r');
-        }
-        answer.push(*byte);
-    }
+    let answer = line_ends::written(said, how & 4 == 4);
     *SAYS.lock().expect("nobody panics") = (answer, how & 1 == 1);
     let method = if how & 2 == 2 { "HEAD" } else { "GET" };
     let got = ask(method, "/");

@@ -7,6 +7,8 @@
 
 #![no_main]
 
+mod line_ends;
+
 use std::{
     cell::RefCell,
     convert::Infallible,
@@ -92,13 +94,7 @@ async fn seen<B: Body<Data = Bytes>>(request: Request<B>) -> Option<Seen> {
 
 fuzz_target!(|input: &[u8]| {
     let Some((how, said)) = input.split_first() else { return };
-    let mut bytes = Vec::new();
-    for byte in said {
-        if *byte == b'\n' && how & 0x80 == 0 {
-            bytes.push(b'\r');
-        }
-        bytes.push(*byte);
-    }
+    let bytes = line_ends::written(said, how & 0x80 == 0x80);
     let piece = match how & 0x7f {
         0 => bytes.len().max(1),
         size => usize::from(size),

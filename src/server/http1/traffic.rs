@@ -90,7 +90,7 @@ impl Traffic {
         self.timer.clone()
     }
 
-    /// So many bytes of a head have come, or nothing but blank lines.
+    /// Bytes have come that are no whole head: the beginning of one, or nothing but blank lines so far.
     pub(super) fn begin_head(&self, is_blank: bool) {
         if is_blank && self.served.get() {
             // Some clients send a line end behind a body (RFC 9112, 2.2). It is no beginning of anything.
@@ -111,7 +111,6 @@ impl Traffic {
 
     /// An answer begins, which ends with the connection or not.
     pub(super) fn begin_answer(&self, ends_by_close: bool) {
-        self.unflushed.set(true);
         self.ends_by_close.set(ends_by_close);
     }
 
