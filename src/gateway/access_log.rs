@@ -164,7 +164,7 @@ impl AccessLog {
         }
         line.moment(key!("ts"), &second.1, now.as_millis() % 1000);
         line.plain(key!("kind"), "access");
-        line.text(key!("id"), entry.id.to_str().unwrap_or_default());
+        line.bytes(key!("id"), entry.id.as_bytes());
         line.address(key!("client"), entry.client);
         if let Some(tls) = entry.tls {
             line.plain(key!("tls"), tls);

@@ -6,9 +6,10 @@ use bytes::BufMut;
 use http::{HeaderMap, HeaderValue};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-use crate::web::{HeaderWriter, headers::X_REQUEST_ID};
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
+use crate::{
+    model::hex,
+    web::{HeaderWriter, headers::X_REQUEST_ID},
+};
 
 /// The ids that one worker gives.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl RequestIds {
     pub(super) fn fresh(&self) -> HeaderValue {
         let mut text = [0; 32];
         for (digits, byte) in text.chunks_exact_mut(2).zip(self.nonce()) {
-            digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            digits.copy_from_slice(&hex(byte));
         }
         let value = self.writer.value(|out| out.put_slice(&text));
         value.unwrap_or_else(|| HeaderValue::from_static("-"))

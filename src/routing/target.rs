@@ -112,9 +112,11 @@ impl Target<'_> {
 impl<'a> Host<'a> {
     /// Takes `name`, `address` or `[address]`, each with or without `:port`.
     pub fn parse(text: &'a str) -> Result<Self, BadHost> {
-        if memchr::memchr(b'@', text.as_bytes()).is_some() {
-            return Err(BadHost::UserInfo);
-        }
+        // Looked for only where something is wrong: no part of a host has this mark.
+        Self::take_apart(text).map_err(|why| if text.contains('@') { BadHost::UserInfo } else { why })
+    }
+
+    fn take_apart(text: &'a str) -> Result<Self, BadHost> {
         let (name, rest) = if text.starts_with('[') {
             let end = text.find(']').ok_or(BadHost::Address)? + 1;
             (address(&text[..end])?, &text[end..])
@@ -181,15 +183,17 @@ fn dns_name(text: &str) -> Result<Cow<'_, str>, BadHost> {
     if text.is_empty() {
         return Err(BadHost::Empty);
     }
-    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let empty_label = name.is_empty()
-        || name.starts_with('.')
-        || name.ends_with('.')
-        || name.as_bytes().windows(2).any(|pair| pair == b"..");
-    if name.len() > MAX_HOST || !name.bytes().all(known) || empty_label {
+    // One pass for all that is asked of it. An empty label begins behind a dot, or with the name, and ends before one, or with the name.
+    let (mut is_known, mut has_upper, mut has_empty_label, mut before) = (true, false, false, b'.');
+    for byte in name.bytes() {
+        is_known &= byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        has_upper |= byte.is_ascii_uppercase();
+        has_empty_label |= byte == b'.' && before == b'.';
+        before = byte;
+    }
+    if name.len() > MAX_HOST || !is_known || has_empty_label || before == b'.' {
         return Err(BadHost::Name);
     }
-    let has_upper = name.bytes().any(|b| b.is_ascii_uppercase());
     Ok(if has_upper { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) })
 }
 

@@ -3,7 +3,7 @@
 
 use std::{io::Write, net::IpAddr, time::Duration};
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+use crate::model::hex;
 
 /// The name of a field, as each format writes it, with what stands before it.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +78,9 @@ impl<'a> Line<'a> {
     pub fn hex(&mut self, key: Key, bytes: &[u8]) {
         self.key(key);
         self.out.push(b'"');
-        let digits = bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        self.out.extend(digits);
+        for byte in bytes {
+            self.out.extend_from_slice(&hex(*byte));
+        }
         self.out.push(b'"');
     }
 
@@ -116,14 +117,23 @@ impl<'a> Line<'a> {
     /// A text from outside: nothing in it can end the string, the field or the line, on whatever it is read. Beyond
     /// ASCII there are more line ends and more terminal commands than one would list here, so all of that is escaped.
     pub fn text(&mut self, key: Key, value: &str) {
+        self.bytes(key, value.as_bytes());
+    }
+
+    /// The same, of what need not be UTF-8.
+    pub fn bytes(&mut self, key: Key, value: &[u8]) {
         self.key(key);
         self.out.push(b'"');
-        let mut rest = value;
         // Nearly always nothing is to be escaped. All bytes are looked at, since that goes many at a time.
-        if value.bytes().fold(true, |all, byte| all & is_plain(byte)) {
-            self.out.extend_from_slice(value.as_bytes());
-            rest = "";
+        if value.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+            self.out.extend_from_slice(value);
+        } else {
+            self.escaped(&String::from_utf8_lossy(value));
         }
+        self.out.push(b'"');
+    }
+
+    fn escaped(&mut self, mut rest: &str) {
         while let Some(at) = rest.find(|c: char| !u8::try_from(c).is_ok_and(is_plain)) {
             let (plain, tail) = rest.split_at(at);
             self.out.extend_from_slice(plain.as_bytes());
@@ -134,7 +144,6 @@ impl<'a> Line<'a> {
             rest = chars.as_str();
         }
         self.out.extend_from_slice(rest.as_bytes());
-        self.out.push(b'"');
     }
 
     fn key(&mut self, key: Key) {
@@ -149,7 +158,7 @@ impl<'a> Line<'a> {
     }
 
     fn three_digits(&mut self, value: u64) {
-        let digit = |unit: u64| HEX[usize::try_from(value / unit % 10).unwrap_or(0)];
+        let digit = |unit: u64| b'0' + u8::try_from(value / unit % 10).unwrap_or(0);
         self.out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
     }
 }

@@ -6,8 +6,6 @@
 //! right, and whoever may try ciphertexts and is told about paddings can read without the key. So nothing in here tells a
 //! wrong padding from what else is wrong, and it takes the same steps whether the padding is right or not.
 
-use std::fmt::Write;
-
 use aws_lc_rs::{
     cipher::{AES_128, DecryptingKey, DecryptionContext, UnboundCipherKey},
     iv::FixedLength,
@@ -19,7 +17,7 @@ use sha2::Sha256;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 use zeroize::Zeroizing;
 
-use crate::model::SessionKey;
+use crate::model::{SessionKey, hex};
 
 const BLOCK: usize = 16;
 
@@ -36,10 +34,7 @@ pub(super) fn signature(text: &[u8], key: &SessionKey) -> String {
     // Any length will do for a key, so this is never left out.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()) else { return String::new() };
     mac.update(text);
-    mac.finalize().into_bytes().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    mac.finalize().into_bytes().iter().flat_map(|byte| hex(*byte).map(char::from)).collect()
 }
 
 /// What came out of a decryption. Whether that is more than noise is not known yet.
