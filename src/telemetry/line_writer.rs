@@ -25,8 +25,9 @@ use std::{
 use super::Counters;
 use crate::config::sections::LogFormat;
 
-/// A buffer this full is handed over without waiting for the next flush.
-const FULL: usize = 64 * 1024;
+/// A buffer this full is handed over without waiting for the next flush. Writing to a file costs more by the call than by the byte:
+/// in pieces of a quarter of this it takes twice as long.
+const FULL: usize = 256 * 1024;
 
 /// Room in a fresh buffer: full, and one long line more.
 const ROOM: usize = FULL + 8 * 1024;
@@ -35,7 +36,7 @@ const ROOM: usize = FULL + 8 * 1024;
 const QUEUE: usize = 64;
 
 /// Empty buffers that wait for their worker. One is on its way and one is being filled; a burst may free the rest.
-const SPARES: usize = 4;
+const SPARES: usize = 2;
 
 /// How long the end of the process waits for a sink that takes nothing more.
 const PATIENCE: Duration = Duration::from_secs(2);
