@@ -22,7 +22,7 @@ use crate::{
     model::{CertificateShelf, Certificates},
     server::{self, Arrival, Handshake, Listener, Options, Running, Service, Tls},
     telemetry::{Counters, LineWriter},
-    web::{Refusal, RequestBody, RequestTimer},
+    web::{Answer, Refusal, RequestBody, RequestTimer},
 };
 
 /// Who writes the access log.
@@ -133,8 +133,8 @@ impl Service for Side {
         request: Request<RequestBody>,
         conn: &'a Rc<IpAddr>,
         _timer: RequestTimer,
-    ) -> Response<Full<Bytes>> {
-        self.internal.answer(request, **conn).await.map(Full::new)
+    ) -> Answer<Full<Bytes>> {
+        self.internal.answer(request, **conn).await.map(Full::new).into()
     }
 
     fn refuse(&self, _why: Refusal, _conn: &IpAddr) -> Response<Bytes> {

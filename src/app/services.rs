@@ -27,7 +27,7 @@ use crate::{
     server::{Arrival, Broken, Handshake, Introduction, Service},
     session::{Sessions, Stay},
     telemetry::{Counters, LineWriter},
-    web::{Refusal, RequestBody, RequestTimer},
+    web::{Answer, Refusal, RequestBody, RequestTimer},
 };
 
 /// The seam between a login and the sessions.
@@ -128,7 +128,7 @@ impl Service for Front {
         request: Request<RequestBody>,
         conn: &'a Rc<Conn>,
         timer: RequestTimer,
-    ) -> impl Future<Output = Response<Body>> {
+    ) -> impl Future<Output = Answer<Body>> {
         self.gateway.handle(request, conn, timer)
     }
 
@@ -225,10 +225,10 @@ impl Service for Back {
         request: Request<RequestBody>,
         _conn: &'a Rc<()>,
         _timer: RequestTimer,
-    ) -> Response<Full<Bytes>> {
+    ) -> Answer<Full<Bytes>> {
         // The body lives as long as the answer is made, and is never read.
         let (head, _body) = request.into_parts();
-        self.admin.answer(&head).await.map(Full::new)
+        self.admin.answer(&head).await.map(Full::new).into()
     }
 
     fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {

@@ -8,29 +8,30 @@ use super::{
     Body, Conn, Content, Entry, Failure, Ticket, rescue,
     tunnel::{self, Tunnel},
 };
+use crate::web::Answer;
 
 /// The answer that goes out, with the line that waits for its end.
-pub(super) fn finish(answer: Result<Response<Content>, Failure>, mut ticket: Ticket, now: Instant) -> Response<Body> {
+pub(super) fn finish(answer: Result<Answer<Content>, Failure>, mut ticket: Ticket, now: Instant) -> Answer<Body> {
     ticket.answered(now);
-    let response = answer.unwrap_or_else(|failure| explain(&failure, &mut ticket.entry).map(Content::Whole));
-    ticket.entry.status = Some(response.status());
-    response.map(|content| Body::new(content, ticket))
+    let answer = answer.unwrap_or_else(|failure| explain(&failure, &mut ticket.entry).map(Content::Whole).into());
+    ticket.entry.status = Some(answer.status);
+    answer.map(|content| Body::new(content, ticket))
 }
 
 /// The answer that opens a tunnel. The line waits for the tunnel's end.
 pub(super) fn open(
-    answer: Result<Response<Content>, Failure>,
+    answer: Result<Answer<Content>, Failure>,
     ticket: Ticket,
     tunnel: Box<Tunnel>,
     conn: &Conn,
-) -> Response<Body> {
-    let response = match answer {
-        Ok(response) => response.map(drop),
+) -> Answer<Body> {
+    let answer = match answer {
+        Ok(answer) => answer.map(drop),
         Err(failure) => return finish(Err(failure), ticket, Instant::now()),
     };
     ticket.answered(Instant::now());
-    conn.tunnel.replace(Some(tunnel.opened(&response, ticket)));
-    response.map(|()| tunnel::body())
+    conn.tunnel.replace(Some(tunnel.opened(answer.status, ticket)));
+    answer.map(|()| tunnel::body())
 }
 
 /// The answer to a failure, with its cause told to the log.

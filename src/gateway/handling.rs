@@ -9,16 +9,18 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::proxy::{self, Forwarded};
+use crate::{
+    proxy::{self, Forwarded},
+    web::Answer,
+};
 
 use super::{Body, Content, Failure, Ticket, finish};
 
 /// What the head of an upstream's answer comes as.
-pub(super) type Head = Result<Response<Forwarded>, proxy::Error>;
+pub(super) type Head = Result<Answer<Forwarded>, proxy::Error>;
 
 pin_project! {
     /// A request that is being answered.
@@ -27,20 +29,20 @@ pin_project! {
         /// By an upstream, which has it.
         Sent { #[pin] head: F, asked_at: Instant, ticket: Option<Ticket> },
         /// By somebody else, or not at once. Boxed, since that is rare and may be large.
-        Late { answer: Pin<Box<dyn Future<Output = Response<Body>> + 'a>> },
+        Late { answer: Pin<Box<dyn Future<Output = Answer<Body>> + 'a>> },
     }
 }
 
 impl<'a, F> Handling<'a, F> {
-    pub(super) fn late(answer: impl Future<Output = Response<Body>> + 'a) -> Self {
+    pub(super) fn late(answer: impl Future<Output = Answer<Body>> + 'a) -> Self {
         Self::Late { answer: Box::pin(answer) }
     }
 }
 
 impl<F: Future<Output = Head>> Future for Handling<'_, F> {
-    type Output = Response<Body>;
+    type Output = Answer<Body>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer<Body>> {
         match self.project() {
             Project::Late { answer } => answer.as_mut().poll(cx),
             Project::Sent { head, asked_at, ticket } => {
@@ -49,7 +51,7 @@ impl<F: Future<Output = Head>> Future for Handling<'_, F> {
                 let Some(mut ticket) = ticket.take() else { return Poll::Pending };
                 let now = Instant::now();
                 ticket.entry.upstream = Some(now.saturating_duration_since(*asked_at));
-                let answer = head.map(|response| response.map(Content::Forwarded)).map_err(Failure::Proxy);
+                let answer = head.map(|answer| answer.map(Content::Forwarded)).map_err(Failure::Proxy);
                 Poll::Ready(finish(answer, ticket, now))
             }
         }

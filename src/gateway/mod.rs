@@ -42,7 +42,7 @@ use crate::{
     routing::{AuthRule, Rule},
     session::Sessions,
     telemetry::{OpenConnection, WorkerTraffic},
-    web::{Refusal, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
+    web::{Answer, Refusal, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
 
 pub use access_log::{AccessLog, Entry, Ticket};
@@ -154,7 +154,7 @@ impl Gateway {
         request: Request<RequestBody>,
         conn: &'a Conn,
         timer: RequestTimer,
-    ) -> impl Future<Output = Response<Body>> + use<'a> {
+    ) -> impl Future<Output = Answer<Body>> + use<'a> {
         let mut ticket = Ticket::new(Rc::clone(&self.log), self.entry(&request, conn));
         match self.begin(request, conn, &timer, &mut ticket.entry) {
             Ok(Begun::Sent(sent)) => Handling::Sent { head: sent.head, asked_at: sent.asked_at, ticket: Some(ticket) },
@@ -240,10 +240,10 @@ impl Gateway {
         conn: &Conn,
         timer: &RequestTimer,
         entry: &mut Entry,
-    ) -> Result<Response<Content>, Failure> {
+    ) -> Result<Answer<Content>, Failure> {
         let Late { request, place, credentials } = late;
         match place {
-            Place::Elsewhere(location) => Ok(way_in::moved(location, &entry.id).map(Content::Whole)),
+            Place::Elsewhere(location) => Ok(way_in::moved(location, &entry.id).map(Content::Whole).into()),
             Place::Ours(call) => self.call(call, request, &credentials, entry).await,
             Place::Route(way) => {
                 let (rule, apps) = (way.rule, way.rule.apps.as_deref());
@@ -257,14 +257,18 @@ impl Gateway {
                 let head = sent.head.await;
                 entry.upstream = Some(sent.asked_at.elapsed());
                 let head = head.map_err(Failure::Proxy)?;
-                if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+                if head.status != StatusCode::SWITCHING_PROTOCOLS {
                     return Ok(head.map(Content::Forwarded));
                 }
-                let (parts, forwarded) = head.into_parts();
-                let upstream = forwarded.into_switched().ok_or(Failure::Proxy(proxy::Error::WrongHandshake))?;
+                let mut upstream = None;
+                let answer = head.map(|forwarded| {
+                    upstream = forwarded.into_switched();
+                    Content::Whole(Bytes::new())
+                });
+                let upstream = upstream.ok_or(Failure::Proxy(proxy::Error::WrongHandshake))?;
                 let tunnel = Tunnel::new(upstream, rule, &access, &self.sessions, place);
                 conn.tunnel.replace(Some(Box::new(tunnel)));
-                Ok(Response::from_parts(parts, Content::Whole(Bytes::new())))
+                Ok(answer)
             }
         }
     }
@@ -305,7 +309,7 @@ impl Gateway {
         request: Request<RequestBody>,
         credentials: &Credentials,
         entry: &mut Entry,
-    ) -> Result<Response<Content>, Failure> {
+    ) -> Result<Answer<Content>, Failure> {
         let (rule, apps) = call.terms();
         let decision = self.authenticate(rule, apps, credentials).await?;
         let access = match call.asked {
@@ -320,7 +324,7 @@ impl Gateway {
             self.proxy.introduce(headers, &access, phone.as_ref(), rule.upstream).map_err(Failure::Proxy)?;
         }
         response.headers_mut().insert(X_REQUEST_ID, entry.id.clone());
-        Ok(response.map(Content::Whole))
+        Ok(response.map(Content::Whole).into())
     }
 
     /// The caller's phone number, where the upstream of this route is to be told it. Nobody who has one is told of as one

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::Response;
+use http::StatusCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_local,
@@ -85,8 +85,8 @@ impl Tunnel {
     }
 
     /// The 101 goes out. The line of the request waits for the end of the tunnel.
-    pub(super) fn opened(mut self: Box<Self>, response: &Response<()>, mut ticket: Ticket) -> Box<Self> {
-        ticket.entry.status = Some(response.status());
+    pub(super) fn opened(mut self: Box<Self>, status: StatusCode, mut ticket: Ticket) -> Box<Self> {
+        ticket.entry.status = Some(status);
         let open = Some(ticket.tunnel());
         // Until bytes pass only the client can end it, by not waiting for its 101.
         let (passed, counted, ending) = (Passed::default(), Cell::default(), Ending::Client);

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::{
     upstream::{Course, Lease, Outgoing, Reuse, Upstream},
-    web::{BodyProgress, RequestBody, RequestTimer, YieldOnce},
+    web::{Answer, BodyProgress, RequestBody, RequestTimer, YieldOnce},
 };
 
 use super::{
@@ -39,7 +39,7 @@ pub(super) struct Errand<'a> {
 }
 
 /// What a request comes to.
-type Outcome = Result<Response<Forwarded>, Error>;
+type Outcome = Result<Answer<Forwarded>, Error>;
 
 /// Sends the request, at once where there is a kept connection. The head of the answer comes from the future.
 pub(super) fn send(mut errand: Errand<'_>, request: Box<Outgoing<RequestBody>>, now: Instant) -> Sending<'_> {
@@ -145,16 +145,16 @@ impl Waiting<'_> {
             self.errand.upstream.answered(&mut lease);
         }
         Poll::Ready(match head {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(answer) if answer.status == StatusCode::SWITCHING_PROTOCOLS => {
                 if self.errand.may_switch {
-                    Ok(Ok(response.map(|body| Forwarded::switching(body, lease, self.progress.clone()))))
+                    Ok(Ok(answer.map(|body| Forwarded::switching(body, lease, self.progress.clone()))))
                 } else {
                     Ok(Err(self.refuse(Error::Switched)))
                 }
             }
-            Ok(response) => {
+            Ok(answer) => {
                 let trailers = self.errand.trailers;
-                Ok(Ok(response.map(|body| Forwarded::new(body, lease, self.progress.clone(), trailers))))
+                Ok(Ok(answer.map(|body| Forwarded::new(body, lease, self.progress.clone(), trailers))))
             }
             Err(why) => {
                 let is_last = self.tries == Tries::One;

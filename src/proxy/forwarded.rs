@@ -11,9 +11,9 @@ use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    upstream::{Fields, Lines},
+    upstream::Fields,
     web::{
-        HeaderWriter, Proto, TrustedProxies,
+        HeaderWriter, Lines, Proto, TrustedProxies,
         client_ip::parse_forwarded,
         headers::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP},
     },

@@ -2,10 +2,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::{
-    upstream::Names,
-    web::headers::{HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION},
-};
+use crate::{upstream::Names, web::headers::HOP_BY_HOP};
 
 /// Adds to `names` those of these headers that their `Connection` lines list, each once, so that a long list costs no more than the
 /// headers themselves. They go whether or not they mean anything to us: the other side says they are for us alone. `Keep-Alive`, which
@@ -24,21 +21,9 @@ pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut Names) {
     names.extend(listed.filter(|name| known.insert(name.clone(), ()).is_none()));
 }
 
-/// Whether a header is hop-by-hop by its own name. `Expect` is among them because it is for us to answer: the client's body
-/// is asked for when the upstream takes it, not before. Over HTTP/2 hyper has no way to ask, and a client sends its body
-/// without being asked, after a while (RFC 9110, 10.1.1).
+/// Whether a header is hop-by-hop by its own name.
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::TE
-        || *name == header::TRAILER
-        || *name == header::UPGRADE
-        || *name == header::EXPECT
-        || *name == header::PROXY_AUTHORIZATION
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-        || *name == HTTP2_SETTINGS
+    HOP_BY_HOP.contains(&name.as_str())
 }
 
 #[cfg(test)]

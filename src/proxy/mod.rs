@@ -29,9 +29,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use pin_project_lite::pin_project;
 use rand::{SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
@@ -42,7 +40,7 @@ use crate::{
     config::sections::{self, UnderscoreHeaders},
     model::PhoneNumber,
     upstream::{self, Fields, Names, Outgoing, Upstream, Upstreams},
-    web::{HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
+    web::{Answer, HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
 
 use attempt::Errand;
@@ -145,7 +143,7 @@ impl Proxy {
         mut how: Forward<'_>,
         timer: RequestTimer,
         now: Instant,
-    ) -> Result<impl Future<Output = Result<Response<Forwarded>, Error>> + use<'a>, Error> {
+    ) -> Result<impl Future<Output = Result<Answer<Forwarded>, Error>> + use<'a>, Error> {
         let (upstream, own_host) = self.upstreams.get(how.upstream).ok_or(Error::NoUpstream)?;
         if how.offer.is_some() && upstream.section().servers.iter().any(|server| server.address.is_http2()) {
             return Err(Error::NoSwitch);
@@ -254,33 +252,31 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Response<Forwarded>, Error>>> Future for Answering<F> {
-    type Output = Result<Response<Forwarded>, Error>;
+impl<F: Future<Output = Result<Answer<Forwarded>, Error>>> Future for Answering<F> {
+    type Output = Result<Answer<Forwarded>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.head.poll(cx))?;
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if switches && this.offer.as_ref().is_none_or(|offer| !offer.is_met_by(response.headers())) {
+        let mut answer = ready!(this.head.poll(cx))?;
+        let switches = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && this.offer.as_ref().is_none_or(|offer| !offer.is_met_by(&answer.headers)) {
             return Poll::Ready(Err(Error::WrongHandshake));
         }
-        let via = via(response.version());
-        if this.offer.as_ref().is_some_and(|offer| offer.is_belied_by(response.status())) {
+        if this.offer.as_ref().is_some_and(|offer| offer.is_belied_by(answer.status)) {
             return Poll::Ready(Err(Error::WrongHandshake));
         }
-        // Ours, whatever the upstream speaks: what it says of the version concerns its own connection.
-        *response.version_mut() = Version::HTTP_11;
-        response::clean(response.headers_mut());
+        response::clean(&mut answer.headers);
         if switches {
-            response.headers_mut().remove(header::CONTENT_LENGTH);
-            upgrade::tell(|name, value| drop(response.headers_mut().insert(name, value)));
+            answer.headers.remove(header::CONTENT_LENGTH);
+            upgrade::tell(|name, value| drop(answer.headers.insert(name, value)));
             if let Some(offer) = this.offer {
-                offer.choose_for(response.headers_mut());
+                offer.choose_for(&mut answer.headers);
             }
         }
-        response.headers_mut().append(header::VIA, via);
-        response.headers_mut().insert(X_REQUEST_ID, this.request_id.clone());
-        Poll::Ready(Ok(response))
+        answer.tell(&header::VIA, &via(answer.version));
+        answer.headers.remove(X_REQUEST_ID);
+        answer.tell(&X_REQUEST_ID, this.request_id);
+        Poll::Ready(Ok(answer))
     }
 }
 

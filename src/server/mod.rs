@@ -44,7 +44,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     config::sections,
     model::Secured,
-    web::{Refusal, RequestBody, RequestTimer},
+    web::{Answer, Refusal, RequestBody, RequestTimer},
 };
 
 pub use http2::Broken;
@@ -89,7 +89,7 @@ pub trait Service: 'static {
         request: Request<RequestBody>,
         conn: &'a Rc<Self::Conn>,
         timer: RequestTimer,
-    ) -> impl Future<Output = Response<Self::Body>>;
+    ) -> impl Future<Output = Answer<Self::Body>>;
 
     /// The answer to bytes that never became a request; the connection is closed after it.
     fn refuse(&self, why: Refusal, conn: &Self::Conn) -> Response<Bytes>;

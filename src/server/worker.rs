@@ -356,7 +356,7 @@ mod tests {
     use crate::{
         config::sections,
         server::Arrival,
-        web::{Refusal, RequestBody, RequestTimer},
+        web::{Answer, Refusal, RequestBody, RequestTimer},
     };
 
     /// Holds its whole thread up as soon as it is asked for something, until there is nobody any more who could let it go.
@@ -373,10 +373,10 @@ mod tests {
 
         fn connected(&self, _: Arrival) {}
 
-        async fn call<'a>(&'a self, _: Request<RequestBody>, _: &'a Rc<()>, _: RequestTimer) -> Response<Full<Bytes>> {
+        async fn call<'a>(&'a self, _: Request<RequestBody>, _: &'a Rc<()>, _: RequestTimer) -> Answer<Full<Bytes>> {
             self.begun.send(()).unwrap();
             let _ = self.go.lock().unwrap().recv();
-            Response::default()
+            Response::default().into()
         }
 
         fn refuse(&self, _: Refusal, (): &()) -> Response<Bytes> {

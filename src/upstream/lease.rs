@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Response;
 use http_body::{Body, Frame};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::web::Resumed;
+use crate::web::{Answer, Resumed};
 
 use super::{
     AnswerBody, Fault, NoAnswer, Outgoing, Payload, SendError,
@@ -84,7 +83,7 @@ impl<B: Payload> Lease<B> {
     }
 
     /// Sends the request and waits for the head of its answer.
-    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AnswerBody>, NoAnswer>> {
+    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<AnswerBody>, NoAnswer>> {
         Poll::Ready(match &mut self.line {
             Line::Own(kept) => match ready!(kept.link.poll_answer(cx)) {
                 Ok(head) => Ok(head.map(AnswerBody::Http1)),
@@ -94,7 +93,7 @@ impl<B: Payload> Lease<B> {
                 stream.exchange.poll_upload(cx);
                 let Some(asked) = &mut stream.asked else { return Poll::Pending };
                 match ready!(Pin::new(asked).poll(cx)) {
-                    Ok(head) => Ok(head.map(AnswerBody::Http2)),
+                    Ok(head) => Ok(Answer::from(head).map(AnswerBody::Http2)),
                     Err(why) => Err(NoAnswer(Why::Http2(why))),
                 }
             }

@@ -34,7 +34,8 @@ fn agreed(headers: &HeaderMap) -> Option<u64> {
     said.all(|other| other == first).then_some(length)
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+/// The number that a line says.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     // To `parse` a sign is part of a number.
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -3,12 +3,10 @@
 //! Nothing is taken out of a map of headers and nothing put into one, which would cost more than to write them all. What is told is
 //! written out at once, as HTTP/1.1 has it.
 
-use std::fmt;
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
-use crate::web::header_line;
+use crate::web::{Lines, Room};
 
 /// Names that are left out. Nearly always these few.
 pub type Names = SmallVec<[HeaderName; 4]>;
@@ -49,50 +47,6 @@ impl<B> Outgoing<B> {
     }
 }
 
-/// Header lines as HTTP/1.1 has them.
-#[derive(Clone, Default)]
-pub struct Lines(Vec<u8>);
-
-impl fmt::Debug for Lines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lines(…)")
-    }
-}
-
-impl Lines {
-    /// Another line.
-    pub fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
-        header_line(&mut self.0, name.as_str(), value.as_bytes());
-    }
-
-    /// Whether the last line is this one.
-    pub fn ends_with(&self, name: &HeaderName, value: &HeaderValue) -> bool {
-        let rest = self.0.strip_suffix(b"\r\n").and_then(|rest| rest.strip_suffix(value.as_bytes()));
-        let rest = rest.and_then(|rest| rest.strip_suffix(b": ")?.strip_suffix(name.as_str().as_bytes()));
-        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with(b"\n"))
-    }
-
-    /// The same without room for more.
-    #[must_use]
-    pub fn packed(mut self) -> Self {
-        self.0.shrink_to_fit();
-        self
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let lines = self.0.split(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\r"));
-        lines.filter_map(|line| {
-            let colon = memchr::memchr(b':', line)?;
-            let value = line.get(colon + 2..)?;
-            Some((HeaderName::from_bytes(&line[..colon]).ok()?, HeaderValue::from_bytes(value).ok()?))
-        })
-    }
-}
-
 /// The header lines of a request.
 #[derive(Clone, Debug)]
 pub struct Fields {
@@ -107,7 +61,7 @@ pub struct Fields {
 impl Fields {
     /// What the client has said, without the lines of these names.
     pub fn new(said: HeaderMap, without: Names) -> Self {
-        let told = Lines(Vec::with_capacity(TOLD));
+        let told = Lines::with_capacity(TOLD);
         Self { said, without, told, in_confidence: SmallVec::new(), asks_for_trailers: false }
     }
 
@@ -122,12 +76,17 @@ impl Fields {
 
     /// More of them.
     pub fn tell_lines(&mut self, lines: &Lines) {
-        self.told.0.extend_from_slice(&lines.0);
+        self.told.extend(lines);
     }
 
     /// Whether the server is told that trailers are read, over HTTP/2.
     pub fn ask_for_trailers(&mut self, asks: bool) {
         self.asks_for_trailers = asks;
+    }
+
+    /// Its room, when nobody is told any of it any more.
+    pub(super) fn into_room(self) -> Room {
+        Room::of(self.said, self.told)
     }
 
     /// The client's lines, and what is told in confidence.
@@ -147,7 +106,7 @@ impl Fields {
         for (name, value) in self.separate() {
             map.append(name.clone(), value.clone());
         }
-        for (name, value) in self.told.iter() {
+        for (name, value) in self.told.clone().into_fields() {
             map.append(name, value);
         }
         if self.asks_for_trailers {
@@ -160,7 +119,7 @@ impl Fields {
     #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<(String, String)> {
         let separate = self.separate().map(|(name, value)| (name.clone(), value.clone()));
-        let all = separate.chain(self.told.iter());
+        let all = separate.chain(self.told.clone().into_fields());
         all.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 }
@@ -216,22 +175,5 @@ mod tests {
         assert!(map.get_all("x-id").iter().eq(["", "2"]));
         assert!(map.get_all("via").iter().eq([&b"1.0 x"[..], b"1.1 us: \xe9"]));
         assert!(!format!("{fields:?}").contains("13800000000"));
-    }
-
-    #[test]
-    fn the_last_line_is_known_by_its_whole_name_and_value() {
-        let (host, value) = (HeaderName::from_static("x-host"), HeaderValue::from_static("a.example"));
-        let mut lines = Lines::default();
-        assert!(!lines.ends_with(&host, &value));
-        lines.add(&host, &value);
-        assert!(lines.ends_with(&host, &value));
-        for (name, value) in [("host", "a.example"), ("x-host", "example"), ("x-host", "")] {
-            assert!(
-                !lines.ends_with(&HeaderName::from_static(name), &HeaderValue::from_static(value)),
-                "{name} {value}"
-            );
-        }
-        lines.add(&header::VIA, &value);
-        assert!(!lines.ends_with(&host, &value) && lines.ends_with(&header::VIA, &value));
     }
 }

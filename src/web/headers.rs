@@ -22,12 +22,6 @@ pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 pub const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// `CloudRun`'s word for where a call came from.
 pub const X_WX_SOURCE: HeaderName = HeaderName::from_static("x-wx-source");
-/// Of one hop, by custom.
-pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-/// Of one hop, by mistake: what browsers once sent to proxies.
-pub const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-/// Of one hop: goes with an upgrade to HTTP/2 in the clear.
-pub const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Another name for `X-Forwarded-Method`.
 pub const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 /// Another name for `X-Forwarded-Host`, where a proxy asks about a request.
@@ -36,3 +30,22 @@ pub const X_ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-original-host
 pub const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 /// A claim about which path was asked for; some backends route by it.
 pub const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+
+/// Headers that concern one connection and no other (RFC 9110, 7.6.1). `Expect` is among them because it is for us to answer: the
+/// client's body is asked for when the upstream takes it, not before. Over HTTP/2 hyper has no way to ask, and a client sends its
+/// body without being asked, after a while (RFC 9110, 10.1.1).
+pub const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "keep-alive",
+    // By mistake: what browsers once sent to proxies.
+    "proxy-connection",
+    // Goes with an upgrade to HTTP/2 in the clear.
+    "http2-settings",
+];

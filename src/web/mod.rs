@@ -1,6 +1,7 @@
 //! Small pieces of HTTP that several modules speak: bodies, problems, header names, client addresses, gates, timers, turns.
 
 mod alarm;
+mod answer;
 mod body;
 mod chunks;
 pub mod client_ip;
@@ -11,6 +12,7 @@ mod header_writer;
 pub mod headers;
 mod inbox;
 pub mod json_body;
+mod lines;
 pub mod own;
 mod pieces;
 mod problem;
@@ -21,6 +23,7 @@ mod transfer;
 mod yield_once;
 
 pub use alarm::Alarm;
+pub use answer::{Answer, Room};
 pub use body::{BodyError, BodyProgress, BodySource, BodyWatch, RequestBody};
 pub use chunks::Chunks;
 pub use client_ip::{Client, Proto, TrustedProxies};
@@ -28,6 +31,7 @@ pub use decoder::{Decoder, NoBody};
 pub use gate::{Closed, Gate};
 pub use header_writer::{HeaderWriter, header_line};
 pub use inbox::Inbox;
+pub use lines::Lines;
 pub use pieces::write_pieces;
 pub use problem::Problem;
 pub use refusal::Refusal;

@@ -10,6 +10,7 @@ mod support;
 
 mod access_log;
 mod admin;
+mod answers;
 mod apps;
 mod assertion;
 mod authorize;

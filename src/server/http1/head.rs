@@ -3,12 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Body;
 use httparse::{Header, ParserConfig, Status};
-use hyper::ext::ReasonPhrase;
 
-use crate::web::{Decoder, Framing, Refusal, header_line};
+use crate::web::{Answer, Decoder, Framing, Refusal, header_line};
 
 /// Up to so many lines lie on the stack while they are read.
 const FEW: usize = 100;
@@ -157,24 +156,24 @@ pub(super) struct Written {
 
 /// Writes the head of an answer. Of how long its body is and what becomes of the connection, only what is true is said, and once.
 pub(super) fn write<B: Body>(
-    response: &Response<B>,
+    answer: &Answer<B>,
     facts: Facts,
     ends_here: bool,
     date: &[u8],
     to: &mut Vec<u8>,
 ) -> Written {
-    let status = response.status();
+    let status = answer.status;
     to.extend_from_slice(if facts.is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     to.extend_from_slice(status.as_str().as_bytes());
     to.push(b' ');
-    match response.extensions().get::<ReasonPhrase>() {
+    match &answer.reason {
         Some(reason) => to.extend_from_slice(reason.as_bytes()),
         None => to.extend_from_slice(status.canonical_reason().unwrap_or("<none>").as_bytes()),
     }
     to.extend_from_slice(b"\r\n");
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    let (mut closes, mut is_dated, mut length) = (ends_here || !facts.keeps_alive, false, None);
-    response.headers().iter().for_each(|(name, value)| {
+    let (mut closes, mut is_dated, mut length) = (ends_here || !facts.keeps_alive, answer.is_dated(), None);
+    answer.headers.iter().for_each(|(name, value)| {
         if *name == header::CONTENT_LENGTH {
             length = Some(value);
         } else if *name == header::CONNECTION && !switches {
@@ -185,7 +184,8 @@ pub(super) fn write<B: Body>(
             header_line(to, name.as_str(), value.as_bytes());
         }
     });
-    let framing = framing(response, facts, length, to);
+    to.extend_from_slice(answer.lines().as_bytes());
+    let framing = framing(answer, facts, length, to);
     closes |= framing == Framing::UntilClose;
     if closes && !switches {
         to.extend_from_slice(b"connection: close\r\n");
@@ -200,8 +200,8 @@ pub(super) fn write<B: Body>(
 }
 
 /// Says where the body ends, where it has one or could have had one. `said` is what the service says of it.
-fn framing<B: Body>(response: &Response<B>, facts: Facts, said: Option<&HeaderValue>, to: &mut Vec<u8>) -> Framing {
-    let (body, status) = (response.body(), response.status());
+fn framing<B: Body>(answer: &Answer<B>, facts: Facts, said: Option<&HeaderValue>, to: &mut Vec<u8>) -> Framing {
+    let (body, status) = (&answer.body, answer.status);
     let mut tell = |length: u64| header_line(to, "content-length", itoa::Buffer::new().format(length).as_bytes());
     let promised = said.and_then(|value| value.to_str().ok()?.parse().ok());
     let exact = body.size_hint().exact();

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::{
     Service,
@@ -27,7 +27,7 @@ use super::{
     screen::{HeadScreen, Progress},
     stream::Stream,
 };
-use crate::web::{Framing, Refusal, Stopped, Transfer, YieldOnce};
+use crate::web::{Answer, Framing, Refusal, Stopped, Transfer, YieldOnce};
 
 use head::{Facts, Head};
 use traffic::{Due, Phase};
@@ -120,11 +120,11 @@ impl<S: Service> Session<'_, S> {
             // It answers what it has begun with, and goes on doing what it does now and then until its last answer is out.
             let service = self.shared.service.get();
             let (request, facts) = self.wire.begin(head);
-            let response = {
+            let answer = {
                 let mut call = pin!(service.call(request, conn, self.wire.traffic().timer()));
                 self.until(|_, cx| call.as_mut().poll(cx)).await?
             };
-            if !self.answer(response, facts).await? {
+            if !self.answer(answer, facts).await? {
                 break;
             }
         }
@@ -132,21 +132,20 @@ impl<S: Service> Session<'_, S> {
     }
 
     /// Sends an answer. False where the connection ends with it.
-    async fn answer(&mut self, response: Response<S::Body>, facts: Facts) -> Result<bool, End> {
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    async fn answer(&mut self, answer: Answer<S::Body>, facts: Facts) -> Result<bool, End> {
+        let switches = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         // It is closed then, and a client that is told so does not send its next request into the close.
         let ends_here = self.wire.leaves_body_unread() || self.shared.drain.tells();
         let mut keeps_alive = false;
         let framing = self.transfer.begin(|to| {
             to.extend_from_slice(self.wire.begin_answer());
-            let written = self.shared.date.with(|date| head::write(&response, facts, ends_here, date, to));
+            let written = self.shared.date.with(|date| head::write(&answer, facts, ends_here, date, to));
             keeps_alive = written.keeps_alive;
             written.framing
         });
         self.wire.traffic().begin_answer(framing == Framing::UntilClose);
-        let (parts, body) = response.into_parts();
-        self.headers = parts.headers;
-        self.headers.clear();
+        let (headers, body) = answer.into_room_and_body();
+        self.headers = headers;
         if framing == Framing::Nothing {
             drop(body);
         } else {

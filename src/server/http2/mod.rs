@@ -168,7 +168,7 @@ async fn answer<S: Service>(
         Ok(mut request) => {
             let opening = opening::take(&mut request);
             let request = request.map(|body| RequestBody::new(body, exchange.body()));
-            let mut response = service.call(request, &common.conn, exchange.timer()).await;
+            let mut response = service.call(request, &common.conn, exchange.timer()).await.into_response();
             if let (Some(coming), StatusCode::SWITCHING_PROTOCOLS) = (opening, response.status()) {
                 opening::agree(&mut response);
                 tunnel(Opened::Waiting(coming), Rc::clone(&service), &common, exchange.hand_turn_over());

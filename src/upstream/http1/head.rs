@@ -3,16 +3,18 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, BytesMut};
-use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use http_body::Body;
 use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 use memchr::memmem;
-use smallvec::SmallVec;
 
 use super::Error;
 use crate::upstream::{Fault, Outgoing, length};
-use crate::web::{Decoder, Framing, header_line};
+use crate::web::{
+    Answer, Decoder, Framing, Room, header_line,
+    headers::{HOP_BY_HOP, X_REQUEST_ID},
+};
 
 /// The head of an answer may have so many lines.
 const MOST_FIELDS: usize = 100;
@@ -50,17 +52,20 @@ pub(super) fn write<B: Body>(request: &Outgoing<B>, to: &mut Vec<u8>) -> Framing
 /// The head of an answer.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) response: Response<Decoder>,
+    pub(super) answer: Answer<Decoder>,
     /// Whether another request may follow on the connection, as far as the head says.
     pub(super) keeps_alive: bool,
 }
 
-/// What is told to the client beside what the server says.
-const ROOM: usize = 2;
-
 /// Takes the next head out of what was read, of an answer to a HEAD or not. `seen` is how much of it there was the last time,
-/// which was too little.
-pub(super) fn read(read: &mut BytesMut, seen: &mut usize, is_head: bool) -> Result<Option<Head>, Fault> {
+/// which was too little. `room` is that of the request, asked for when there is an answer and not before: one of which the server
+/// has said only that it goes on may be sent again.
+pub(super) fn read(
+    read: &mut BytesMut,
+    seen: &mut usize,
+    is_head: bool,
+    room: impl FnOnce() -> Room,
+) -> Result<Option<Head>, Fault> {
     skip_blank_lines(read, seen);
     if !may_be_whole(read, *seen) {
         return Ok(incomplete(read, seen)?);
@@ -72,36 +77,80 @@ pub(super) fn read(read: &mut BytesMut, seen: &mut usize, is_head: bool) -> Resu
     let (Status::Complete(end), Some(code), Some(minor)) = (status, parsed.code, parsed.version) else {
         return Ok(incomplete(read, seen)?);
     };
-    let mut response = Response::new(Decoder::nothing());
-    *response.status_mut() = StatusCode::from_u16(code).map_err(|_| Error::NoHead(httparse::Error::Status))?;
-    *response.version_mut() = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let reason = parsed.reason.filter(|reason| response.status().canonical_reason() != Some(reason));
-    if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok()) {
-        response.extensions_mut().insert(reason);
-    }
-    let base = read.as_ptr().addr();
-    let place = |of: &[u8]| of.as_ptr().addr() - base..of.as_ptr().addr() - base + of.len();
-    // Not collected, since all the room would be moved then.
-    let mut places = SmallVec::<[_; 32]>::new();
-    places.extend(parsed.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))));
+    let status = StatusCode::from_u16(code).map_err(|_| Error::NoHead(httparse::Error::Status))?;
+    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+    let room = if is_interim { Room::default() } else { room() };
+    let mut answer = Answer::new(status, version, room, Decoder::nothing());
+    let reason = parsed.reason.filter(|reason| status.canonical_reason() != Some(reason));
+    answer.reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
+    let keeps_alive = if is_interim { true } else { of_fields(parsed.headers, &mut answer, is_head)? };
     *seen = 0;
-    let bytes = read.split_to(end).freeze();
-    let mut connection = OfConnection::default();
-    response.headers_mut().reserve(places.len() + ROOM);
-    for (name, value) in places {
-        let name = HeaderName::from_bytes(&bytes[name]).map_err(|_| Error::NoHead(httparse::Error::HeaderName))?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice(value));
-        let value = value.map_err(|_| Error::NoHead(httparse::Error::HeaderValue))?;
-        if !connection.takes(&name, &value) {
-            response.headers_mut().append(name, value);
+    read.advance(end);
+    Ok(Some(Head { answer, keeps_alive }))
+}
+
+/// Takes over the header lines of an answer, and finds out what comes behind them. Whether the connection is good for more.
+fn of_fields(fields: &[Header<'_>], answer: &mut Answer<Decoder>, is_head: bool) -> Result<bool, Fault> {
+    let mut said = OfConnection::default();
+    let mut are_plain = answer.status != StatusCode::SWITCHING_PROTOCOLS;
+    for field in fields {
+        are_plain = are_plain && said.take_plain(field, answer)?;
+    }
+    if !are_plain {
+        // Any name may be one that is to be taken out, and a length is to be agreed on: all of them are looked at.
+        said = OfConnection::default();
+        answer.headers.clear();
+        answer.forget_lines();
+        for field in fields {
+            said.take(field, answer)?;
         }
     }
-    if response.status().is_informational() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Some(Head { response, keeps_alive: true }));
+    answer.body = said.body_of(answer, is_head)?;
+    Ok(said.keeps_alive(answer.version) && !answer.body.needs_close())
+}
+
+/// No name of a line that anybody but the client has to see is longer.
+const LONGEST_SEEN: usize = 20;
+
+const _: () = {
+    let mut at = 0;
+    while at < HOP_BY_HOP.len() {
+        assert!(HOP_BY_HOP[at].len() <= LONGEST_SEEN);
+        at += 1;
     }
-    let decoder = connection.body_of(&mut response, is_head)?;
-    let keeps_alive = connection.keeps_alive(&response) && !decoder.needs_close();
-    Ok(Some(Head { response: response.map(|_| decoder), keeps_alive }))
+};
+
+/// A longer name is none to anybody else.
+const LONGEST_NAME: usize = u16::MAX as usize;
+
+/// Who is to see a line.
+enum Seen {
+    /// The client alone.
+    Passing,
+    /// Whoever passes the head on.
+    OnTheWay,
+    /// Whoever looks for the end of the body.
+    Length,
+    /// Whoever has to do with the connection.
+    Connection,
+}
+
+impl Seen {
+    fn of(name: &str) -> Self {
+        // Mostly written with capitals, and all that is looked for is short.
+        let mut lower = [0; LONGEST_SEEN];
+        let Some(lower) = lower.get_mut(..name.len()) else { return Self::Passing };
+        lower.copy_from_slice(name.as_bytes());
+        lower.make_ascii_lowercase();
+        match &*lower {
+            b"content-length" => Self::Length,
+            b"connection" => Self::Connection,
+            name if name == X_REQUEST_ID.as_str().as_bytes() => Self::OnTheWay,
+            name if HOP_BY_HOP.into_iter().any(|known| known.as_bytes() == name) => Self::OnTheWay,
+            _ => Self::Passing,
+        }
+    }
 }
 
 fn incomplete(read: &BytesMut, seen: &mut usize) -> Result<Option<Head>, Error> {
@@ -131,50 +180,90 @@ struct OfConnection {
     stays: bool,
     codings: usize,
     is_chunked: bool,
+    /// Where it is not among the headers.
+    length: Option<u64>,
 }
 
 impl OfConnection {
-    /// Whether this line is for us alone. What else `Connection` may list is for whoever passes the head on.
-    fn takes(&mut self, name: &HeaderName, value: &HeaderValue) -> bool {
-        if *name == header::CONNECTION {
-            for word in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                self.closes |= word.eq_ignore_ascii_case(b"close");
-                self.stays |= word.eq_ignore_ascii_case(b"keep-alive");
+    /// Takes a line over, as long as nothing else has to be known for that. Nearly always that is all that there is to do.
+    fn take_plain(&mut self, field: &Header<'_>, answer: &mut Answer<Decoder>) -> Result<bool, Error> {
+        match Seen::of(field.name) {
+            Seen::Passing if field.name.len() > LONGEST_NAME => {
+                return Err(Error::NoHead(httparse::Error::HeaderName));
             }
-            return [&b"close"[..], b"keep-alive"].iter().any(|word| value.as_bytes().eq_ignore_ascii_case(word));
+            Seen::Passing => answer.pass(field.name, field.value),
+            Seen::OnTheWay => self.take(field, answer)?,
+            Seen::Length if self.length.is_some() => return Ok(false),
+            Seen::Length => {
+                self.length = length::number(field.value);
+                return Ok(self.length.is_some());
+            }
+            Seen::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => self.stays = true,
+            Seen::Connection if field.value.eq_ignore_ascii_case(b"close") => self.closes = true,
+            Seen::Connection => return Ok(false),
         }
-        if *name == header::TRANSFER_ENCODING {
-            self.codings += 1;
-            self.is_chunked = value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-            return true;
-        }
-        false
+        Ok(true)
     }
 
-    /// What comes behind the head.
-    fn body_of<B>(&mut self, response: &mut Response<B>, is_head: bool) -> Result<Decoder, Fault> {
-        let status = response.status();
+    /// Takes a line over in whatever way it is right. What else `Connection` may list is for whoever passes the head on.
+    fn take(&mut self, field: &Header<'_>, answer: &mut Answer<Decoder>) -> Result<(), Error> {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let name = name.map_err(|_| Error::NoHead(httparse::Error::HeaderName))?;
+        if name == header::TRANSFER_ENCODING {
+            self.codings += 1;
+            self.is_chunked = field.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            return Ok(());
+        }
+        if name == header::CONNECTION {
+            let mut is_all = true;
+            for word in field.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                let (closes, stays) = (word.eq_ignore_ascii_case(b"close"), word.eq_ignore_ascii_case(b"keep-alive"));
+                self.closes |= closes;
+                self.stays |= stays;
+                is_all &= closes | stays;
+            }
+            if is_all {
+                return Ok(());
+            }
+        }
+        let value = HeaderValue::from_bytes(field.value);
+        answer.headers.append(name, value.map_err(|_| Error::NoHead(httparse::Error::HeaderValue))?);
+        Ok(())
+    }
+
+    /// What comes behind the head. Whoever passes it on reads its length off the decoder; where that can't say it, the length is among
+    /// the headers.
+    fn body_of<B>(&mut self, answer: &mut Answer<B>, is_head: bool) -> Result<Decoder, Fault> {
+        let status = answer.status;
         if self.codings > 0 {
-            if !self.is_chunked || self.codings > 1 || response.version() == Version::HTTP_10 {
+            if !self.is_chunked || self.codings > 1 || answer.version == Version::HTTP_10 {
                 return Err(Error::Coded.into());
             }
             // With both of them there, this one counts (RFC 9112, 6.3), and what comes behind is not to be relied on.
-            self.closes |= response.headers_mut().remove(header::CONTENT_LENGTH).is_some();
+            let is_told = answer.headers.remove(header::CONTENT_LENGTH).is_some();
+            self.closes |= is_told | self.length.take().is_some();
         }
-        let is_told = response.headers().contains_key(header::CONTENT_LENGTH);
-        let length = length::settle(response.headers_mut(), status)?;
+        let is_told = self.length.is_some() || answer.headers.contains_key(header::CONTENT_LENGTH);
+        let length = match self.length {
+            None => length::settle(&mut answer.headers, status)?,
+            Some(length) => Some(length),
+        };
         // It has no body, and whoever says that it has one may send it.
         let has_none = status == StatusCode::NO_CONTENT;
         self.closes |= has_none && (self.codings > 0 || (is_told && length != Some(0)));
-        Ok(match status {
+        let decoder = match status {
             _ if is_head => Decoder::nothing(),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS => Decoder::nothing(),
             _ if self.codings > 0 => Decoder::chunks(),
             _ => length.map_or_else(Decoder::until_close, Decoder::exact),
-        })
+        };
+        if let Some(length) = self.length.filter(|_| decoder.is_over()) {
+            answer.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Ok(decoder)
     }
 
-    fn keeps_alive<B>(&self, response: &Response<B>) -> bool {
-        !self.closes && (self.stays || response.version() == Version::HTTP_11)
+    fn keeps_alive(&self, version: Version) -> bool {
+        !self.closes && (self.stays || version == Version::HTTP_11)
     }
 }

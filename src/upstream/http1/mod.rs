@@ -25,14 +25,14 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::spawn_local,
 };
 
 use super::{Fault, Outgoing, Payload, socket::Socket, task::Task};
-use crate::web::{Decoder, Framing, Inbox, Stopped, Transfer};
+use crate::web::{Answer, Decoder, Framing, Inbox, Room, Stopped, Transfer};
 
 pub(super) use error::Error;
 
@@ -44,6 +44,8 @@ pub(super) struct Link<B> {
     wire: Rc<Wire>,
     /// The request at hand, until it has begun; and one without a body until it is answered.
     request: Option<Box<Outgoing<B>>>,
+    /// What the head of a request with a body took up, for that of the answer.
+    room: Room,
     has_begun: bool,
     is_head: bool,
     upload: Transfer<B>,
@@ -105,6 +107,7 @@ impl<B: Payload> Link<B> {
         Self {
             wire: Rc::new(wire),
             request: None,
+            room: Room::default(),
             has_begun: false,
             is_head: false,
             upload: Transfer::default(),
@@ -131,7 +134,7 @@ impl<B: Payload> Link<B> {
     }
 
     /// Sends the request and waits for the head of its answer.
-    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Decoder>, Fault>> {
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<Decoder>, Fault>> {
         let answer = ready!(self.poll_final_head(cx));
         if answer.is_err() {
             self.keeps_alive = false;
@@ -139,7 +142,7 @@ impl<B: Payload> Link<B> {
         Poll::Ready(answer)
     }
 
-    fn poll_final_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Decoder>, Fault>> {
+    fn poll_final_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<Decoder>, Fault>> {
         let begins = !self.has_begun;
         if begins {
             if let Err(gone) = self.is_quiet(cx) {
@@ -156,10 +159,9 @@ impl<B: Payload> Link<B> {
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         loop {
-            while let Some(head) = head::read(&mut self.read, &mut self.seen, self.is_head)? {
-                if !head.response.status().is_informational()
-                    || head.response.status() == StatusCode::SWITCHING_PROTOCOLS
-                {
+            while let Some(head) = self.read_head()? {
+                let status = head.answer.status;
+                if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(self.answered(head)));
                 }
             }
@@ -174,18 +176,24 @@ impl<B: Payload> Link<B> {
         }
     }
 
-    fn answered(&mut self, head: head::Head) -> Response<Decoder> {
+    /// The next head, if all of it is there. With an answer the request is over, whatever is wrong with the answer.
+    fn read_head(&mut self) -> Result<Option<head::Head>, Fault> {
+        let Self { read, seen, is_head, request, room, .. } = self;
+        let room = || request.take().map_or_else(|| std::mem::take(room), |over| over.fields.into_room());
+        head::read(read, seen, *is_head, room)
+    }
+
+    fn answered(&mut self, head: head::Head) -> Answer<Decoder> {
         self.keeps_alive &= head.keeps_alive;
-        self.request = None;
-        self.stage = match head.response.status() {
+        self.stage = match head.answer.status {
             StatusCode::SWITCHING_PROTOCOLS => Stage::Switched,
-            _ if head.response.body().is_over() => Stage::Idle,
+            _ if head.answer.body.is_over() => Stage::Idle,
             _ => Stage::Body,
         };
         if self.stage == Stage::Idle {
             self.read.give_room_back(self.heard);
         }
-        head.response
+        head.answer
     }
 
     /// The next part of an answer's body.
@@ -234,7 +242,9 @@ impl<B: Payload> Link<B> {
         if self.upload.begin(|to| head::write(request, to)) != Framing::Nothing
             && let Some(request) = self.request.take()
         {
-            self.upload.follow_with(request.body);
+            let Outgoing { fields, body, .. } = *request;
+            self.room = fields.into_room();
+            self.upload.follow_with(body);
         }
     }
 

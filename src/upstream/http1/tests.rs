@@ -58,14 +58,15 @@ struct Came {
 }
 
 impl Came {
-    fn of<B>(head: &Response<B>) -> Self {
+    fn of<B>(head: Answer<B>) -> (Self, B) {
         const OWN: [header::HeaderName; 3] = [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
-        let lines = head.headers().iter().filter(|(name, _)| !OWN.contains(name));
+        let (status, reason) = (head.status.as_u16(), head.reason.clone());
+        let (parts, body) = head.into_response().into_parts();
+        let lines = parts.headers.iter().filter(|(name, _)| !OWN.contains(name));
         let mut lines: Vec<_> = lines.map(|(name, line)| (name.to_string(), line.as_bytes().to_vec())).collect();
         lines.sort();
-        let reason = head.extensions().get::<hyper::ext::ReasonPhrase>();
         let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
-        Self { status: head.status().as_u16(), reason, lines, body: Vec::new(), is_whole: false }
+        (Self { status, reason, lines, body: Vec::new(), is_whole: false }, body)
     }
 }
 
@@ -101,7 +102,7 @@ fn says(mut server: TcpStream, answer: &[u8], piece: usize) {
 }
 
 /// The head of the answer.
-async fn head_of<B: Payload>(lease: &mut Lease<B>, request: Request<B>) -> Result<Response<AnswerBody>, NoAnswer> {
+async fn head_of<B: Payload>(lease: &mut Lease<B>, request: Request<B>) -> Result<Answer<AnswerBody>, NoAnswer> {
     lease.send(Box::new(request.into()));
     poll_fn(|cx| lease.poll_answer(cx)).await
 }
@@ -110,18 +111,17 @@ async fn head_of<B: Payload>(lease: &mut Lease<B>, request: Request<B>) -> Resul
 async fn ours(method: &str, answer: &[u8], piece: usize) -> Result<Came, String> {
     let (mut lease, server) = connected().await;
     says(server, answer, piece);
-    let mut head = match head_of(&mut lease, request(method)).await {
+    let head = match head_of(&mut lease, request(method)).await {
         Ok(head) => head,
         Err(why) => return Err(format!("{:?}", lease.failure(why).0.source)),
     };
-    let mut came = Came::of(&head);
-    let body = head.body_mut();
+    let (mut came, mut body) = Came::of(head);
     loop {
         if body.is_end_stream() {
             came.is_whole = true;
             return Ok(came);
         }
-        match poll_fn(|cx| lease.poll_frame(cx, body)).await {
+        match poll_fn(|cx| lease.poll_frame(cx, &mut body)).await {
             Some(Ok(frame)) => came.body.extend_from_slice(&frame.into_data().unwrap()),
             Some(Err(_)) => return Ok(came),
             None => {}
@@ -137,8 +137,7 @@ async fn hypers(method: &str, answer: &[u8]) -> Result<Came, String> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let _task = Task::of(spawn_local(async move { drop(connection.await) }));
     let head = sender.send_request(request(method)).await.map_err(|why| format!("{why:?}"))?;
-    let mut came = Came::of(&head);
-    let mut body = head.into_body();
+    let (mut came, mut body) = Came::of(head.into());
     while let Some(frame) = body.frame().await {
         match frame {
             // Trailers go nowhere.
@@ -239,6 +238,35 @@ fn an_answer_of_which_two_could_think_differently_is_none() {
     });
 }
 
+/// Most lines pass without anybody having looked at them, and those that somebody has to look at are where he looks.
+#[test]
+fn what_concerns_anybody_but_the_client_is_among_the_headers() {
+    let of = |method: &str, lines: &str| {
+        let mut read = BytesMut::from(&*format!("HTTP/1.1 {lines}\r\n\r\n"));
+        let head = head::read(&mut read, &mut 0, method == "HEAD", Room::default).unwrap().unwrap();
+        assert!(read.is_empty());
+        let headers = head.answer.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        let passed = String::from_utf8(head.answer.lines().as_bytes().to_vec()).unwrap();
+        (headers.collect::<Vec<_>>().join("|"), passed.trim_end().replace("\r\n", "|"))
+    };
+    let is = |headers: &str, passed: &str| (headers.to_owned(), passed.to_owned());
+    let plain = "200 OK\r\nServer: x\r\nContent-Length: 5\r\nConnection: keep-alive\r\nVIA: y";
+    assert_eq!(of("GET", plain), is("", "server: x|via: y"));
+    assert_eq!(of("HEAD", plain), is("content-length: 5", "server: x|via: y"));
+    assert_eq!(of("GET", "200 OK\r\nContent-Length: 0\r\nA: b"), is("content-length: 0", "a: b"));
+    assert_eq!(of("GET", "304 Not Modified\r\nContent-Length: 5\r\nA: b"), is("content-length: 5", "a: b"));
+    assert_eq!(of("GET", "200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nA: b"), is("", "a: b"));
+    let hops = "Keep-Alive: timeout=5\r\nX-Request-Id: 7\r\nUpgrade: h2c\r\nA: b\r\nProxy-Connection: close";
+    let found = "keep-alive: timeout=5|x-request-id: 7|upgrade: h2c|proxy-connection: close";
+    assert_eq!(of("GET", &format!("200 OK\r\n{hops}")), is(found, "a: b"));
+    // What is said more than once is to be agreed on first, and whatever name `Connection` has may be one that is to go no further.
+    let twice = "200 OK\r\nA: b\r\nContent-Length: 5\r\nCONTENT-LENGTH: 5\r\nC: d";
+    assert_eq!(of("GET", twice), is("a: b|content-length: 5|c: d", ""));
+    assert_eq!(of("GET", "200 OK\r\nA: b\r\nConnection: close, a"), is("a: b|connection: close, a", ""));
+    let switched = "101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nA: b";
+    assert_eq!(of("GET", switched), is("upgrade: websocket|connection: Upgrade|a: b", ""));
+}
+
 /// A connection stays as long as both sides know that it does.
 #[test]
 fn another_request_may_follow_where_nothing_says_otherwise() {
@@ -269,8 +297,8 @@ fn another_request_may_follow_where_nothing_says_otherwise() {
                 server.write_all(answer.as_bytes()).await.unwrap();
             });
             let mut head = head.unwrap();
-            while !head.body().is_end_stream() {
-                let frame = poll_fn(|cx| lease.poll_frame(cx, head.body_mut())).await;
+            while !head.body.is_end_stream() {
+                let frame = poll_fn(|cx| lease.poll_frame(cx, &mut head.body)).await;
                 assert!(frame.is_none_or(|frame| frame.is_ok()));
             }
             assert_eq!(lease.is_ready(), follows, "{answer:?}");

@@ -1,5 +1,6 @@
 //! What heads are read as, and how they are written.
 
+use http::Response;
 use http_body_util::{Empty, Full};
 
 use super::*;
@@ -107,9 +108,9 @@ fn what_is_no_head_is_refused() {
 }
 
 /// The lines behind the first of an answer, and what follows from them.
-fn written<B: Body>(response: &Response<B>, facts: Facts, ends_here: bool) -> (String, Framing, bool) {
+fn written<B: Body>(response: Response<B>, facts: Facts, ends_here: bool) -> (String, Framing, bool) {
     let mut to = Vec::new();
-    let Written { framing, keeps_alive } = write(response, facts, ends_here, DATE, &mut to);
+    let Written { framing, keeps_alive } = write(&response.into(), facts, ends_here, DATE, &mut to);
     let head = String::from_utf8(to).unwrap();
     let lines = head.strip_suffix("\r\n\r\n").unwrap().replace("\r\ndate: Sat, 28 Nov 2026 01:02:03 GMT", "");
     (lines.replace("\r\n", "|"), framing, keeps_alive)
@@ -142,19 +143,19 @@ fn an_answer_says_once_and_truly_where_it_ends() {
     for wrong in ["5", "6", "x"] {
         let answer = || answer(200).header("content-length", wrong).header("transfer-encoding", "gzip");
         let expected = kept("HTTP/1.1 200 OK|content-length: 5", Framing::Length(5));
-        assert_eq!(written(&answer().body(hello()).unwrap(), FACTS, false), expected, "{wrong}");
+        assert_eq!(written(answer().body(hello()).unwrap(), FACTS, false), expected, "{wrong}");
     }
     let none = answer(200).body(Empty::<bytes::Bytes>::new()).unwrap();
-    assert_eq!(written(&none, FACTS, false), kept("HTTP/1.1 200 OK|content-length: 0", Framing::Nothing));
+    assert_eq!(written(none, FACTS, false), kept("HTTP/1.1 200 OK|content-length: 0", Framing::Nothing));
     let endless = || answer(200).body(Endless).unwrap();
-    assert_eq!(written(&endless(), FACTS, false), kept("HTTP/1.1 200 OK|transfer-encoding: chunked", Framing::Chunked));
+    assert_eq!(written(endless(), FACTS, false), kept("HTTP/1.1 200 OK|transfer-encoding: chunked", Framing::Chunked));
     assert_eq!(
-        written(&endless(), old, false),
+        written(endless(), old, false),
         ("HTTP/1.0 200 OK|connection: close".to_owned(), Framing::UntilClose, false)
     );
     // Over HTTP/2 a server says the length in the head, and its body keeps it.
     let promised = answer(200).header("content-length", "9").body(Endless).unwrap();
-    assert_eq!(written(&promised, FACTS, false), kept("HTTP/1.1 200 OK|content-length: 9", Framing::Length(9)));
+    assert_eq!(written(promised, FACTS, false), kept("HTTP/1.1 200 OK|content-length: 9", Framing::Length(9)));
     for (status, facts, told, lines) in [
         (204, FACTS, Some("5"), "HTTP/1.1 204 No Content"),
         (304, FACTS, Some("5"), "HTTP/1.1 304 Not Modified"),
@@ -165,7 +166,7 @@ fn an_answer_says_once_and_truly_where_it_ends() {
     ] {
         let answer = told.into_iter().fold(answer(status), |answer, length| answer.header("content-length", length));
         let framing = if status == 599 { Framing::Length(5) } else { Framing::Nothing };
-        assert_eq!(written(&answer.body(hello()).unwrap(), facts, false), kept(lines, framing), "{status} {told:?}");
+        assert_eq!(written(answer.body(hello()).unwrap(), facts, false), kept(lines, framing), "{status} {told:?}");
     }
 }
 
@@ -173,7 +174,7 @@ fn an_answer_says_once_and_truly_where_it_ends() {
 fn an_answer_says_once_and_truly_what_becomes_of_the_connection() {
     let of = |status: u16, said: &[&str], facts, ends_here| {
         let answer = said.iter().fold(answer(status), |answer, said| answer.header("connection", *said));
-        let (lines, _, keeps_alive) = written(&answer.body(Empty::<bytes::Bytes>::new()).unwrap(), facts, ends_here);
+        let (lines, _, keeps_alive) = written(answer.body(Empty::<bytes::Bytes>::new()).unwrap(), facts, ends_here);
         let said = lines.split('|').filter_map(|line| line.strip_prefix("connection: ")).collect::<Vec<_>>().join("|");
         (said, keeps_alive)
     };
@@ -194,10 +195,15 @@ fn an_answer_says_once_and_truly_what_becomes_of_the_connection() {
 fn an_answer_has_one_date() {
     let dates = |answer: http::response::Builder| {
         let mut to = Vec::new();
-        write(&answer.body(Empty::<bytes::Bytes>::new()).unwrap(), FACTS, false, DATE, &mut to);
+        write(&answer.body(Empty::<bytes::Bytes>::new()).unwrap().into(), FACTS, false, DATE, &mut to);
         let head = String::from_utf8(to).unwrap();
         head.split("\r\n").filter_map(|line| line.strip_prefix("date: ")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(dates(answer(200)), ["Sat, 28 Nov 2026 01:02:03 GMT"]);
     assert_eq!(dates(answer(200).header("Date", "yesterday")), ["yesterday"]);
+    let mut passed = Answer::from(answer(200).body(Empty::<bytes::Bytes>::new()).unwrap());
+    passed.pass("Date", b"tomorrow");
+    let mut to = Vec::new();
+    write(&passed, FACTS, false, DATE, &mut to);
+    assert_eq!(String::from_utf8(to).unwrap(), "HTTP/1.1 200 OK\r\ndate: tomorrow\r\ncontent-length: 0\r\n\r\n");
 }
