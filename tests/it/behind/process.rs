@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use crate::support::until;
+use crate::support::{ports::own_port, until};
 
 /// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +109,7 @@ impl Process {
         let mut said = String::new();
         for _ in 0..20 {
             // Where somebody else is quicker to take the port, it is tried again with another.
-            let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-            let addr = listener.local_addr().expect("an address");
-            drop(listener);
+            let addr = SocketAddr::from(([127, 0, 0, 1], own_port()));
             let folder = tempfile::tempdir().expect("a folder");
             let mut command = kind.command(folder.path(), addr, behind, spoil);
             let log = fs::File::create(folder.path().join("log")).expect("a file");

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
 };
 
@@ -12,7 +12,7 @@ use wxgate::config::sections::{Endpoint, ServerAddress, UpstreamTls};
 use super::gateway;
 use crate::{
     behind::program,
-    support::{TestGateway, tls::Authority, until},
+    support::{TestGateway, ports::own_port, tls::Authority, until},
 };
 
 const NODE: &str = "
@@ -41,7 +41,7 @@ impl Server {
     fn start(command: impl Fn(&TempDir, SocketAddr) -> Command) -> Self {
         for _ in 0..20 {
             // Where somebody else is quicker to take the port, it is tried again with another.
-            let addr = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+            let addr = SocketAddr::from(([127, 0, 0, 1], own_port()));
             let folder = tempfile::tempdir().unwrap();
             let child = command(&folder, addr).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let mut server = Self { child, addr, _folder: folder };

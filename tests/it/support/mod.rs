@@ -11,6 +11,7 @@ pub mod http2_server;
 pub mod link;
 pub mod messages;
 pub mod pictures;
+pub mod ports;
 pub mod redis_server;
 pub mod refusal;
 pub mod s3_server;

@@ -16,7 +16,7 @@ use redis::{Commands, Connection, Value};
 use rustix::process::{Pid, Signal, kill_process};
 use wxgate::config::sections::{Endpoint, Redis, RedisServers};
 
-use super::until;
+use super::{ports::own_port, until};
 
 /// A redis-server. Dropped, it is killed.
 pub struct RedisServer {
@@ -62,7 +62,7 @@ impl RedisServer {
     /// Starts it, on another port where somebody was quicker.
     fn run(mut self) -> Self {
         for _ in 0..20 {
-            self.port = free_port();
+            self.port = own_port();
             if self.start_process() {
                 return self;
             }
@@ -283,16 +283,5 @@ impl Drop for Silent {
         self.over.store(true, Ordering::SeqCst);
         // Whoever waits for a connection gets one, and sees that it is over.
         let _ = TcpStream::connect(self.addr);
-    }
-}
-
-/// Where nobody listens at this moment. A port of a Cluster has a second one 10,000 above it.
-fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        if port < 55_000 {
-            return port;
-        }
     }
 }
