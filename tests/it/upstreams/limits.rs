@@ -1,7 +1,10 @@
 //! How many connections there may be, and how many requests may wait for one.
 
 use std::{
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,17 +18,31 @@ use crate::support::{
 
 /// A server that answers when it is told to.
 #[derive(Clone, Default)]
-struct Patience(Arc<(Mutex<bool>, Condvar)>);
+struct Patience(Arc<(Mutex<bool>, Condvar)>, Arc<Held>);
+
+/// Requests that a server has and has not answered, and the most that it ever had.
+#[derive(Default)]
+struct Held {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
 
 impl Patience {
     fn of(backend: &Backend) -> Self {
         let this = Self::default();
         let waits = this.clone();
         backend.recorder.does(move |_, out| {
+            let now = waits.1.now.fetch_add(1, Ordering::SeqCst) + 1;
+            waits.1.most.fetch_max(now, Ordering::SeqCst);
             waits.wait();
+            waits.1.now.fetch_sub(1, Ordering::SeqCst);
             answer(out, OK)
         });
         this
+    }
+
+    fn most(&self) -> usize {
+        self.1.most.load(Ordering::SeqCst)
     }
 
     fn wait(&self) {
@@ -61,7 +78,9 @@ fn requests_wait_for_a_connection_where_there_may_be_no_more() {
     only.recorder.wait_for(2);
     patience.end();
     assert!(clients.iter_mut().all(|client| client.reply().status == 200));
-    assert_eq!((only.recorder.connections(), overloads(&gw)), (2, 0));
+    // Never more at once. A connection that comes free while nobody waits for it any more may be closed, so how many there were in all
+    // is not told by that.
+    assert!(patience.most() <= 2 && overloads(&gw) == 0, "{}", patience.most());
 }
 
 /// The connections that the others keep are given back for those who wait, whichever worker has them.
