@@ -127,6 +127,23 @@ impl<B> From<Response<B>> for Answer<B> {
 mod tests {
     use super::*;
 
+    /// A connection may stay in an answer's body for hours.
+    #[test]
+    fn room_is_used_again_empty_and_only_where_it_is_small() {
+        let value = HeaderValue::from_static("secret");
+        for (count, is_kept) in [(8, true), (100, false)] {
+            let names = (0..count).map(|n| HeaderName::try_from(format!("x-{n}")).unwrap());
+            let (mut headers, mut lines) =
+                (names.map(|name| (name, value.clone())).collect::<HeaderMap>(), Lines::default());
+            lines.add(&header::VIA, &value);
+            headers.append(header::VIA, value.clone());
+            let answer = Answer::new(StatusCode::OK, Version::HTTP_11, Room::of(headers, lines), ());
+            assert!(answer.headers.is_empty() && answer.lines().as_bytes().is_empty());
+            let (headers, ()) = answer.into_room_and_body();
+            assert_eq!((headers.is_empty(), headers.capacity() > 0), (true, is_kept), "{count}");
+        }
+    }
+
     #[test]
     fn what_passes_as_it_came_is_found_again_in_its_order() {
         let mut answer = Answer::from(Response::builder().status(404).header("x-a", "1").body("text").unwrap());

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// An answer's body.
-pub(super) struct Answer<S: Service> {
+pub(super) struct AnswerBody<S: Service> {
     content: Content<S::Body>,
     exchange: Rc<Exchange>,
     /// Goes on doing what it does now and then until its last answer is out.
@@ -32,7 +32,7 @@ enum Content<B> {
     Unsent(B),
 }
 
-impl<S: Service> Answer<S> {
+impl<S: Service> AnswerBody<S> {
     pub(super) fn served(body: S::Body, exchange: Rc<Exchange>, service: Rc<S>) -> Self {
         Self { content: Content::Served(body), exchange, _service: service }
     }
@@ -43,7 +43,7 @@ impl<S: Service> Answer<S> {
 }
 
 /// The answer to HEAD, which has the length of its body and not the body. HTTP/1's serialiser sees to it by itself.
-pub(super) fn without_body<S: Service>(mut response: Response<Answer<S>>) -> Response<Answer<S>> {
+pub(super) fn without_body<S: Service>(mut response: Response<AnswerBody<S>>) -> Response<AnswerBody<S>> {
     let length = match &response.body().content {
         Content::Served(body) if body.is_end_stream() => None,
         Content::Served(body) => body.size_hint().exact(),
@@ -54,12 +54,12 @@ pub(super) fn without_body<S: Service>(mut response: Response<Answer<S>>) -> Res
         response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
     response.map(|answer| match answer.content {
-        Content::Served(body) => Answer { content: Content::Unsent(body), ..answer },
-        Content::Ours(_) | Content::Unsent(_) => Answer { content: Content::Ours(Bytes::new()), ..answer },
+        Content::Served(body) => AnswerBody { content: Content::Unsent(body), ..answer },
+        Content::Ours(_) | Content::Unsent(_) => AnswerBody { content: Content::Ours(Bytes::new()), ..answer },
     })
 }
 
-impl<S: Service> Body for Answer<S> {
+impl<S: Service> Body for AnswerBody<S> {
     type Data = Piece;
     type Error = <S::Body as Body>::Error;
 

@@ -29,7 +29,7 @@ use tokio::task::spawn_local;
 use crate::web::{Refusal, RequestBody};
 
 use self::{
-    answer::Answer,
+    answer::AnswerBody,
     exchange::{Exchange, Turn},
     opening::Opened,
     request::admit,
@@ -154,7 +154,7 @@ struct Common<S: Service> {
 }
 
 /// What hyper is answered. The service itself never fails; it has an answer for everything.
-type Answered<S> = Result<Response<Answer<S>>, Infallible>;
+type Answered<S> = Result<Response<AnswerBody<S>>, Infallible>;
 
 /// Answers one request.
 async fn answer<S: Service>(
@@ -173,11 +173,11 @@ async fn answer<S: Service>(
                 opening::agree(&mut response);
                 tunnel(Opened::Waiting(coming), Rc::clone(&service), &common, exchange.hand_turn_over());
             }
-            response.map(|body| Answer::served(body, Rc::clone(&exchange), Rc::clone(&service)))
+            response.map(|body| AnswerBody::served(body, Rc::clone(&exchange), Rc::clone(&service)))
         }
-        Err(why) => {
-            service.refuse(why, &common.conn).map(|body| Answer::ours(body, Rc::clone(&exchange), Rc::clone(&service)))
-        }
+        Err(why) => service
+            .refuse(why, &common.conn)
+            .map(|body| AnswerBody::ours(body, Rc::clone(&exchange), Rc::clone(&service))),
     };
     exchange.answer();
     // The end of a stream says all that there is to say. It never ends the connection.

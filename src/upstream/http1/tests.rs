@@ -267,6 +267,19 @@ fn what_concerns_anybody_but_the_client_is_among_the_headers() {
     assert_eq!(of("GET", switched), is("upgrade: websocket|connection: Upgrade|a: b", ""));
 }
 
+#[test]
+fn a_name_that_is_none_to_anybody_else_is_none_here() {
+    for lines in ["", "Connection: x\r\n"] {
+        let of = |length: usize| {
+            let text = format!("HTTP/1.1 200 OK\r\n{lines}{}: b\r\n\r\n", "a".repeat(length));
+            head::read(&mut BytesMut::from(&*text), &mut 0, false, Room::default)
+        };
+        let names = of(65_535).unwrap().unwrap().answer.into_response().headers().len();
+        assert_eq!(names, 1 + usize::from(!lines.is_empty()), "{lines:?}");
+        assert!(matches!(of(65_536), Err(Fault::Http1(Error::NoHead(httparse::Error::HeaderName)))), "{lines:?}");
+    }
+}
+
 /// A connection stays as long as both sides know that it does.
 #[test]
 fn another_request_may_follow_where_nothing_says_otherwise() {
