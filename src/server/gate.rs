@@ -115,5 +115,5 @@ impl OpenGate {
 fn tcp(stream: TcpStream) -> Socket {
     // Without this a small write may wait 40 ms for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
-    Socket::Tcp(stream)
+    Socket::Tcp(stream.into())
 }

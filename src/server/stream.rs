@@ -14,12 +14,13 @@ use std::{
 use rustix::net::{RecvFlags, recv};
 use tokio::{
     io::{AsyncBufRead, AsyncRead, AsyncWrite, Interest, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
     time::sleep,
 };
 use tokio_rustls::server::TlsStream;
 
 use super::drain::Drain;
+use crate::web::Tcp;
 
 /// So many bytes behind a request are looked at: more blank lines than the screen lets pass before a head.
 const PEEKED: usize = 16;
@@ -27,7 +28,7 @@ const PEEKED: usize = 16;
 /// A socket of the kernel's.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Tcp(TcpStream),
+    Tcp(Tcp),
     Unix(UnixStream),
 }
 
@@ -69,7 +70,7 @@ impl Socket {
     /// The same, as the system has it at this moment. The runtime hears of new bytes only after its next wait.
     fn peek_now(&self, bytes: &mut [u8]) -> io::Result<usize> {
         let (_, n) = match self {
-            Self::Tcp(tcp) => recv(tcp, bytes, RecvFlags::PEEK),
+            Self::Tcp(tcp) => recv(&**tcp, bytes, RecvFlags::PEEK),
             Self::Unix(unix) => recv(unix, bytes, RecvFlags::PEEK),
         }?;
         Ok(n)

@@ -19,15 +19,15 @@ use tokio_rustls::client::TlsStream;
 use super::{ConnectError, group::Group};
 use crate::{
     config::sections::{Endpoint, ServerAddress},
-    web::write_pieces,
+    web::{Tcp, write_pieces},
 };
 
 /// A connection that nothing has been sent over.
 #[derive(Debug)]
 pub(super) enum Stream {
-    Tcp(TcpStream),
+    Tcp(Tcp),
     /// Boxed, since it is large and most are not of its kind.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
     Unix(UnixStream),
 }
 
@@ -93,7 +93,7 @@ async fn connect(
     addresses: &[IpAddr],
     deadline: Instant,
     turn: usize,
-) -> Result<(TcpStream, IpAddr), Option<io::Error>> {
+) -> Result<(Tcp, IpAddr), Option<io::Error>> {
     let mut failed = None;
     let is_first_kind = |ip: &&IpAddr| addresses.first().is_some_and(|first| first.is_ipv4() == ip.is_ipv4());
     let (mut order, others): (Vec<&IpAddr>, Vec<&IpAddr>) = addresses.iter().partition(is_first_kind);
@@ -107,7 +107,7 @@ async fn connect(
             Ok(Ok(stream)) => {
                 // Without this a small write may wait 40 ms for the acknowledgement of the one before.
                 let _ = stream.set_nodelay(true);
-                return Ok((stream, ip));
+                return Ok((stream.into(), ip));
             }
             Ok(Err(error)) => failed = Some(error),
             Err(_) => failed = None,

@@ -10,10 +10,12 @@ use rustls::{
         pem::{Error as PemError, PemObject},
     },
 };
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::config::sections::{ClientCertificate, UpstreamTls};
+use crate::{
+    config::sections::{ClientCertificate, UpstreamTls},
+    web::Tcp,
+};
 
 /// What is spoken inside, one or the other.
 const HTTP1: &[u8] = b"http/1.1";
@@ -83,12 +85,12 @@ impl Tls {
     }
 
     /// Shakes hands on a fresh connection. `host` is the name that the server has to prove, unless another was given.
-    pub(super) async fn shake_hands(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn shake_hands(&self, stream: Tcp, host: &str) -> io::Result<TlsStream<Tcp>> {
         self.connect(&self.http1, stream, host).await
     }
 
     /// The same for HTTP/2, to which the server has to agree: one that says nothing of it speaks something else.
-    pub(super) async fn agree_on_http2(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn agree_on_http2(&self, stream: Tcp, host: &str) -> io::Result<TlsStream<Tcp>> {
         let stream = self.connect(&self.http2, stream, host).await?;
         if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "it has not agreed to HTTP/2"));
@@ -96,12 +98,7 @@ impl Tls {
         Ok(stream)
     }
 
-    async fn connect(
-        &self,
-        connector: &TlsConnector,
-        stream: TcpStream,
-        host: &str,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    async fn connect(&self, connector: &TlsConnector, stream: Tcp, host: &str) -> io::Result<TlsStream<Tcp>> {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,

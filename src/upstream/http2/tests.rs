@@ -43,7 +43,7 @@ async fn connection() -> (Connections, Rc<State>, TcpStream) {
     let stream = TcpStream::connect(addr).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     server.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await.unwrap();
-    let socket = Socket::new(dial::Stream::Tcp(stream), place);
+    let socket = Socket::new(dial::Stream::Tcp(stream.into()), place);
     let connection = Connection::open_ticking(socket, None, Scheme::HTTP, &room, TICK).await.unwrap();
     let (connections, state) = (Connections::default(), Rc::clone(&connection.state));
     assert!(connections.dial().ends(Ok(connection)).is_ok());
