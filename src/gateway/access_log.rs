@@ -20,7 +20,7 @@ use crate::{
     auth::{Access, bearer::TOKEN_PREFIX},
     limit::Whose,
     model::{AppId, Clock},
-    telemetry::{Line, LineBuffer, OpenConnection, OpenTunnel, WorkerTraffic, key},
+    telemetry::{Json, Line, LineBuffer, OpenConnection, OpenTunnel, Text, WorkerTraffic, key},
 };
 
 /// The status that stands for "the client went away before there was an answer". It is only ever logged.
@@ -148,13 +148,15 @@ impl AccessLog {
     fn write(&self, entry: &Entry) {
         let Some(lines) = &self.lines else { return };
         lines.borrow_mut().push(|out| {
-            let mut line = Line::begin(out, self.json);
-            self.fields(&mut line, entry);
-            line.end();
+            if self.json {
+                self.fields(Json::begin(out), entry);
+            } else {
+                self.fields(Text::begin(out), entry);
+            }
         });
     }
 
-    fn fields(&self, line: &mut Line<'_>, entry: &Entry) {
+    fn fields<const JSON: bool>(&self, mut line: Line<'_, JSON>, entry: &Entry) {
         let now = self.clock.now();
         let mut second = self.second.borrow_mut();
         if second.0 != now.as_secs() {
@@ -203,6 +205,7 @@ impl AccessLog {
             line.millis(key!("upstream_ms"), upstream);
         }
         line.flag(key!("complete"), entry.complete);
+        line.end();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     model::{AppId, Clock, UserKey, UserTag},
     platform,
     session::Sessions,
-    telemetry::{Counters, Line, LineBuffer, key},
+    telemetry::{Counters, Json, Line, LineBuffer, Text, key},
 };
 
 /// The status that stands for "the backend went away before there was an answer". It is only ever logged.
@@ -127,7 +127,7 @@ impl<'w> About<'w> {
         self.blame(error)
     }
 
-    fn fields(&self, line: &mut Line<'_>) {
+    fn fields<const JSON: bool>(&self, mut line: Line<'_, JSON>) {
         let now = self.watch.clock.now();
         let second = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(now.as_secs())).to_string();
         line.moment(key!("ts"), second.trim_end_matches('Z'), now.as_millis() % 1000);
@@ -150,6 +150,7 @@ impl<'w> About<'w> {
             line.text(key!("cause"), cause);
         }
         line.millis(key!("ms"), self.started.elapsed());
+        line.end();
     }
 }
 
@@ -159,9 +160,11 @@ impl Drop for About<'_> {
         self.watch.counters.internal.count(self.place.word, code);
         let Some(lines) = &self.watch.lines else { return };
         lines.borrow_mut().push(|out| {
-            let mut line = Line::begin(out, self.watch.json);
-            self.fields(&mut line);
-            line.end();
+            if self.watch.json {
+                self.fields(Json::begin(out));
+            } else {
+                self.fields(Text::begin(out));
+            }
         });
     }
 }

@@ -1,11 +1,12 @@
 //! One log line being written, as JSON or as `key=value` pairs. It is on the path of every request, so numbers and
-//! addresses are written without the formatting machinery, which would take longer than the rest of the line.
+//! addresses are written without the formatting machinery, which would take longer than the rest of the line; and which of the two it is
+//! to be is part of the type, so that what stands between the values is copied in pieces of a known size.
 
 use std::{io::Write, net::IpAddr, time::Duration};
 
 use crate::model::hex;
 
-/// The name of a field, as each format writes it, with what stands before it.
+/// The name of a field, as each format writes it, with what stands before it and the quotation mark before its value.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// As JSON has it.
@@ -17,39 +18,44 @@ pub struct Key {
 /// The [`Key`] of a name.
 macro_rules! key {
     ($name:literal) => {
-        $crate::telemetry::Key { json: concat!(",\"", $name, "\":"), text: concat!(" ", $name, "=") }
+        $crate::telemetry::Key { json: concat!(",\"", $name, "\":\""), text: concat!(" ", $name, "=\"") }
     };
 }
 pub(crate) use key;
 
 /// A line on its way into a buffer. Writing into memory does not fail.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct Line<'a, const JSON: bool> {
     out: &'a mut Vec<u8>,
-    json: bool,
     first: bool,
 }
 
-impl<'a> Line<'a> {
+/// A line as JSON.
+pub type Json<'a> = Line<'a, true>;
+
+/// A line as text.
+pub type Text<'a> = Line<'a, false>;
+
+impl<'a, const JSON: bool> Line<'a, JSON> {
     /// Begins a line at the end of `out`.
-    pub fn begin(out: &'a mut Vec<u8>, json: bool) -> Self {
-        if json {
+    pub fn begin(out: &'a mut Vec<u8>) -> Self {
+        if JSON {
             out.push(b'{');
         }
-        Self { out, json, first: true }
+        Self { out, first: true }
     }
 
     /// Ends it, without the line feed.
     pub fn end(self) {
-        if self.json {
+        if JSON {
             self.out.push(b'}');
         }
     }
 
     /// A moment: the second as text, without its `Z`, and the milliseconds in it.
+    #[inline]
     pub fn moment(&mut self, key: Key, second: &str, millis: u64) {
         self.key(key);
-        self.out.push(b'"');
         self.out.extend_from_slice(second.as_bytes());
         self.out.push(b'.');
         self.three_digits(millis);
@@ -57,9 +63,9 @@ impl<'a> Line<'a> {
     }
 
     /// An address.
+    #[inline]
     pub fn address(&mut self, key: Key, ip: IpAddr) {
         self.key(key);
-        self.out.push(b'"');
         match ip {
             IpAddr::V4(ip) => {
                 for (at, octet) in ip.octets().into_iter().enumerate() {
@@ -75,9 +81,9 @@ impl<'a> Line<'a> {
     }
 
     /// Bytes as hexadecimal digits.
+    #[inline]
     pub fn hex(&mut self, key: Key, bytes: &[u8]) {
         self.key(key);
-        self.out.push(b'"');
         for byte in bytes {
             self.out.extend_from_slice(&hex(*byte));
         }
@@ -85,45 +91,50 @@ impl<'a> Line<'a> {
     }
 
     /// A whole number.
+    #[inline]
     pub fn integer(&mut self, key: Key, value: u64) {
-        self.key(key);
+        self.bare_key(key);
         self.digits(value);
     }
 
     /// Milliseconds with three decimals.
+    #[inline]
     pub fn millis(&mut self, key: Key, value: Duration) {
-        self.key(key);
-        let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        self.digits(micros / 1000);
-        self.out.push(b'.');
-        self.three_digits(micros % 1000);
+        self.bare_key(key);
+        self.thousandths(u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Yes or no.
+    #[inline]
     pub fn flag(&mut self, key: Key, value: bool) {
-        self.key(key);
+        self.bare_key(key);
         self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// A word in which nothing is to be escaped.
+    #[inline]
     pub fn plain(&mut self, key: Key, word: &str) {
         debug_assert!(word.bytes().all(is_plain), "{word}");
         self.key(key);
-        self.out.push(b'"');
         self.out.extend_from_slice(word.as_bytes());
         self.out.push(b'"');
     }
 
     /// A text from outside: nothing in it can end the string, the field or the line, on whatever it is read. Beyond
     /// ASCII there are more line ends and more terminal commands than one would list here, so all of that is escaped.
+    #[inline]
     pub fn text(&mut self, key: Key, value: &str) {
         self.bytes(key, value.as_bytes());
     }
 
     /// The same, of what need not be UTF-8.
+    #[inline]
     pub fn bytes(&mut self, key: Key, value: &[u8]) {
         self.key(key);
-        self.out.push(b'"');
+        self.value(value);
+    }
+
+    fn value(&mut self, value: &[u8]) {
         // Nearly always nothing is to be escaped. All bytes are looked at, since that goes many at a time.
         if value.iter().fold(true, |all, byte| all & is_plain(*byte)) {
             self.out.extend_from_slice(value);
@@ -146,15 +157,38 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(rest.as_bytes());
     }
 
+    /// What stands before a value in quotation marks.
+    #[inline]
     fn key(&mut self, key: Key) {
-        let text = if self.json { key.json } else { key.text };
+        let text = if JSON { key.json } else { key.text };
+        self.between(text.as_bytes());
+    }
+
+    /// And before one without.
+    #[inline]
+    fn bare_key(&mut self, key: Key) {
+        let text = if JSON { key.json } else { key.text }.as_bytes();
+        self.between(&text[..text.len() - 1]);
+    }
+
+    #[inline]
+    fn between(&mut self, text: &[u8]) {
         // The first field has nothing before it to be kept apart from.
-        let begin = usize::from(std::mem::replace(&mut self.first, false));
-        self.out.extend_from_slice(&text.as_bytes()[begin..]);
+        if std::mem::replace(&mut self.first, false) {
+            self.out.extend_from_slice(&text[1..]);
+        } else {
+            self.out.extend_from_slice(text);
+        }
     }
 
     fn digits(&mut self, value: u64) {
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    fn thousandths(&mut self, value: u64) {
+        self.digits(value / 1000);
+        self.out.push(b'.');
+        self.three_digits(value % 1000);
     }
 
     fn three_digits(&mut self, value: u64) {
@@ -172,15 +206,15 @@ fn is_plain(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn line(json: bool, write: impl FnOnce(&mut Line<'_>)) -> String {
+    fn line<const JSON: bool>(write: impl FnOnce(&mut Line<'_, JSON>)) -> String {
         let mut out = Vec::new();
-        let mut line = Line::begin(&mut out, json);
+        let mut line = Line::begin(&mut out);
         write(&mut line);
         line.end();
         String::from_utf8(out).unwrap()
     }
 
-    fn everything(line: &mut Line<'_>) {
+    fn everything<const JSON: bool>(line: &mut Line<'_, JSON>) {
         line.moment(key!("ts"), "2026-11-23T09:16:59", 7);
         line.address(key!("v4"), IpAddr::from([203, 0, 113, 9]));
         line.address(key!("v6"), "2001:db8::1".parse().unwrap());
@@ -194,7 +228,7 @@ mod tests {
     #[test]
     fn every_kind_of_value_is_json() {
         assert_eq!(
-            line(true, everything),
+            line::<true>(everything),
             r#"{"ts":"2026-11-23T09:16:59.007Z","v4":"203.0.113.9","v6":"2001:db8::1","user":"00a7ff","bytes":18446744073709551615,"ms":12.045,"complete":false,"kind":"access"}"#
         );
     }
@@ -202,7 +236,7 @@ mod tests {
     #[test]
     fn and_text() {
         assert_eq!(
-            line(false, everything),
+            line::<false>(everything),
             r#"ts="2026-11-23T09:16:59.007Z" v4="203.0.113.9" v6="2001:db8::1" user="00a7ff" bytes=18446744073709551615 ms=12.045 complete=false kind="access""#
         );
     }
@@ -211,8 +245,8 @@ mod tests {
     fn nothing_from_outside_ends_a_field_or_a_line() {
         let evil = "a\" status=200\n{\\\u{1b}[2J\u{2028}😀";
         let escaped = r#""a\u0022 status=200\u000a{\u005c\u001b[2J\u2028\ud83d\ude00""#;
-        assert_eq!(line(false, |l| l.text(key!("path"), evil)), format!("path={escaped}"));
-        let json: serde_json::Value = serde_json::from_str(&line(true, |l| l.text(key!("path"), evil))).unwrap();
+        assert_eq!(line::<false>(|l| l.text(key!("path"), evil)), format!("path={escaped}"));
+        let json: serde_json::Value = serde_json::from_str(&line::<true>(|l| l.text(key!("path"), evil))).unwrap();
         assert_eq!(json["path"], evil);
     }
 }
