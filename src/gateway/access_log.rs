@@ -11,7 +11,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::{
     limit::Whose,
     model::{AppId, Clock},
     telemetry::{Json, Line, LineBuffer, OpenConnection, OpenTunnel, Text, WorkerTraffic, key},
+    web::RequestId,
 };
 
 /// The status that stands for "the client went away before there was an answer". It is only ever logged.
@@ -30,7 +31,7 @@ const CLIENT_GONE: u16 = 499;
 #[derive(Debug)]
 pub struct Entry {
     /// The request's id, also sent to the client and the upstream.
-    pub id: HeaderValue,
+    pub id: RequestId,
     /// The client's address, as the trusted proxies tell it.
     pub client: IpAddr,
     /// The version of TLS that the client speaks.
@@ -38,7 +39,7 @@ pub struct Entry {
     /// The method; `None` when there never was a request.
     pub method: Option<Method>,
     /// The target as received, or that of the request another proxy asks about. Only its path is written.
-    pub target: Uri,
+    pub target: Option<Uri>,
     /// The route's place in match order.
     pub route: Option<usize>,
     /// The endpoint of ours that answered.
@@ -71,14 +72,14 @@ pub struct Entry {
 
 impl Entry {
     /// A line about which nothing is known but who and when.
-    pub fn new(id: HeaderValue, client: IpAddr) -> Self {
+    pub fn new(id: RequestId, client: IpAddr) -> Self {
         let started = Instant::now();
         Self {
             id,
             client,
             tls: None,
             method: None,
-            target: Uri::default(),
+            target: None,
             route: None,
             endpoint: None,
             app: None,
@@ -212,10 +213,8 @@ impl AccessLog {
 /// The path as received, without the query; `-` when there never was a request. A session token has no place in a path,
 /// and where somebody puts one there all the same, it goes no further than its prefix.
 fn path(entry: &Entry) -> Cow<'_, str> {
-    if entry.method.is_none() {
-        return Cow::Borrowed("-");
-    }
-    let path = entry.target.path();
+    let Some(target) = &entry.target else { return Cow::Borrowed("-") };
+    let path = target.path();
     // Any letter of a token can be written as %xx.
     let is_plain = memchr::memchr(b'%', path.as_bytes()).is_none();
     let plain = if is_plain { Cow::Borrowed(path) } else { percent_decode_str(path).decode_utf8_lossy() };
@@ -322,8 +321,8 @@ mod tests {
     }
 
     fn entry(target: &str) -> Entry {
-        let id = HeaderValue::from_static("id1");
-        let (method, target) = (Some(Method::GET), target.parse().unwrap());
+        let id = RequestId::told(b"id1").unwrap();
+        let (method, target) = (Some(Method::GET), Some(target.parse().unwrap()));
         Entry { method, target, ..Entry::new(id, IpAddr::from([192, 0, 2, 1])) }
     }
 
@@ -374,7 +373,7 @@ mod tests {
     fn who_left_before_the_answer_is_499_and_what_was_no_request_has_no_path() {
         let lines = written(false, |log, _| {
             Ticket::new(Rc::clone(log), entry("/"));
-            let id = HeaderValue::from_static("id2");
+            let id = RequestId::told(b"id2").unwrap();
             Ticket::new(Rc::clone(log), Entry::new(id, IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])));
         });
         assert!(lines[0].contains(r#"path="/" status=499 "#), "{lines:?}");

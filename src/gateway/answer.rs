@@ -8,7 +8,13 @@ use super::{
     Body, Conn, Content, Entry, Failure, Ticket, rescue,
     tunnel::{self, Tunnel},
 };
-use crate::web::Answer;
+use crate::{proxy::Forwarded, web::Answer};
+
+/// An upstream's answer, with the id of the request.
+pub(super) fn with_id(mut answer: Answer<Forwarded>, entry: &Entry) -> Answer<Forwarded> {
+    answer.tell_id(&entry.id);
+    answer
+}
 
 /// The answer that goes out, with the line that waits for its end.
 pub(super) fn finish(answer: Result<Answer<Content>, Failure>, mut ticket: Ticket, now: Instant) -> Answer<Body> {
@@ -42,9 +48,9 @@ pub(super) fn explain(failure: &Failure, entry: &mut Entry) -> Response<Bytes> {
     if let Some(app) = failure.app() {
         entry.app = Some(app.clone());
         if let Some(advice) = failure.advice() {
-            let request = entry.id.to_str().unwrap_or_default();
+            let request = entry.id.as_str();
             tracing::error!(request, app = app.as_str(), advice, "a call of the platform failed because of the set-up");
         }
     }
-    rescue.into_response(&entry.id)
+    rescue.into_response(entry.id)
 }

@@ -25,7 +25,7 @@ impl Gateway {
         }
         let original = Original::read(question.headers()).map_err(Failure::Original)?;
         entry.method = Some(original.method.clone());
-        entry.target = original.uri.clone();
+        entry.target = Some(original.uri.clone());
         refuse_tunnels(&original.method)?;
         let target = original.target().map_err(Failure::Original)?;
         // Our own endpoints are no routes. A proxy that asks about them sends them to the wrong place.

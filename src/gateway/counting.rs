@@ -81,14 +81,14 @@ pub(super) fn count_limited(traffic: &WorkerTraffic, route: usize, limit: Whose)
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use http::{HeaderValue, StatusCode};
+    use http::StatusCode;
 
     use super::*;
-    use crate::telemetry::Place;
+    use crate::{telemetry::Place, web::RequestId};
 
     fn entry(status: Option<u16>) -> Entry {
         let status = status.map(|status| StatusCode::from_u16(status).unwrap());
-        Entry { status, ..Entry::new(HeaderValue::from_static("id"), IpAddr::V4(Ipv4Addr::LOCALHOST)) }
+        Entry { status, ..Entry::new(RequestId::told(b"id").unwrap(), IpAddr::V4(Ipv4Addr::LOCALHOST)) }
     }
 
     /// The classes that these statuses are counted as.

@@ -17,7 +17,10 @@ use crate::{
     web::Answer,
 };
 
-use super::{Body, Content, Failure, Ticket, finish};
+use super::{
+    Body, Content, Failure, Ticket,
+    answer::{finish, with_id},
+};
 
 /// What the head of an upstream's answer comes as.
 pub(super) type Head = Result<Answer<Forwarded>, proxy::Error>;
@@ -51,7 +54,8 @@ impl<F: Future<Output = Head>> Future for Handling<'_, F> {
                 let Some(mut ticket) = ticket.take() else { return Poll::Pending };
                 let now = Instant::now();
                 ticket.entry.upstream = Some(now.saturating_duration_since(*asked_at));
-                let answer = head.map(|answer| answer.map(Content::Forwarded)).map_err(Failure::Proxy);
+                let answer =
+                    head.map(|answer| with_id(answer, &ticket.entry).map(Content::Forwarded)).map_err(Failure::Proxy);
                 Poll::Ready(finish(answer, ticket, now))
             }
         }

@@ -55,7 +55,7 @@ pub use tunnel::Tunnel;
 pub use way_in::{Redirect, WayIn};
 
 use self::{
-    answer::{explain, finish, open},
+    answer::{explain, finish, open, with_id},
     handling::{Handling, Head},
     request_id::RequestIds,
     stages::{Begun, Call, Late, Place, Sent, Told, Way},
@@ -151,12 +151,18 @@ impl Gateway {
     /// a future.
     pub fn handle<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         conn: &'a Conn,
         timer: RequestTimer,
     ) -> impl Future<Output = Answer<Body>> + use<'a> {
-        let mut ticket = Ticket::new(Rc::clone(&self.log), self.entry(&request, conn));
-        match self.begin(request, conn, &timer, &mut ticket.entry) {
+        let mut ticket = self.ticket(&request, conn);
+        let begun = self.begin(&mut request, conn, &timer, &mut ticket.entry);
+        let target = match &begun {
+            Ok(Begun::Late(late)) => late.request.uri().clone(),
+            Ok(Begun::Sent(_)) | Err(_) => std::mem::take(request.uri_mut()),
+        };
+        ticket.entry.target.get_or_insert(target);
+        match begun {
             Ok(Begun::Sent(sent)) => Handling::Sent { head: sent.head, asked_at: sent.asked_at, ticket: Some(ticket) },
             Ok(Begun::Late(late)) => Handling::late(async move {
                 let answer = self.go_on(*late, conn, &timer, &mut ticket.entry).await;
@@ -187,8 +193,8 @@ impl Gateway {
     /// Answers what never became a request.
     pub fn refuse(&self, why: Refusal, conn: &Conn) -> Response<Bytes> {
         let id = self.ids.fresh();
-        let mut ticket =
-            Ticket::new(Rc::clone(&self.log), Entry { tls: conn.way_in.tls(), ..Entry::new(id, conn.peer.ip()) });
+        let mut ticket = Ticket::new(Rc::clone(&self.log), Entry::new(id, conn.peer.ip()));
+        ticket.entry.tls = conn.way_in.tls();
         let mut response = explain(&Failure::Refused(why), &mut ticket.entry);
         // Those that go through the server's own writers are dated there; this one does not.
         let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis());
@@ -208,15 +214,15 @@ impl Gateway {
     }
 
     /// The pipeline, as far as it goes without waiting. Each stage needs what the one before it found out, so their order
-    /// is not free.
+    /// is not free. What goes on with the request is taken out of it: it is large, and to hand it on costs a copy each time.
     fn begin<'a>(
         &'a self,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         conn: &Conn,
         timer: &RequestTimer,
         entry: &mut Entry,
     ) -> Result<Begun<'a, impl Future<Output = Head> + use<'a>>, Failure> {
-        let (place, credentials) = self.place(&mut request, conn, entry)?;
+        let (place, credentials) = self.place(request, conn, entry)?;
         let Place::Route(way) = place else { return Ok(Late::begun(request, place, credentials)) };
         // Before the session is looked up, so that who guesses tokens is slowed down, and costs no store a question.
         self.within_limits(self.snapshot.limits.enter_from(way.rule.id, entry.client), way.rule)?;
@@ -228,9 +234,13 @@ impl Gateway {
         let decision =
             auth::authenticate_at_once(way.rule.auth, way.rule.apps.as_deref(), &credentials, &self.sessions);
         let Some(decision) = decision else { return Ok(Late::begun(request, Place::Route(way), credentials)) };
-        let access = self.admit_to(way.rule, decision, entry)?;
-        let told = Told { access: &access, phone: None };
-        self.forward(request, way, told, conn, timer, entry).map(Begun::Sent)
+        let access = pass(decision)?;
+        let sent = self.enter_as(&access, way.rule).and_then(|()| {
+            let told = Told { access: &access, phone: None };
+            self.forward(request, way, told, conn, timer, entry)
+        });
+        entry.access = Some(access);
+        sent.map(Begun::Sent)
     }
 
     /// The rest of the pipeline, where somebody has to be waited for.
@@ -241,9 +251,9 @@ impl Gateway {
         timer: &RequestTimer,
         entry: &mut Entry,
     ) -> Result<Answer<Content>, Failure> {
-        let Late { request, place, credentials } = late;
+        let Late { mut request, place, credentials } = late;
         match place {
-            Place::Elsewhere(location) => Ok(way_in::moved(location, &entry.id).map(Content::Whole).into()),
+            Place::Elsewhere(location) => Ok(way_in::moved(location, entry.id).map(Content::Whole).into()),
             Place::Ours(call) => self.call(call, request, &credentials, entry).await,
             Place::Route(way) => {
                 let (rule, apps) = (way.rule, way.rule.apps.as_deref());
@@ -253,10 +263,10 @@ impl Gateway {
                 let told = Told { access: &access, phone: phone.as_ref() };
                 let place = if way.offer.is_some() { self.place_among(rule, &access)? } else { None };
                 entry.asked = Instant::now();
-                let sent = self.forward(request, way, told, conn, timer, entry)?;
+                let sent = self.forward(&mut request, way, told, conn, timer, entry)?;
                 let head = sent.head.await;
                 entry.upstream = Some(sent.asked_at.elapsed());
-                let head = head.map_err(Failure::Proxy)?;
+                let head = with_id(head.map_err(Failure::Proxy)?, entry);
                 if head.status != StatusCode::SWITCHING_PROTOCOLS {
                     return Ok(head.map(Content::Forwarded));
                 }
@@ -276,7 +286,7 @@ impl Gateway {
     /// Sends a request on.
     fn forward<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         way: Way<'_>,
         told: Told<'_>,
         conn: &Conn,
@@ -287,18 +297,17 @@ impl Gateway {
             access: told.access,
             phone: told.phone,
             upstream: way.rule.upstream,
-            target: way.target,
             host: way.host,
             peer: &conn.peer,
             proxies: &self.snapshot.proxies,
-            request_id: &entry.id,
+            request_id: entry.id,
             offer: way.offer,
             keep_authorization: way.keep_authorization,
             keep_urls: way.keep_urls,
             connect_timeout: way.rule.connect_timeout,
             response_timeout: way.rule.response_timeout,
         };
-        let head = self.proxy.forward(request, how, timer.clone(), entry.asked).map_err(Failure::Proxy)?;
+        let head = self.proxy.forward(request, way.target, how, timer.clone(), entry.asked).map_err(Failure::Proxy)?;
         Ok(Sent { head, asked_at: entry.asked })
     }
 
@@ -314,7 +323,7 @@ impl Gateway {
         let decision = self.authenticate(rule, apps, credentials).await?;
         let access = match call.asked {
             Some(rule) => self.admit_to(rule, decision, entry)?,
-            None => admit(decision, entry)?,
+            None => entry.access.insert(pass(decision)?).clone(),
         };
         let caller = Caller { access: &access, ip: entry.client };
         let mut response = self.api.answer(call.endpoint, request, caller).await.map_err(Failure::Api)?;
@@ -323,7 +332,7 @@ impl Gateway {
             let headers = response.headers_mut();
             self.proxy.introduce(headers, &access, phone.as_ref(), rule.upstream).map_err(Failure::Proxy)?;
         }
-        response.headers_mut().insert(X_REQUEST_ID, entry.id.clone());
+        response.headers_mut().insert(X_REQUEST_ID, entry.id.to_value());
         Ok(response.map(Content::Whole).into())
     }
 
@@ -347,11 +356,15 @@ impl Gateway {
 
     /// Lets the caller pass to this route as the one the decision says, if it does, and not too often.
     fn admit_to(&self, rule: &Rule, decision: Decision, entry: &mut Entry) -> Result<Access, Failure> {
-        let access = admit(decision, entry)?;
-        if let Some(identity) = access.identity() {
-            self.within_limits(self.snapshot.limits.enter_as(rule.id, &identity.user), rule)?;
-        }
+        let access = entry.access.insert(pass(decision)?).clone();
+        self.enter_as(&access, rule)?;
         Ok(access)
+    }
+
+    /// Counts a request as one of this caller.
+    fn enter_as(&self, access: &Access, rule: &Rule) -> Result<(), Failure> {
+        let Some(identity) = access.identity() else { return Ok(()) };
+        self.within_limits(self.snapshot.limits.enter_as(rule.id, &identity.user), rule)
     }
 
     /// A place among the tunnels of the caller, where the route says how many there may be.
@@ -367,7 +380,7 @@ impl Gateway {
         })
     }
 
-    fn entry(&self, request: &Request<RequestBody>, conn: &Conn) -> Entry {
+    fn ticket(&self, request: &Request<RequestBody>, conn: &Conn) -> Ticket {
         let headers = request.headers();
         let (id, client) = if conn.peer.is_trusted_still(&self.snapshot.proxies) {
             let client = self.snapshot.proxies.client(conn.peer.ip(), headers).ip;
@@ -375,18 +388,17 @@ impl Gateway {
         } else {
             (self.ids.fresh(), conn.peer.ip())
         };
-        let (method, target) = (Some(request.method().clone()), request.uri().clone());
-        Entry { method, target, tls: conn.way_in.tls(), ..Entry::new(id, client) }
+        let mut ticket = Ticket::new(Rc::clone(&self.log), Entry::new(id, client));
+        ticket.entry.method = Some(request.method().clone());
+        ticket.entry.tls = conn.way_in.tls();
+        ticket
     }
 }
 
-/// Lets the caller pass as the one the decision says, if it does.
-fn admit(decision: Decision, entry: &mut Entry) -> Result<Access, Failure> {
+/// The caller as the one the decision says, if it lets them pass.
+fn pass(decision: Decision) -> Result<Access, Failure> {
     match decision {
-        Decision::Pass(access) => {
-            entry.access = Some(access.clone());
-            Ok(access)
-        }
+        Decision::Pass(access) => Ok(access),
         Decision::Denied(why) => Err(Failure::Denied(why)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, Version, header};
 
 use crate::{
     auth::carriers,
@@ -10,11 +10,13 @@ use crate::{
     web::RequestBody,
 };
 
-/// What the upstream is told as `Host`: the line as received, or the absolute target's authority, which an HTTP/1.0 client
-/// may send without one.
-pub(super) fn host_line(request: &Request<RequestBody>, target: &Target<'_>) -> Option<HeaderValue> {
-    let line = request.headers().get(header::HOST).cloned();
-    line.or_else(|| HeaderValue::from_str(target.host.as_ref()?.received()).ok())
+/// What the upstream is told as `Host` where the client sends no such line: the authority of an absolute target.
+pub(super) fn host_of(request: &Request<RequestBody>, target: &Target<'_>) -> Option<HeaderValue> {
+    // In HTTP/1.1 there is one, or the request has been refused.
+    if request.version() == Version::HTTP_11 || request.headers().contains_key(header::HOST) {
+        return None;
+    }
+    HeaderValue::from_str(target.host.as_ref()?.received()).ok()
 }
 
 /// The path to ask the upstream for.

@@ -5,7 +5,7 @@ use http::{Method, Request};
 
 use super::{
     Conn, Entry, Failure, Gateway,
-    onward::{host_line, upstream_path, upstream_query},
+    onward::{host_of, upstream_path, upstream_query},
     stages::{Call, Place, Way},
 };
 use crate::{
@@ -54,7 +54,7 @@ impl Gateway {
         let credentials = found.map_err(Failure::Credentials)?;
         let (path, query) = (upstream_path(&target, rule).map_err(Failure::Target)?, upstream_query(&target, rule));
         let onward = proxy::target(path.as_ref(), query.as_deref(), request.uri()).map_err(Failure::Proxy)?;
-        let host = host_line(request, &target);
+        let host = host_of(request, &target);
         let marked = carriers::take_out(request.headers_mut(), &rule.carriers, rule.forward_token);
         let offer = rule.websocket.then(|| Offer::find(request, || self.ids.nonce()));
         let offer = offer.transpose().map_err(Failure::Proxy)?.flatten();

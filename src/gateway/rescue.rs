@@ -14,7 +14,7 @@ use crate::{
     avatar,
     limit::{RouteLimited, Whose},
     profile, proxy,
-    web::{BodyError, Problem, Refusal, headers::X_REQUEST_ID},
+    web::{BodyError, Problem, Refusal, RequestId, headers::X_REQUEST_ID},
 };
 
 use super::failure::Failure;
@@ -72,14 +72,14 @@ impl Rescue {
     }
 
     /// Writes the answer out.
-    pub fn into_response(self, request_id: &HeaderValue) -> Response<Bytes> {
+    pub fn into_response(self, request_id: RequestId) -> Response<Bytes> {
         let problem = Problem { code: self.code, message: self.message };
-        let mut response = Response::new(problem.to_json(request_id.to_str().unwrap_or_default()));
+        let mut response = Response::new(problem.to_json(request_id.as_str()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_REQUEST_ID, request_id.clone());
+        headers.insert(X_REQUEST_ID, request_id.to_value());
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
         }

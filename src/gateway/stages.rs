@@ -28,7 +28,13 @@ pub(super) struct Late<'a> {
 }
 
 impl<'a> Late<'a> {
-    pub(super) fn begun<F>(request: Request<RequestBody>, place: Place<'a>, credentials: Credentials) -> Begun<'a, F> {
+    pub(super) fn begun<F>(
+        request: &mut Request<RequestBody>,
+        place: Place<'a>,
+        credentials: Credentials,
+    ) -> Begun<'a, F> {
+        let nothing = Request::new(request.body().progress().empty_again());
+        let request = std::mem::replace(request, nothing);
         Begun::Late(Box::new(Self { request, place, credentials }))
     }
 }
@@ -66,6 +72,7 @@ pub(super) struct Way<'a> {
     pub(super) rule: &'a Rule,
     /// Path and query to ask for.
     pub(super) target: PathAndQuery,
+    /// What the client has asked for without a `Host` line.
     pub(super) host: Option<HeaderValue>,
     pub(super) keep_authorization: bool,
     /// Whether a URL that a header tells of goes along though it has a token in it.

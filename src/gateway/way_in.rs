@@ -10,7 +10,7 @@ use super::Failure;
 use crate::{
     model::{Certificates, Secured},
     routing::Target,
-    web::{Proto, headers::X_REQUEST_ID},
+    web::{Proto, RequestId, headers::X_REQUEST_ID},
 };
 
 /// How a connection came in.
@@ -74,10 +74,10 @@ impl Redirect {
 }
 
 /// Method and body stay the same, too (RFC 9110, 15.4.9).
-pub(super) fn moved(location: HeaderValue, id: &HeaderValue) -> Response<Bytes> {
+pub(super) fn moved(location: HeaderValue, id: RequestId) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(header::LOCATION, location);
-    response.headers_mut().insert(X_REQUEST_ID, id.clone());
+    response.headers_mut().insert(X_REQUEST_ID, id.to_value());
     response
 }

@@ -224,7 +224,6 @@ fn write_element(out: &mut BytesMut, ip: IpAddr, host: &HeaderValue, proto: &Hea
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream;
 
     fn told(peer: &str, trusted: &str, received: &[(&str, &str)]) -> Vec<(String, String)> {
         told_over(Proto::Http, peer, trusted, received)
@@ -238,8 +237,10 @@ mod tests {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         let kept = take(&headers, &peer, &proxies);
-        let without = headers.keys().filter(|name| is_ours(name, &peer)).cloned().collect();
-        let mut fields = Fields::new(headers, without);
+        let mut fields = Fields::default();
+        for (name, value) in headers.iter().filter(|(name, _)| !is_ours(name, &peer)) {
+            fields.say(name, value, false);
+        }
         kept.tell(&mut fields, &peer, &HeaderValue::from_static("api.example.com"), &HeaderWriter::default());
         let mut out = fields.all();
         out.sort();
@@ -255,7 +256,7 @@ mod tests {
         let nobody = TrustedProxies::default();
         let peer = Peer::new("10.0.0.5:99".parse().unwrap(), Proto::Http, &nobody);
         for host in ["a.example", "b.a.example", "a.example", "example"] {
-            let mut fields = Fields::new(HeaderMap::new(), upstream::Names::new());
+            let mut fields = Fields::default();
             let value = HeaderValue::from_static(host);
             take(&HeaderMap::new(), &peer, &nobody).tell(&mut fields, &peer, &value, &HeaderWriter::default());
             let element = format!("for=10.0.0.5;host=\"{host}\";proto=http");

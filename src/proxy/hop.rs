@@ -2,12 +2,17 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::{upstream::Names, web::headers::HOP_BY_HOP};
+use smallvec::SmallVec;
 
-/// Adds to `names` those of these headers that their `Connection` lines list, each once, so that a long list costs no more than the
+use crate::web::headers::HOP_BY_HOP;
+
+/// Names of headers that are left out. Nearly always few.
+pub(super) type Names = SmallVec<[HeaderName; 4]>;
+
+/// The names of those of these headers that their `Connection` lines list, each once, so that a long list costs no more than the
 /// headers themselves. They go whether or not they mean anything to us: the other side says they are for us alone. `Keep-Alive`, which
 /// nearly all of them list, goes by its own name.
-pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut Names) {
+pub(super) fn named_in_connection(headers: &HeaderMap) -> Names {
     let listed = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -18,7 +23,7 @@ pub(super) fn named_in_connection(headers: &HeaderMap, names: &mut Names) {
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| headers.contains_key(name));
     let mut known = HeaderMap::<()>::default();
-    names.extend(listed.filter(|name| known.insert(name.clone(), ()).is_none()));
+    listed.filter(|name| known.insert(name.clone(), ()).is_none()).collect()
 }
 
 /// Whether a header is hop-by-hop by its own name.
@@ -40,8 +45,7 @@ mod tests {
         for name in ["close", "x-wx-openid", "x-real-ip"] {
             headers.insert(name, HeaderValue::from_static("1"));
         }
-        let mut named = Names::new();
-        named_in_connection(&headers, &mut named);
+        let named = named_in_connection(&headers);
         let named: Vec<_> = named.iter().map(HeaderName::as_str).collect();
         assert_eq!(named, ["close", "x-wx-openid", "x-real-ip"]);
     }
@@ -55,9 +59,7 @@ mod tests {
         for name in ["a", "b"] {
             headers.insert(name, HeaderValue::from_static("1"));
         }
-        let mut named = Names::new();
-        named_in_connection(&headers, &mut named);
-        assert_eq!(named.as_slice(), ["a", "b"]);
+        assert_eq!(named_in_connection(&headers).as_slice(), ["a", "b"]);
     }
 
     #[test]

@@ -39,8 +39,8 @@ use crate::{
     auth::Access,
     config::sections::{self, UnderscoreHeaders},
     model::PhoneNumber,
-    upstream::{self, Fields, Names, Outgoing, Upstream, Upstreams},
-    web::{Answer, HeaderWriter, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
+    upstream::{self, Fields, Outgoing, Upstream, Upstreams},
+    web::{Answer, HeaderWriter, RequestBody, RequestId, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
 
 use attempt::Errand;
@@ -75,16 +75,14 @@ pub struct Forward<'a> {
     pub phone: Option<&'a PhoneNumber>,
     /// The upstream's place in the configuration.
     pub upstream: usize,
-    /// The canonical path, after `strip_prefix`, with the query as received.
-    pub target: PathAndQuery,
-    /// `Host` as received, checked. HTTP/1.0 may leave it out.
+    /// Whom the client asks, where it has no `Host` line and says it all the same. HTTP/1.0 may leave it out.
     pub host: Option<HeaderValue>,
     /// Who is at the other end of the connection.
     pub peer: &'a Peer,
     /// Whose word counts.
     pub proxies: &'a TrustedProxies,
     /// This request's id.
-    pub request_id: &'a HeaderValue,
+    pub request_id: RequestId,
     /// What the client offers, where it asks for a WebSocket and may have one. Boxed, since nearly no request does.
     pub offer: Option<Box<Offer>>,
     /// Whether `Authorization` goes along.
@@ -136,10 +134,12 @@ impl Proxy {
         }
     }
 
-    /// Sends the request on. The head of the answer comes from the future.
+    /// Sends the request on, with all that is taken out of it for that. What is asked for is `target`: the canonical path, after
+    /// `strip_prefix`, with the query as received. The head of the answer comes from the future.
     pub fn forward<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
+        target: PathAndQuery,
         mut how: Forward<'_>,
         timer: RequestTimer,
         now: Instant,
@@ -148,8 +148,8 @@ impl Proxy {
         if how.offer.is_some() && upstream.section().servers.iter().any(|server| server.address.is_http2()) {
             return Err(Error::NoSwitch);
         }
-        let trailers = Trailers::wanted_by(&request);
-        let request = self.prepare(request, &how, own_host)?;
+        let trailers = Trailers::wanted_by(request);
+        let request = self.prepare(request, target, &how, own_host)?;
         let offer = how.offer.take();
         let section = upstream.section();
         let errand = Errand {
@@ -161,7 +161,7 @@ impl Proxy {
             may_switch: offer.is_some(),
             trailers,
         };
-        Ok(Answering { head: attempt::send(errand, request, now), request_id: how.request_id.clone(), offer })
+        Ok(Answering { head: attempt::send(errand, request, now), offer })
     }
 
     /// Tells another proxy, in the answer to its question, who calls the `upstream` that the request would go to.
@@ -183,62 +183,94 @@ impl Proxy {
 
     fn prepare(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
+        target: PathAndQuery,
         how: &Forward<'_>,
         own_host: &HeaderValue,
     ) -> Result<Box<Outgoing<RequestBody>>, Error> {
-        let (parts, mut body) = request.into_parts();
-        body.limit(self.max_body).map_err(Error::Body)?;
-        let told = forwarded::take(&parts.headers, how.peer, how.proxies);
-        let host = how.host.as_ref().unwrap_or(own_host);
-        let (without, has_host) = self.unwanted(&parts.headers, host, how)?;
-        let mut fields = Fields::new(parts.headers, without);
-        if !has_host {
+        request.body_mut().limit(self.max_body).map_err(Error::Body)?;
+        let told = forwarded::take(request.headers(), how.peer, how.proxies);
+        let host = request.headers().get(header::HOST).or(how.host.as_ref()).unwrap_or(own_host);
+        let mut fields = Fields::default();
+        if !self.pass_on(request, host, how, &mut fields)? {
             fields.tell(&header::HOST, host);
         }
         told.tell(&mut fields, how.peer, host, &self.scratch);
         if let Some(offer) = &how.offer {
             offer.tell(&mut fields);
         }
-        fields.tell(&header::VIA, &via(parts.version));
-        fields.tell(&X_REQUEST_ID, how.request_id);
+        fields.tell(&header::VIA, &via(request.version()));
+        fields.tell_id(&how.request_id);
         let tell = |name: &HeaderName, value: &HeaderValue| fields.tell(name, value);
         self.identity.tell(tell, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
-        // Whatever the server or a layer before us remembered about the request ends here.
-        Ok(Box::new(Outgoing { method: parts.method, target: how.target.clone(), fields, body }))
+        fields.leave_room(std::mem::take(request.headers_mut()));
+        // Whatever the server or a layer before us remembered about the request stays behind.
+        let (method, nothing) = (std::mem::take(request.method_mut()), request.body().progress().empty_again());
+        let body = std::mem::replace(request.body_mut(), nothing);
+        Ok(Box::new(Outgoing { method, target, fields, body }))
     }
 
-    /// The names of all that the upstream must not see, or not hear from the client, found in one pass over its lines; and whether
-    /// the right `Host` is left.
-    fn unwanted(&self, headers: &HeaderMap, host: &HeaderValue, how: &Forward<'_>) -> Result<(Names, bool), Error> {
-        let (mut names, mut has_host) = (Names::new(), false);
+    /// Says what the client says, but for what the upstream must not see, or not hear from the client. Whether the right `Host` is among
+    /// it.
+    fn pass_on(
+        &self,
+        request: &Request<RequestBody>,
+        host: &HeaderValue,
+        how: &Forward<'_>,
+        fields: &mut Fields,
+    ) -> Result<bool, Error> {
+        let headers = request.headers();
+        let (has_host, lists_names) = self.say_without(&[], request, host, how, fields)?;
+        if !lists_names {
+            return Ok(has_host);
+        }
+        let named = hop::named_in_connection(headers);
+        if named.is_empty() {
+            return Ok(has_host);
+        }
+        fields.unsay();
+        self.say_without(&named, request, host, how, fields).map(|(has_host, _)| has_host)
+    }
+
+    /// The same, without these names too; and whether `Connection` lists any.
+    fn say_without(
+        &self,
+        named: &[HeaderName],
+        request: &Request<RequestBody>,
+        host: &HeaderValue,
+        how: &Forward<'_>,
+        fields: &mut Fields,
+    ) -> Result<(bool, bool), Error> {
+        let headers = request.headers();
+        // Over HTTP/2 a client may say of a line that nobody is to remember it (RFC 7541, 6.2.3).
+        let has_secrets = request.version() == Version::HTTP_2 && headers.values().any(HeaderValue::is_sensitive);
+        let (mut has_host, mut lists_names) = (false, false);
         for (name, line) in headers {
             let underscore = name.as_str().as_bytes().contains(&b'_');
             if underscore && self.underscores == UnderscoreHeaders::Reject {
                 return Err(Error::UnderscoreHeader);
             }
-            if *name == header::HOST {
-                has_host = line == host;
-                if !has_host {
-                    names.push(header::HOST);
-                }
-            } else if hop::is_hop_by_hop(name)
-                || *name == X_REQUEST_ID
-                || self.identity.owns(name)
-                || forwarded::is_ours(name, how.peer)
-                || (underscore && self.underscores == UnderscoreHeaders::Drop)
-                || (identity::is_credentials(name) && !how.keep_authorization)
-                || (!how.keep_urls && identity::tells_a_token(name, line))
-                || (*name == header::SEC_WEBSOCKET_KEY && how.offer.as_ref().is_some_and(|offer| offer.has_own_key()))
-            {
-                names.push(name.clone());
+            let is_unwanted = if *name == header::HOST {
+                line != host
+            } else {
+                lists_names |= *name == header::CONNECTION;
+                hop::is_hop_by_hop(name)
+                    || *name == X_REQUEST_ID
+                    || self.identity.owns(name)
+                    || forwarded::is_ours(name, how.peer)
+                    || (underscore && self.underscores == UnderscoreHeaders::Drop)
+                    || (identity::is_credentials(name) && !how.keep_authorization)
+                    || (!how.keep_urls && identity::tells_a_token(name, line))
+                    || (*name == header::SEC_WEBSOCKET_KEY
+                        && how.offer.as_ref().is_some_and(|offer| offer.has_own_key()))
+            };
+            if !is_unwanted && !named.contains(name) {
+                has_host |= *name == header::HOST;
+                let is_secret = has_secrets && headers.get_all(name).iter().any(HeaderValue::is_sensitive);
+                fields.say(name, line, is_secret);
             }
         }
-        if names.contains(&header::CONNECTION) {
-            hop::named_in_connection(headers, &mut names);
-            has_host &= !names.contains(&header::HOST);
-        }
-        Ok((names, has_host))
+        Ok((has_host, lists_names))
     }
 }
 
@@ -247,7 +279,6 @@ pin_project! {
     struct Answering<F> {
         #[pin]
         head: F,
-        request_id: HeaderValue,
         offer: Option<Box<Offer>>,
     }
 }
@@ -274,8 +305,8 @@ impl<F: Future<Output = Result<Answer<Forwarded>, Error>>> Future for Answering<
             }
         }
         answer.tell(&header::VIA, &via(answer.version));
+        // Ours is told by whoever has it.
         answer.headers.remove(X_REQUEST_ID);
-        answer.tell(&X_REQUEST_ID, this.request_id);
         Poll::Ready(Ok(answer))
     }
 }

@@ -11,18 +11,21 @@ use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
-    upstream::{AnswerBody, Fault, Lease, Names, Switched},
+    upstream::{AnswerBody, Fault, Lease, Switched},
     web::{BodyProgress, RequestBody},
 };
 
-use super::{hop, trailers::Trailers};
+use super::{
+    hop::{self, Names},
+    trailers::Trailers,
+};
 
 /// Takes out of an answer's head what concerned the upstream's connection only.
 pub(super) fn clean(headers: &mut HeaderMap) {
     let mut doomed = Names::new();
     doomed.extend(headers.keys().filter(|name| hop::is_hop_by_hop(name)).cloned());
     if doomed.contains(&header::CONNECTION) {
-        hop::named_in_connection(headers, &mut doomed);
+        doomed.extend(hop::named_in_connection(headers));
     }
     for name in &doomed {
         headers.remove(name);

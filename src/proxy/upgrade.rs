@@ -161,7 +161,6 @@ fn accept(key: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::Names;
 
     /// The example of RFC 6455, 1.3.
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -265,7 +264,7 @@ mod tests {
         request.headers_mut().remove("sec-websocket-key");
         let offer = find(&request).unwrap().unwrap();
         assert_eq!(offer.accept, ACCEPT);
-        let mut told = Fields::new(HeaderMap::new(), Names::new());
+        let mut told = Fields::default();
         offer.tell(&mut told);
         let expected = [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", KEY)];
         assert_eq!(told.all(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -36,11 +36,13 @@ fn agreed(headers: &HeaderMap) -> Option<u64> {
 
 /// The number that a line says.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    // To `parse` a sign is part of a number.
-    if !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() {
         return None;
     }
-    str::from_utf8(digits).ok()?.parse().ok()
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let value = char::from(*digit).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(value.into())
+    })
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub use error::{ConnectError, Fault, NoAnswer, SendError};
 pub use group::Group;
 pub use health::Standing;
 pub use lease::{Lease, Switched};
-pub use outgoing::{Fields, Names, Outgoing};
+pub use outgoing::{Fields, Outgoing};
 pub use status::{ServerStatus, Status};
 pub use tls::TlsError;
 pub use upstreams::{SetupError, Upstreams, Watch};

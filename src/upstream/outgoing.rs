@@ -1,18 +1,15 @@
 //! A request as it is to go out: what the client says, without what it may not say, and what is told beside it.
 //!
-//! Nothing is taken out of a map of headers and nothing put into one, which would cost more than to write them all. What is told is
-//! written out at once, as HTTP/1.1 has it.
+//! Nothing is taken out of a map of headers and nothing put into one, which would cost more than to write them all. They are written out
+//! at once, as HTTP/1.1 has them.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
-use crate::web::{Lines, Room};
+use crate::web::{Lines, RequestId, Room};
 
-/// Names that are left out. Nearly always these few.
-pub type Names = SmallVec<[HeaderName; 4]>;
-
-/// Room for what is told of an authenticated request.
-const TOLD: usize = 512;
+/// Room for the lines of most requests.
+const ROOM: usize = 1024;
 
 /// A request on its way to a server.
 #[derive(Clone, Debug)]
@@ -47,36 +44,67 @@ impl<B> Outgoing<B> {
     }
 }
 
-/// The header lines of a request.
+/// The header lines of a request: what the client says and what is told beside it.
 #[derive(Clone, Debug)]
 pub struct Fields {
-    said: HeaderMap,
-    without: Names,
-    told: Lines,
-    /// What is told and not to be remembered on the way.
+    lines: Lines,
+    /// What is not to be remembered on the way.
     in_confidence: SmallVec<[(HeaderName, HeaderValue); 1]>,
+    /// What the client says of how long its body is. What is true of it, the body itself knows.
+    length: Option<HeaderValue>,
     asks_for_trailers: bool,
+    /// Room for headers, which those of the client have left.
+    room: HeaderMap,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self {
+            lines: Lines::with_capacity(ROOM),
+            in_confidence: SmallVec::new(),
+            length: None,
+            asks_for_trailers: false,
+            room: HeaderMap::new(),
+        }
+    }
 }
 
 impl Fields {
-    /// What the client has said, without the lines of these names.
-    pub fn new(said: HeaderMap, without: Names) -> Self {
-        let told = Lines::with_capacity(TOLD);
-        Self { said, without, told, in_confidence: SmallVec::new(), asks_for_trailers: false }
+    /// A line that the client says. Those of one name keep their order where all of them come in confidence or none does.
+    pub fn say(&mut self, name: &HeaderName, value: &HeaderValue, in_confidence: bool) {
+        if *name == header::CONTENT_LENGTH {
+            self.length = Some(value.clone());
+        } else if in_confidence {
+            self.in_confidence.push((name.clone(), value.clone()));
+        } else if *name != header::TRANSFER_ENCODING {
+            self.lines.add(name, value);
+        }
     }
 
-    /// Another line. Where the client may have said it too, its name has to be among those that are left out.
+    /// Takes back all that was said.
+    pub fn unsay(&mut self) {
+        self.lines.clear();
+        self.in_confidence.clear();
+        self.length = None;
+    }
+
+    /// A line that the client does not say, or is not heard saying.
     pub fn tell(&mut self, name: &HeaderName, value: &HeaderValue) {
         if value.is_sensitive() {
             self.in_confidence.push((name.clone(), value.clone()));
         } else {
-            self.told.add(name, value);
+            self.lines.add(name, value);
         }
+    }
+
+    /// The request's id, likewise.
+    pub fn tell_id(&mut self, id: &RequestId) {
+        self.lines.add_id(id);
     }
 
     /// More of them.
     pub fn tell_lines(&mut self, lines: &Lines) {
-        self.told.extend(lines);
+        self.lines.extend(lines);
     }
 
     /// Whether the server is told that trailers are read, over HTTP/2.
@@ -84,30 +112,39 @@ impl Fields {
         self.asks_for_trailers = asks;
     }
 
-    /// Its room, when nobody is told any of it any more.
+    /// The map that the client's headers were in, of which none is needed any more: room for those of the answer.
+    pub fn leave_room(&mut self, headers: HeaderMap) {
+        self.room = headers;
+    }
+
+    /// All that room, when nobody is told any of it any more.
     pub(super) fn into_room(self) -> Room {
-        Room::of(self.said, self.told)
+        Room::of(self.room, self.lines)
     }
 
-    /// The client's lines, and what is told in confidence.
-    pub(super) fn separate(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let said = self.said.iter().filter(|(name, _)| !self.without.contains(name));
-        said.chain(self.in_confidence.iter().map(|(name, value)| (name, value)))
+    /// Nearly all of it.
+    pub(super) fn lines(&self) -> &Lines {
+        &self.lines
     }
 
-    /// All else that is told.
-    pub(super) fn told(&self) -> &Lines {
-        &self.told
+    /// The rest.
+    pub(super) fn in_confidence(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.in_confidence.iter().map(|(name, value)| (name, value))
+    }
+
+    /// Whether the client says how long its body is.
+    pub(super) fn says_length(&self) -> bool {
+        self.length.is_some()
     }
 
     /// All of it as a map, for HTTP/2.
     pub(super) fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.said.len() + 16);
-        for (name, value) in self.separate() {
-            map.append(name.clone(), value.clone());
-        }
-        for (name, value) in self.told.clone().into_fields() {
+        let mut map = HeaderMap::with_capacity(32);
+        for (name, value) in self.lines.clone().into_fields().chain(self.in_confidence.iter().cloned()) {
             map.append(name, value);
+        }
+        if let Some(length) = &self.length {
+            map.insert(header::CONTENT_LENGTH, length.clone());
         }
         if self.asks_for_trailers {
             map.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -118,8 +155,7 @@ impl Fields {
     /// All of it, in its order, for tests of what is told.
     #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<(String, String)> {
-        let separate = self.separate().map(|(name, value)| (name.clone(), value.clone()));
-        let all = separate.chain(self.told.clone().into_fields());
+        let all = self.in_confidence.iter().cloned().chain(self.lines.clone().into_fields());
         all.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 }
@@ -128,32 +164,37 @@ impl Fields {
 impl<B> From<http::Request<B>> for Outgoing<B> {
     fn from(request: http::Request<B>) -> Self {
         let (parts, body) = request.into_parts();
-        let target = parts.uri.path_and_query().cloned().unwrap();
-        Self { method: parts.method, target, fields: Fields::new(parts.headers, Names::new()), body }
+        let (target, mut fields) = (parts.uri.path_and_query().cloned().unwrap(), Fields::default());
+        parts.headers.iter().for_each(|(name, value)| fields.say(name, value, value.is_sensitive()));
+        Self { method: parts.method, target, fields, body }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::header;
-
     use super::*;
 
     #[test]
-    fn what_is_told_stands_in_the_place_of_what_the_client_has_said() {
-        let mut said = HeaderMap::new();
-        for (name, value) in
-            [("host", "evil"), ("cookie", "a=1"), ("cookie", "b=2"), ("via", "1.0 x"), ("x-id", "0"), ("x-id", "1")]
-        {
-            said.append(name, HeaderValue::from_static(value));
-        }
-        let x_id = HeaderName::from_static("x-id");
-        let mut fields = Fields::new(said, Names::from_iter([header::HOST, x_id.clone()]));
+    fn what_is_said_and_told_goes_out_in_its_order_and_secrets_apart_from_it() {
         let mut secret = HeaderValue::from_static("13800000000");
         secret.set_sensitive(true);
+        let (x_id, x_phone) = (HeaderName::from_static("x-id"), HeaderName::from_static("x-phone"));
+        let mut fields = Fields::default();
+        for (name, value) in [
+            (header::COOKIE, "a=1"),
+            (header::COOKIE, "b=2"),
+            (header::CONTENT_LENGTH, "3"),
+            (header::TRANSFER_ENCODING, "chunked"),
+            (header::VIA, "1.0 x"),
+        ] {
+            fields.say(&name, &HeaderValue::from_static(value), false);
+        }
+        for value in ["plain", "never indexed"] {
+            fields.say(&header::WARNING, &HeaderValue::from_static(value), true);
+        }
         let told = [
             (header::HOST, HeaderValue::from_static("good")),
-            (HeaderName::from_static("x-phone"), secret),
+            (x_phone, secret),
             (x_id.clone(), HeaderValue::from_static("")),
             (header::VIA, HeaderValue::from_bytes(b"1.1 us: \xe9").unwrap()),
         ];
@@ -164,16 +205,24 @@ mod tests {
         more.add(&x_id, &HeaderValue::from_static("2"));
         fields.tell_lines(&more);
         fields.ask_for_trailers(true);
-        let separate: Vec<_> =
-            fields.separate().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        assert_eq!(separate, [("cookie", "a=1"), ("cookie", "b=2"), ("via", "1.0 x"), ("x-phone", "13800000000")]);
-        assert_eq!(fields.told().as_bytes(), b"host: good\r\nx-id: \r\nvia: 1.1 us: \xe9\r\nx-id: 2\r\n");
+        let apart: Vec<_> =
+            fields.in_confidence().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(apart, [("warning", "plain"), ("warning", "never indexed"), ("x-phone", "13800000000")]);
+        assert_eq!(
+            fields.lines().as_bytes(),
+            b"cookie: a=1\r\ncookie: b=2\r\nvia: 1.0 x\r\nhost: good\r\nx-id: \r\nvia: 1.1 us: \xe9\r\nx-id: 2\r\n"
+        );
+        assert!(fields.says_length());
         let map = fields.to_map();
-        assert_eq!(map.len(), 9);
+        assert_eq!(map.len(), 12);
         assert!(map.get("te").unwrap() == "trailers" && map.get("host").unwrap() == "good");
+        assert!(map.get("content-length").unwrap() == "3" && !map.contains_key("transfer-encoding"));
         assert!(map.get("x-phone").unwrap().is_sensitive());
-        assert!(map.get_all("x-id").iter().eq(["", "2"]));
+        assert!(map.get_all("x-id").iter().eq(["", "2"]) && map.get_all("cookie").iter().eq(["a=1", "b=2"]));
         assert!(map.get_all("via").iter().eq([&b"1.0 x"[..], b"1.1 us: \xe9"]));
+        assert!(map.get_all("warning").iter().eq(["plain", "never indexed"]));
         assert!(!format!("{fields:?}").contains("13800000000"));
+        fields.unsay();
+        assert!(fields.all().is_empty() && !fields.says_length());
     }
 }

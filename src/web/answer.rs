@@ -5,7 +5,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 
-use super::Lines;
+use super::{Lines, RequestId};
 
 /// Room for so many headers is kept from one request to the next. A connection may last long behind one that had more.
 const KEPT: usize = 48;
@@ -66,6 +66,11 @@ impl<B> Answer<B> {
     /// Another header, behind all others.
     pub fn tell(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.lines.add(name, value);
+    }
+
+    /// The id of the request, likewise.
+    pub fn tell_id(&mut self, id: &RequestId) {
+        self.lines.add_id(id);
     }
 
     /// Another header, as a server has said it, which goes to the client as it is.

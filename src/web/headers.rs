@@ -3,7 +3,9 @@
 use http::HeaderName;
 
 /// Names one request, in our log, upstream and in the answer.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID);
+/// The same as text.
+pub const REQUEST_ID: &str = "x-request-id";
 /// The addresses a request came through, the client's first.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The scheme that the client used.

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::header_line;
+use super::{RequestId, header_line, headers::REQUEST_ID};
 
 /// Header lines as HTTP/1.1 has them.
 #[derive(Clone, Default)]
@@ -26,6 +26,11 @@ impl Lines {
     /// Another line.
     pub fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
         header_line(&mut self.0, name.as_str(), value.as_bytes());
+    }
+
+    /// The line of a request's id.
+    pub fn add_id(&mut self, id: &RequestId) {
+        header_line(&mut self.0, REQUEST_ID, id.as_bytes());
     }
 
     /// Another line, as it was read: a name and a value that a parser has found, the name in any case.

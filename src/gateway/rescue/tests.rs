@@ -303,7 +303,7 @@ fn row(rescue: &Rescue) -> (String, String, String) {
 #[test]
 fn an_answer_is_written_out_whole() {
     let rescue = Rescue::new(StatusCode::UNAUTHORIZED, "c", "m").bearer().close().retry_after(SOON).allow("GET");
-    let response = rescue.into_response(&HeaderValue::from_static("id1"));
+    let response = rescue.into_response(RequestId::told(b"id1").unwrap());
     assert_eq!(response.status(), 401);
     assert_eq!(response.body(), r#"{"error":"m","code":"c","requestId":"id1"}"#);
     let mut headers: Vec<_> =
@@ -334,7 +334,7 @@ fn the_log_gets_the_chain_of_causes_and_the_client_none_of_it() {
     let failure = failed(LoginFailure::Unreachable);
     let cause = "the login failed: the code could not be exchanged: the platform's answer can't be used: it is not a JSON object";
     assert_eq!(failure.cause().as_deref(), Some(cause));
-    let response = rescue(&failure).into_response(&HeaderValue::from_static("id1"));
+    let response = rescue(&failure).into_response(RequestId::told(b"id1").unwrap());
     assert!(!String::from_utf8_lossy(response.body()).contains("JSON"));
 
     let broken = Failure::Proxy(proxy::Error::Broken(proxy::Fault::Closed)).cause().unwrap();

@@ -13,7 +13,7 @@ use super::Error;
 use crate::upstream::{Fault, Outgoing, length};
 use crate::web::{
     Answer, Decoder, Framing, Room, header_line,
-    headers::{HOP_BY_HOP, X_REQUEST_ID},
+    headers::{HOP_BY_HOP, REQUEST_ID},
 };
 
 /// The head of an answer may have so many lines.
@@ -28,19 +28,13 @@ pub(super) fn write<B: Body>(request: &Outgoing<B>, to: &mut Vec<u8>) -> Framing
     for part in [request.method.as_str(), " ", request.target.as_str(), " HTTP/1.1\r\n"] {
         to.extend_from_slice(part.as_bytes());
     }
-    let mut is_told = false;
-    // Not a loop: the lines lie in two places, and from within each of them it goes faster.
-    request.fields.separate().for_each(|(name, value)| {
-        if *name == header::CONTENT_LENGTH {
-            is_told = true;
-        } else if *name != header::TRANSFER_ENCODING {
-            header_line(to, name.as_str(), value.as_bytes());
-        }
-    });
-    to.extend_from_slice(request.fields.told().as_bytes());
+    to.extend_from_slice(request.fields.lines().as_bytes());
+    for (name, value) in request.fields.in_confidence() {
+        header_line(to, name.as_str(), value.as_bytes());
+    }
     match framing {
         // Left out where the client has left it out.
-        Framing::Nothing if !is_told => {}
+        Framing::Nothing if !request.fields.says_length() => {}
         Framing::Nothing => header_line(to, "content-length", b"0"),
         Framing::Length(length) => header_line(to, "content-length", itoa::Buffer::new().format(length).as_bytes()),
         Framing::Chunked | Framing::UntilClose => header_line(to, "transfer-encoding", b"chunked"),
@@ -113,12 +107,49 @@ fn of_fields(fields: &[Header<'_>], answer: &mut Answer<Decoder>, is_head: bool)
 /// No name of a line that anybody but the client has to see is longer.
 const LONGEST_SEEN: usize = 20;
 
-const _: () = {
+/// For each length the letters that those names begin with, a bit for each: most lines are none of them, and are known for it at once.
+const SEEN: [u32; LONGEST_SEEN + 1] = {
+    let mut letters = [0; LONGEST_SEEN + 1];
+    letters["content-length".len()] |= letter(b'c');
+    letters[REQUEST_ID.len()] |= letter(REQUEST_ID.as_bytes()[0]);
     let mut at = 0;
     while at < HOP_BY_HOP.len() {
-        assert!(HOP_BY_HOP[at].len() <= LONGEST_SEEN);
+        letters[HOP_BY_HOP[at].len()] |= letter(HOP_BY_HOP[at].as_bytes()[0]);
         at += 1;
     }
+    letters
+};
+
+/// The bit of a letter, in either case.
+const fn letter(byte: u8) -> u32 {
+    1 << (byte & 0x1f)
+}
+
+/// A short name, as it is compared: all of it at once.
+type Folded = [u8; LONGEST_SEEN];
+
+/// A name in either case. Among what a name is made of, a letter is the only thing that becomes one.
+const fn folded(name: &[u8]) -> Folded {
+    let mut folded = [0x20; LONGEST_SEEN];
+    let mut at = 0;
+    while at < name.len() {
+        folded[at] = name[at] | 0x20;
+        at += 1;
+    }
+    folded
+}
+
+const CONTENT_LENGTH: Folded = folded(b"content-length");
+const CONNECTION: Folded = folded(b"connection");
+const OF_THE_REQUEST: Folded = folded(REQUEST_ID.as_bytes());
+const OF_THE_HOP: [Folded; HOP_BY_HOP.len()] = {
+    let mut names = [[0; LONGEST_SEEN]; HOP_BY_HOP.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = folded(HOP_BY_HOP[at].as_bytes());
+        at += 1;
+    }
+    names
 };
 
 /// A longer name is none to anybody else.
@@ -138,16 +169,15 @@ enum Seen {
 
 impl Seen {
     fn of(name: &str) -> Self {
-        // Mostly written with capitals, and all that is looked for is short.
-        let mut lower = [0; LONGEST_SEEN];
-        let Some(lower) = lower.get_mut(..name.len()) else { return Self::Passing };
-        lower.copy_from_slice(name.as_bytes());
-        lower.make_ascii_lowercase();
-        match &*lower {
-            b"content-length" => Self::Length,
-            b"connection" => Self::Connection,
-            name if name == X_REQUEST_ID.as_str().as_bytes() => Self::OnTheWay,
-            name if HOP_BY_HOP.into_iter().any(|known| known.as_bytes() == name) => Self::OnTheWay,
+        let letters = SEEN.get(name.len()).copied().unwrap_or_default();
+        if name.bytes().next().is_none_or(|first| letters & letter(first) == 0) {
+            return Self::Passing;
+        }
+        match folded(name.as_bytes()) {
+            CONTENT_LENGTH => Self::Length,
+            CONNECTION => Self::Connection,
+            OF_THE_REQUEST => Self::OnTheWay,
+            name if OF_THE_HOP.contains(&name) => Self::OnTheWay,
             _ => Self::Passing,
         }
     }
@@ -198,7 +228,9 @@ impl OfConnection {
                 self.length = length::number(field.value);
                 return Ok(self.length.is_some());
             }
-            Seen::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => self.stays = true,
+            Seen::Connection if field.value == b"keep-alive" || field.value.eq_ignore_ascii_case(b"keep-alive") => {
+                self.stays = true;
+            }
             Seen::Connection if field.value.eq_ignore_ascii_case(b"close") => self.closes = true,
             Seen::Connection => return Ok(false),
         }
@@ -265,5 +297,34 @@ impl OfConnection {
 
     fn keeps_alive(&self, version: Version) -> bool {
         !self.closes && (self.stays || version == Version::HTTP_11)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_to_see_a_line_sees_it_in_every_spelling_and_nobody_sees_any_other() {
+        let seen = |name: &str| match Seen::of(name) {
+            Seen::Passing => "passing",
+            Seen::OnTheWay => "on the way",
+            Seen::Length => "length",
+            Seen::Connection => "connection",
+        };
+        let of_the_way = HOP_BY_HOP.into_iter().filter(|name| *name != "connection").chain([REQUEST_ID]);
+        let all = of_the_way.map(|name| (name, "on the way"));
+        for (name, by) in all.chain([("content-length", "length"), ("connection", "connection")]) {
+            let first = name[..1].to_ascii_uppercase();
+            for spelled in [name.to_owned(), name.to_ascii_uppercase(), format!("{first}{}", &name[1..])] {
+                assert_eq!(seen(&spelled), by, "{spelled}");
+            }
+            for other in [format!("{name}x"), format!("x{name}"), name[1..].to_owned(), name.replace(['e', 'i'], "_")] {
+                assert_eq!(seen(&other), "passing", "{other}");
+            }
+        }
+        for name in ["", "c", "set-cookie", "content-type", "server", "date", "\u{e9}onnection", &"c".repeat(300)] {
+            assert_eq!(seen(name), "passing", "{name}");
+        }
     }
 }
