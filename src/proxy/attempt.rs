@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     upstream::{Course, Lease, Outgoing, Reuse, Upstream},
-    web::{Answer, BodyProgress, RequestBody, RequestTimer, YieldOnce},
+    web::{Answer, BodyProgress, RequestBody, RequestTimer},
 };
 
 use super::{
@@ -67,15 +67,7 @@ fn start(
     let spare = if tries == Tries::Two { retry::spare(&errand, &lease, &request) } else { None };
     errand.trailers.ask(&lease, &mut request);
     lease.send(request);
-    Sending::Sent(Waiting {
-        errand,
-        lease: Some(lease),
-        progress,
-        spare,
-        tries,
-        since: now,
-        yields: YieldOnce::default(),
-    })
+    Sending::Sent(Waiting { errand, lease: Some(lease), progress, spare, tries, since: now })
 }
 
 /// How often a request may still be sent, counting the present time.
@@ -125,17 +117,12 @@ pub(super) struct Waiting<'a> {
     /// Since when the upstream is to do something. The clock begins anew with each part of the body that the upstream
     /// takes, and stands while the client is to send the next, for which the body has a deadline of its own.
     since: Instant,
-    /// Lets others go first before the request is written.
-    yields: YieldOnce,
 }
 
 impl Waiting<'_> {
     /// The outcome; or the request, to be sent once more.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Box<Outgoing<RequestBody>>>> {
         let Some(lease) = &mut self.lease else { return Poll::Pending };
-        if !lease.is_http2() {
-            ready!(self.yields.poll(cx));
-        }
         let Poll::Ready(head) = lease.poll_answer(cx) else {
             return self.has_patience().map(Ok);
         };

@@ -29,6 +29,7 @@ use super::{
     tls::Tls,
     unix_socket::SocketFile,
 };
+use crate::web::later;
 
 /// How often a worker does what is not tied to a request.
 const TICK: Duration = Duration::from_millis(250);
@@ -39,9 +40,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked whether anybody is still there.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// So much of what the system has to tell is heard at once. All of it is read before any of it is written
-/// ([`YieldOnce`](crate::web::YieldOnce)), and what was read is still at hand then. Those who have read take a second turn, and both
-/// fit in before the runtime asks the system again (61 turns), or more and more would lie there half done.
+/// So much of what the system has to tell is heard at once. All of it is read before any of it is written ([`later`]), and what was read
+/// is still at hand then. Where some have to take a second turn, both fit in before the runtime asks the system again (61 turns), or more
+/// and more would lie there half done.
 const EVENTS_AT_ONCE: usize = 16;
 
 /// What the workers are told.
@@ -228,6 +229,7 @@ async fn work<S: Service>(
     let accepting =
         gates.into_iter().map(|g| spawn_local(accept(g, Rc::clone(&shared), Arc::clone(&permits), orders.clone())));
     let accepting = accepting.collect::<Vec<_>>();
+    spawn_local(later::carry());
     spawn_local(tick(Rc::clone(&shared)));
     let service = Rc::clone(&shared.service);
     spawn_local(async move { service.follow().await });

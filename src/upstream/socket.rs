@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
@@ -90,6 +90,20 @@ impl fmt::Debug for Place {
 impl Socket {
     pub(super) fn new(stream: Stream, place: Place) -> Self {
         Self { stream, heard: Heard::default(), _place: place }
+    }
+
+    /// Whether it is a bare TCP connection.
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self.stream, Stream::Tcp(_))
+    }
+
+    /// Whether nothing has come, and neither has the end, as far as one can know. What has come may be lost, but not where it is bare TCP.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        if let Stream::Tcp(tcp) = &self.stream {
+            return tcp.is_quiet();
+        }
+        let (mut byte, cx) = ([0], &mut Context::from_waker(Waker::noop()));
+        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
     pub(super) fn heard(&self) -> Heard {

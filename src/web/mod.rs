@@ -12,6 +12,7 @@ mod header_writer;
 pub mod headers;
 mod inbox;
 pub mod json_body;
+pub mod later;
 mod lines;
 pub mod own;
 mod pieces;

@@ -103,6 +103,16 @@ impl<B> Transfer<B> {
         self.body.is_none() && self.is_flushed
     }
 
+    /// The message, where all of it lies here, is little, and nothing of it is written. For whoever takes it from here, it is on its way.
+    pub fn ready_message(&mut self) -> Option<&mut Vec<u8>> {
+        let is_all = self.body.is_none() && self.data.is_empty() && self.behind.is_empty() && self.written == 0;
+        if !is_all || self.is_flushed || self.near.is_empty() || self.near.len() > ENOUGH {
+            return None;
+        }
+        self.is_flushed = true;
+        Some(&mut self.near)
+    }
+
     /// So many bytes lie here.
     pub fn waiting(&self) -> usize {
         self.near.len() - self.written + self.data.len() + self.behind.len()

@@ -52,6 +52,7 @@ mod streaming;
 mod stress;
 mod systemd;
 mod tls;
+mod turns;
 mod two_parsers;
 mod two_servers;
 mod upstreams;

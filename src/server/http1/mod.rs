@@ -8,6 +8,9 @@ mod head;
 mod traffic;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     future::{Future, poll_fn},
     io,
@@ -74,8 +77,11 @@ pub(super) async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared
         watching: false,
         screen: HeadScreen::new(shared.options.head),
         headers: HeaderMap::new(),
+        head: None,
+        answer: None,
         transfer: Transfer::default(),
         yields: YieldOnce::default(),
+        may_wait: false,
     };
     let end = session.requests(conn).await.err().unwrap_or(End::Done);
     let (is_whole, would_seem_whole) = (wire.is_quiet(), wire.traffic().would_seem_whole());
@@ -108,31 +114,45 @@ struct Session<'a, S: Service> {
     screen: HeadScreen,
     /// Room for the lines of the next head.
     headers: HeaderMap,
+    /// That, when it has come. Here and not handed on from whoever reads it, since it is large.
+    head: Option<Head>,
+    /// The answer to it, likewise.
+    answer: Option<Answer<S::Body>>,
     transfer: Transfer<S::Body>,
     /// Lets others go first before something is written.
     yields: YieldOnce,
+    /// Whether the answer at hand may be left to be sent: something comes behind it.
+    may_wait: bool,
 }
 
 impl<S: Service> Session<'_, S> {
     /// Answers one request after the other.
     async fn requests(mut self, conn: &Rc<S::Conn>) -> Result<(), End> {
-        while let Some(head) = self.until(Self::poll_head).await?.map_err(End::Refused)? {
-            // It answers what it has begun with, and goes on doing what it does now and then until its last answer is out.
+        while self.until(Self::poll_head).await?.map_err(End::Refused)?
+            && let Some(head) = self.head.take()
+        {
+            // It answers what it has begun with, and goes on doing what it does now and then until its last answer is as good as out.
             let service = self.shared.service.get();
-            let (request, facts) = self.wire.begin(head);
-            let answer = {
-                let mut call = pin!(service.call(request, conn, self.wire.traffic().timer()));
-                self.until(|_, cx| call.as_mut().poll(cx)).await?
-            };
-            if !self.answer(answer, facts).await? {
+            let facts = head.facts;
+            {
+                let mut call = pin!(service.call(self.wire.begin(head), conn, self.wire.traffic().timer()));
+                let answered = |this: &mut Self, cx: &mut Context<'_>| {
+                    this.answer = Some(ready!(call.as_mut().poll(cx)));
+                    Poll::Ready(())
+                };
+                self.until(answered).await?;
+            }
+            if !self.answer(facts).await? {
                 break;
             }
         }
-        Ok(())
+        // Whoever closes the connection must not do so over it.
+        self.until(|this, cx| this.wire.poll_unsent(cx)).await?.map_err(|_| End::Cut)
     }
 
-    /// Sends an answer. False where the connection ends with it.
-    async fn answer(&mut self, answer: Answer<S::Body>, facts: Facts) -> Result<bool, End> {
+    /// Sends the answer. False where the connection ends with it.
+    async fn answer(&mut self, facts: Facts) -> Result<bool, End> {
+        let Some(answer) = self.answer.take() else { return Ok(false) };
         let switches = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         // It is closed then, and a client that is told so does not send its next request into the close.
         let ends_here = self.wire.leaves_body_unread() || self.shared.drain.tells();
@@ -143,6 +163,7 @@ impl<S: Service> Session<'_, S> {
             keeps_alive = written.keeps_alive;
             written.framing
         });
+        self.may_wait = keeps_alive && !switches;
         self.wire.traffic().begin_answer(framing == Framing::UntilClose);
         let (headers, body) = answer.into_room_and_body();
         self.headers = headers;
@@ -168,35 +189,38 @@ impl<S: Service> Session<'_, S> {
         Ok(keeps_alive && is_whole)
     }
 
-    /// The head of the next request; none where no more come.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Head>, Refusal>> {
+    /// Waits for the head of the next request. False where no more come.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Refusal>> {
         let (wire, shared) = (self.wire, self.shared);
         loop {
-            let head = wire.with_read(|read| {
+            // An answer is out before the next request is looked at. While it waits for its turn there may be none, which is mostly so.
+            if (wire.is_stuck() || wire.with_read(|read| !read.is_empty())) && ready!(wire.poll_unsent(cx)).is_err() {
+                return Poll::Ready(Ok(false));
+            }
+            wire.with_read(|read| {
                 if read.is_empty() {
-                    return Ok(None);
+                    return Ok(());
                 }
                 match self.screen.look(read) {
                     Progress::Complete(end) => {
-                        head::read(read, end, shared.options.head.lines, std::mem::take(&mut self.headers)).map(Some)
+                        let room = std::mem::take(&mut self.headers);
+                        self.head = Some(head::read(read, end, shared.options.head.lines, room)?);
                     }
-                    Progress::Refused(why) => Err(why),
-                    Progress::Partial => {
-                        wire.traffic().begin_head(self.screen.is_blank(read));
-                        Ok(None)
-                    }
+                    Progress::Refused(why) => return Err(why),
+                    Progress::Partial => wire.traffic().begin_head(self.screen.is_blank(read)),
                 }
+                Ok(())
             })?;
-            if head.is_some() {
-                return Poll::Ready(Ok(head));
+            if self.head.is_some() {
+                return Poll::Ready(Ok(true));
             }
             // Not between the bytes of a request and their reading: it would be lost.
             let reads = || wire.traffic().phase() == Phase::Head || wire.with(false, |stream| stream.has_unseen());
             if shared.drain.closes() && !reads() {
-                return Poll::Ready(Ok(None));
+                return Poll::Ready(Ok(false));
             }
             if !matches!(ready!(wire.poll_read(cx)), Ok(1..)) {
-                return Poll::Ready(Ok(None));
+                return Poll::Ready(Ok(false));
             }
         }
     }
@@ -204,6 +228,13 @@ impl<S: Service> Session<'_, S> {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         loop {
             let is_to_come = self.transfer.poll_body(cx)?.is_pending();
+            if self.may_wait
+                && let Some(answer) = self.transfer.ready_message()
+            {
+                self.wire.send_later(answer, cx);
+                self.yields.begin_anew();
+                return Poll::Ready(Ok(()));
+            }
             ready!(self.poll_flush(cx)).map_err(Stopped::Io)?;
             if self.transfer.is_over() {
                 return Poll::Ready(Ok(()));
@@ -268,6 +299,10 @@ impl<S: Service> Session<'_, S> {
     /// Looks after the connection while somebody waits. Ready when he is to be polled again.
     fn look(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if self.watching && self.client_is_gone(cx) {
+            return Poll::Ready(Err(End::Cut));
+        }
+        // Whatever is waited for: nobody else sees to it.
+        if self.wire.is_stuck() && matches!(self.wire.poll_unsent(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(Err(End::Cut));
         }
         let Some(now) = self.tick.poll(cx) else { return Poll::Pending };

@@ -13,12 +13,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::SizeHint;
 use tokio::io::AsyncWrite;
 
-use super::{
-    super::stream::Stream,
-    head::{self, Head},
-    traffic::Traffic,
+use super::{super::stream::Stream, head::Head, traffic::Traffic};
+use crate::web::{
+    BodySource, Decoder, Inbox, NoBody, RequestBody,
+    later::{self, Sender, Unsent},
 };
-use crate::web::{BodySource, Decoder, Inbox, NoBody, RequestBody};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -38,6 +37,11 @@ pub(super) struct Wire {
     is_told: Cell<bool>,
     /// Some of the body was thrown away. Whoever reads it all the same is to see no end of it.
     has_hole: Cell<bool>,
+    /// An answer that is left to be sent, when all others have had their turn.
+    unsent: RefCell<Unsent>,
+    /// It could not be, and the task of the connection is to see to it.
+    is_stuck: Cell<bool>,
+    task: RefCell<Option<Waker>>,
     traffic: Traffic,
 }
 
@@ -51,6 +55,9 @@ impl Wire {
             go_on: Cell::new(b""),
             is_told: Cell::new(true),
             has_hole: Cell::new(false),
+            unsent: RefCell::default(),
+            is_stuck: Cell::new(false),
+            task: RefCell::default(),
             traffic: Traffic::default(),
         })
     }
@@ -72,6 +79,41 @@ impl Wire {
         Some((stream?, read.into_bytes()))
     }
 
+    /// Has this answer sent when all others have had their turn.
+    pub(super) fn send_later(self: &Rc<Self>, answer: &mut Vec<u8>, cx: &Context<'_>) {
+        self.traffic.is_to_write();
+        self.unsent.borrow_mut().take(answer);
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+        drop(task);
+        later::send_later(self);
+    }
+
+    /// Whether an answer is left to be sent, and nobody else sees to it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.get()
+    }
+
+    /// Sends what is left to be sent. Ready when it is on its way.
+    pub(super) fn poll_unsent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut unsent = self.unsent.borrow_mut();
+        if unsent.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let left = unsent.left();
+        let gone = Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        let sent = self.with(gone, |stream| unsent.poll_send(stream, cx));
+        if sent.is_pending() {
+            self.traffic.is_stalled(unsent.left() < left);
+        } else {
+            self.traffic.flushed();
+        }
+        self.is_stuck.set(!matches!(sent, Poll::Ready(Ok(()))));
+        sent
+    }
+
     /// What was read and not used.
     pub(super) fn with_read<T>(&self, what: impl FnOnce(&mut BytesMut) -> T) -> T {
         what(&mut self.read.borrow_mut())
@@ -85,8 +127,8 @@ impl Wire {
     }
 
     /// A request has begun.
-    pub(super) fn begin(self: &Rc<Self>, head: Head) -> (http::Request<RequestBody>, head::Facts) {
-        let Head { request, body, facts, awaits_word } = head;
+    pub(super) fn begin(self: &Rc<Self>, head: Head) -> http::Request<RequestBody> {
+        let Head { request, body, awaits_word, .. } = head;
         let is_empty = body.is_over();
         self.go_on.set(if awaits_word && !is_empty { CONTINUE } else { b"" });
         self.body.replace(body);
@@ -94,7 +136,7 @@ impl Wire {
         self.has_hole.set(false);
         self.traffic.begin_request(is_empty);
         let source = (!is_empty).then(|| Rc::clone(self) as Rc<dyn BodySource>);
-        (request.map(|()| RequestBody::from_source(source, Rc::clone(self.traffic.body()))), facts)
+        request.map(|()| RequestBody::from_source(source, Rc::clone(self.traffic.body())))
     }
 
     /// An answer begins. What was begun to be said before it is the first of it, and nothing else is said before it any more.
@@ -152,6 +194,17 @@ impl Wire {
             self.is_told.set(true);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Sender for Wire {
+    fn send(&self) {
+        let sent = self.poll_unsent(&mut Context::from_waker(Waker::noop()));
+        if !matches!(sent, Poll::Ready(Ok(())))
+            && let Some(task) = &*self.task.borrow()
+        {
+            task.wake_by_ref();
+        }
     }
 }
 

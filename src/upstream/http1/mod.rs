@@ -1,27 +1,27 @@
 //! HTTP/1.1 with a server: one connection, driven by the request that uses it.
 //!
 //! hyper's client would do the same with a task or a channel between the request and the socket, and would not give back a request
-//! once it has begun to write it. Here whoever waits for an answer writes and reads in one turn, and a request without a body
-//! stays here until there is an answer, should it be sent once more. One case is left where a task of its own is right: while
-//! a request's body is still on its way behind the head of the answer, both directions must go on without each other, or a client
-//! that reads late would stop its own upload.
+//! once it has begun to write it. Here whoever waits for an answer writes and reads, or leaves the writing to the one who writes for
+//! all ([`later`](crate::web::later)); and a request without a body stays here until there is an answer, should it be sent once more.
+//! One case is left where a task of its own is right: while a request's body is still on its way behind the head of the answer, both
+//! directions must go on without each other, or a client that reads late would stop its own upload.
 //!
 //! Heads are read by httparse, which hyper has too; [`head`] decides where an answer ends, and a [`Decoder`] finds it there.
 
 mod error;
 mod head;
+mod wire;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    cell::{Cell, RefCell},
     fmt,
     future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -32,7 +32,9 @@ use tokio::{
 };
 
 use super::{Fault, Outgoing, Payload, socket::Socket, task::Task};
-use crate::web::{Answer, Decoder, Framing, Inbox, Room, Stopped, Transfer};
+use crate::web::{Answer, Decoder, Framing, Inbox, Room, Stopped, Transfer, YieldOnce};
+
+use wire::{Rest, Wire};
 
 pub(super) use error::Error;
 
@@ -49,6 +51,8 @@ pub(super) struct Link<B> {
     has_begun: bool,
     is_head: bool,
     upload: Transfer<B>,
+    /// Lets others go first before a request is written that is not left to be sent.
+    yields: YieldOnce,
     /// The rest of the upload, where it goes on by itself.
     going: Option<Task>,
     read: Inbox,
@@ -74,27 +78,6 @@ enum Stage {
     Switched,
 }
 
-/// What a request's answer and the rest of its body share.
-struct Wire {
-    socket: RefCell<Socket>,
-    /// How the rest of the body fares.
-    rest: RefCell<Rest>,
-    /// Who is to know of it.
-    reader: Cell<Option<Waker>>,
-}
-
-#[derive(Debug, Default)]
-enum Rest {
-    /// There is none, or all of it is on its way.
-    #[default]
-    Over,
-    Going,
-    /// The server takes no more of it. It may answer all the same.
-    Refused,
-    /// It broke off. Whatever the server answers, it has not seen the request.
-    Broken(Option<Fault>),
-}
-
 impl<B> fmt::Debug for Link<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Link({:?})", self.stage)
@@ -103,14 +86,14 @@ impl<B> fmt::Debug for Link<B> {
 
 impl<B: Payload> Link<B> {
     pub(super) fn new(socket: Socket) -> Self {
-        let wire = Wire { socket: RefCell::new(socket), rest: RefCell::default(), reader: Cell::default() };
         Self {
-            wire: Rc::new(wire),
+            wire: Wire::new(socket),
             request: None,
             room: Room::default(),
             has_begun: false,
             is_head: false,
             upload: Transfer::default(),
+            yields: YieldOnce::default(),
             going: None,
             read: Inbox::new(BytesMut::new()),
             seen: 0,
@@ -126,6 +109,7 @@ impl<B: Payload> Link<B> {
         self.is_head = request.method == Method::HEAD;
         self.request = Some(request);
         self.has_begun = false;
+        self.yields.begin_anew();
         self.going = None;
         self.wire.reader.take();
         self.heard = 0;
@@ -144,12 +128,24 @@ impl<B: Payload> Link<B> {
 
     fn poll_final_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<Decoder>, Fault>> {
         let begins = !self.has_begun;
+        if begins && !self.can_wait() {
+            ready!(self.yields.poll(cx));
+        }
+        if (begins || self.wire.has_unbegun())
+            && let Err(gone) = self.is_quiet(cx)
+        {
+            // Nothing of the request is written, and it is still here.
+            self.wire.forget_unsent();
+            self.has_begun = false;
+            return Poll::Ready(Err(gone.into()));
+        }
         if begins {
-            if let Err(gone) = self.is_quiet(cx) {
-                return Poll::Ready(Err(gone.into()));
-            }
             self.has_begun = true;
-            self.begin();
+            self.begin(cx);
+        } else if self.wire.has_unsent()
+            && let Poll::Ready(Err(why)) = self.wire.poll_unsent(cx)
+        {
+            (self.keeps_alive, self.stopped) = (false, Some(why));
         }
         match self.poll_upload(cx) {
             Poll::Ready(Err(Stopped::Body(why))) => return Poll::Ready(Err(Fault::Body(why))),
@@ -236,8 +232,14 @@ impl<B: Payload> Link<B> {
         self.read.poll_read(&mut *self.wire.socket.borrow_mut(), cx)
     }
 
+    /// Whether the request is left to be sent: one that has no body, since it stays here until it is.
+    fn can_wait(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.body.is_end_stream()) && self.wire.can_wait()
+    }
+
     /// Begins to write the request. One without a body stays.
-    fn begin(&mut self) {
+    fn begin(&mut self, cx: &Context<'_>) {
+        let can_wait = self.can_wait();
         let Some(request) = self.request.as_deref() else { return };
         if self.upload.begin(|to| head::write(request, to)) != Framing::Nothing
             && let Some(request) = self.request.take()
@@ -245,6 +247,8 @@ impl<B: Payload> Link<B> {
             let Outgoing { fields, body, .. } = *request;
             self.room = fields.into_room();
             self.upload.follow_with(body);
+        } else if can_wait && let Some(request) = self.upload.ready_message() {
+            self.wire.send_later(request, cx);
         }
     }
 
@@ -274,7 +278,7 @@ impl<B: Payload> Link<B> {
 
     /// Whether the request is on its way whole, as far as we have to do with it.
     pub(super) fn has_sent(&self) -> bool {
-        self.upload.is_over() && !matches!(*self.wire.rest.borrow(), Rest::Going)
+        self.upload.is_over() && !self.wire.has_unsent() && !matches!(*self.wire.rest.borrow(), Rest::Going)
     }
 
     /// Whether a byte has come since the request was sent.
@@ -298,12 +302,13 @@ impl<B: Payload> Link<B> {
             && self.keeps_alive
             && self.read.is_empty()
             && self.upload.is_over()
+            && !self.wire.has_unsent()
             && matches!(*self.wire.rest.borrow(), Rest::Over)
     }
 
     /// Whether it could carry a request now, as far as one can know. Asked of a link that nobody uses.
     pub(super) fn is_open(&mut self) -> bool {
-        self.is_ready() && self.is_quiet(&mut Context::from_waker(Waker::noop())).is_ok()
+        self.is_ready() && self.wire.socket.borrow_mut().is_quiet()
     }
 
     /// Lets the rest of the request go on whether or not anybody waits for the answer.

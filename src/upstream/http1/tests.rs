@@ -22,8 +22,10 @@ use crate::{
     config::sections::{self, Endpoint},
     model::{ManualClock, Timestamp},
     upstream::{AnswerBody, NoAnswer},
+    web::later,
 };
 
+mod left;
 mod uploads;
 
 /// For a connection; nothing here waits for one.
@@ -32,7 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Does it on one thread, as a worker would.
 fn on_a_worker<T>(story: impl Future<Output = T>) -> T {
     let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
-    runtime.block_on(story)
+    runtime.block_on(async {
+        spawn_local(later::carry());
+        yield_now().await;
+        story.await
+    })
 }
 
 /// A connection, and the server's end.

@@ -151,6 +151,27 @@ fn an_answer_that_is_whole_ends_when_its_server_says_so_or_after_a_while() {
     server.wait_for(RESET, 1);
 }
 
+/// An end without another byte of the answer once left its client's connection as one that still has something to send, for ever.
+#[test]
+fn whoever_has_had_such_an_answer_is_let_go_when_nothing_more_is_asked() {
+    let server = Http2Server::start(&[], |talk, frame| match (frame.kind, frame.stream) {
+        (HEADERS, 1) => {
+            talk.head(1, &[("content-length", "2")], false)?;
+            talk.frame(DATA, 0, 1, b"ok")
+        }
+        (HEADERS, stream) => {
+            talk.frame(DATA, END_STREAM, 1, b"")?;
+            talk.answer(stream, "ok")
+        }
+        _ => Ok(()),
+    });
+    let gw = gateway(&[server.addr()], |config| config.server.keepalive_timeout = Duration::from_millis(300));
+    let mut client = gw.client();
+    assert_eq!(client.get("/public/").text(), "ok");
+    assert_eq!(gw.client().get("/public/").text(), "ok");
+    assert_eq!(client.try_rest(&mut Vec::new()).unwrap(), 0);
+}
+
 /// Each of these ends with a reset, and the connection goes on.
 #[test]
 fn what_nobody_waits_for_any_more_is_reset() {
