@@ -58,7 +58,7 @@ use self::{
     answer::{explain, finish, open, with_id},
     handling::{Handling, Head},
     request_id::RequestIds,
-    stages::{Begun, Call, Late, Place, Sent, Told, Way},
+    stages::{Begun, Call, Late, Place, Sent, Told, Way, pass},
 };
 
 /// The gateway of one worker.
@@ -392,13 +392,5 @@ impl Gateway {
         ticket.entry.method = Some(request.method().clone());
         ticket.entry.tls = conn.way_in.tls();
         ticket
-    }
-}
-
-/// The caller as the one the decision says, if it lets them pass.
-fn pass(decision: Decision) -> Result<Access, Failure> {
-    match decision {
-        Decision::Pass(access) => Ok(access),
-        Decision::Denied(why) => Err(Failure::Denied(why)),
     }
 }

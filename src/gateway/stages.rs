@@ -3,9 +3,10 @@
 use http::{HeaderValue, Request, uri::PathAndQuery};
 use tokio::time::Instant;
 
+use super::Failure;
 use crate::{
     api::Endpoint,
-    auth::{Access, Credentials},
+    auth::{Access, Credentials, Decision},
     model::{AppId, PhoneNumber},
     proxy::Offer,
     routing::{AuthRule, Rule},
@@ -92,4 +93,12 @@ pub(super) struct Told<'a> {
 pub(super) struct Sent<F> {
     pub(super) head: F,
     pub(super) asked_at: Instant,
+}
+
+/// The caller as the one the decision says, if it lets them pass.
+pub(super) fn pass(decision: Decision) -> Result<Access, Failure> {
+    match decision {
+        Decision::Pass(access) => Ok(access),
+        Decision::Denied(why) => Err(Failure::Denied(why)),
+    }
 }

@@ -1,10 +1,8 @@
 //! Leaving what is to be written to somebody who writes for all.
 //!
-//! A worker reads and decides for everybody of whom the system has told it before it writes for the first of them. The writes
-//! come close behind each other then: who is to read finds several messages at once instead of being woken for each, and the
-//! worker goes through each part of its own code for many requests, one after the other, while the processor has it at hand. A task
-//! could let the others go first for that ([`YieldOnce`](super::YieldOnce)), and has to have another turn then. Where a message lies ready
-//! as a whole, the [`carry`]ing task of the worker does it, which has its turn behind them all.
+//! A worker writes when it has read for everybody; [`YieldOnce`](super::YieldOnce) says why. A task that lets the others go first has
+//! to have another turn for that. Where a message lies ready as a whole, the [`carry`]ing task of the worker writes it, which has its
+//! turn behind them all.
 
 use std::{
     cell::RefCell,

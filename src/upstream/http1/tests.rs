@@ -9,7 +9,6 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    runtime::{self, LocalOptions},
     sync::mpsc,
     task::yield_now,
 };
@@ -33,8 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Does it on one thread, as a worker would.
 fn on_a_worker<T>(story: impl Future<Output = T>) -> T {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
-    runtime.block_on(async {
+    left::alone(async {
         spawn_local(later::carry());
         yield_now().await;
         story.await

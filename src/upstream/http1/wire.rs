@@ -54,8 +54,8 @@ impl Wire {
         self.socket.borrow().is_tcp()
     }
 
-    /// Has this request sent when all others have had their turn, unless the server says something or goes before. Its task is woken where it is to
-    /// see to it itself.
+    /// Has this request sent when all others have had their turn, unless the server says something or goes before. Its task is woken
+    /// where it is to see to it itself.
     pub(super) fn send_later(self: &Rc<Self>, request: &mut Vec<u8>, cx: &Context<'_>) {
         self.unsent.borrow_mut().take(request);
         self.task.set(Some(cx.waker().clone()));

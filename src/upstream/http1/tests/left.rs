@@ -2,6 +2,8 @@
 
 use std::task::Waker;
 
+use tokio::runtime::{self, LocalOptions};
+
 use super::*;
 
 /// Whoever sends for all, on a thread where he comes when he is told to.
@@ -28,7 +30,8 @@ async fn begun(method: &str) -> (Lease<Full<Bytes>>, TcpStream, Carrier) {
     (lease, server, carrier)
 }
 
-fn alone<T>(story: impl Future<Output = T>) -> T {
+/// Does it on one thread.
+pub(super) fn alone<T>(story: impl Future<Output = T>) -> T {
     let runtime = runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
     runtime.block_on(story)
 }
