@@ -260,7 +260,7 @@ impl Proxy {
                     || forwarded::is_ours(name, how.peer)
                     || (underscore && self.underscores == UnderscoreHeaders::Drop)
                     || (identity::is_credentials(name) && !how.keep_authorization)
-                    || (!how.keep_urls && identity::tells_a_token(name, line))
+                    || (!how.keep_urls && headers.get_all(name).iter().any(|line| identity::tells_a_token(name, line)))
                     || (*name == header::SEC_WEBSOCKET_KEY
                         && how.offer.as_ref().is_some_and(|offer| offer.has_own_key()))
             };
