@@ -198,7 +198,7 @@ impl Parts {
         let json = config.log.format == LogFormat::Json;
         let counted = before.map(Gateway::traffic);
         let traffic = Rc::new(counted.map_or_else(|| self.traffic.worker(), |before| self.traffic.following(before)));
-        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), self.routes.clone(), traffic);
+        let log = AccessLog::new(lines, json, Arc::clone(&self.clock), &self.routes, traffic);
         let gateway = Gateway::new(
             Arc::clone(&self.snapshot),
             Callers { sessions: Arc::clone(&self.sessions), profiles: Arc::clone(&self.profiles) },

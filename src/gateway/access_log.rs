@@ -20,12 +20,15 @@ use crate::{
     auth::{Access, bearer::TOKEN_PREFIX},
     limit::Whose,
     model::{AppId, Clock},
-    telemetry::{Json, Line, LineBuffer, OpenConnection, OpenTunnel, Text, WorkerTraffic, key},
+    telemetry::{Field, Json, Line, LineBuffer, OpenConnection, OpenTunnel, Text, WorkerTraffic, key},
     web::RequestId,
 };
 
 /// The status that stands for "the client went away before there was an answer". It is only ever logged.
 const CLIENT_GONE: u16 = 499;
+
+/// The last letter of a token's prefix.
+const PREFIX_END: u8 = TOKEN_PREFIX.as_bytes()[TOKEN_PREFIX.len() - 1];
 
 /// What one line tells.
 #[derive(Debug)]
@@ -105,7 +108,7 @@ pub struct AccessLog {
     json: bool,
     clock: Arc<dyn Clock>,
     /// Labels of the routes, in match order.
-    routes: Vec<String>,
+    routes: Vec<Field>,
     traffic: Rc<WorkerTraffic>,
     /// The present second as text. It is written out once and used for all lines of that second.
     second: RefCell<(u64, String)>,
@@ -117,10 +120,12 @@ impl AccessLog {
         lines: Option<LineBuffer>,
         json: bool,
         clock: Arc<dyn Clock>,
-        routes: Vec<String>,
+        routes: &[String],
         traffic: Rc<WorkerTraffic>,
     ) -> Rc<Self> {
         let second = RefCell::new((u64::MAX, String::new()));
+        let label = if json { Field::of::<true> } else { Field::of::<false> };
+        let routes = routes.iter().map(|route| label(key!("route"), route)).collect();
         Rc::new(Self { lines: lines.map(RefCell::new), json, clock, routes, traffic, second })
     }
 
@@ -176,7 +181,7 @@ impl AccessLog {
         line.plain(key!("method"), entry.method.as_ref().map_or("-", Method::as_str));
         line.text(key!("path"), &path(entry));
         if let Some(route) = entry.route.and_then(|n| self.routes.get(n)) {
-            line.text(key!("route"), route);
+            line.ready(route);
         }
         if let Some(endpoint) = entry.endpoint {
             line.plain(key!("endpoint"), endpoint);
@@ -215,13 +220,12 @@ impl AccessLog {
 fn path(entry: &Entry) -> Cow<'_, str> {
     let Some(target) = &entry.target else { return Cow::Borrowed("-") };
     let path = target.path();
-    // Any letter of a token can be written as %xx.
-    let is_plain = memchr::memchr(b'%', path.as_bytes()).is_none();
-    let plain = if is_plain { Cow::Borrowed(path) } else { percent_decode_str(path).decode_utf8_lossy() };
-    if memchr::memmem::find(plain.as_bytes(), TOKEN_PREFIX.as_bytes()).is_none() {
+    // Any letter of a token can be written as %xx. Most paths have none of these, nor what ends the prefix of a token.
+    if memchr::memchr2(b'%', PREFIX_END, path.as_bytes()).is_none() {
         return Cow::Borrowed(path);
     }
-    Cow::Owned(without_tokens(&plain))
+    let plain = percent_decode_str(path).decode_utf8_lossy();
+    if plain.contains(TOKEN_PREFIX) { Cow::Owned(without_tokens(&plain)) } else { Cow::Borrowed(path) }
 }
 
 fn without_tokens(path: &str) -> String {
@@ -305,7 +309,7 @@ mod tests {
         let writer = LineWriter::start(sink.clone(), format, Arc::new(Counters::default())).unwrap();
         let routes = vec!["/".into(), "a.example/b".into()];
         let traffic = Rc::new(counting::traffic(&routes).worker());
-        let log = AccessLog::new(Some(writer.handle()), json, clock.clone(), routes, traffic);
+        let log = AccessLog::new(Some(writer.handle()), json, clock.clone(), &routes, traffic);
         fill(&log, &clock);
         drop(log);
         drop(writer);
@@ -424,7 +428,7 @@ mod tests {
     #[test]
     fn a_log_that_is_turned_off_takes_lines_and_writes_none() {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_millis(0)));
-        let log = AccessLog::new(None, true, clock, Vec::new(), Rc::new(counting::traffic(&[]).worker()));
+        let log = AccessLog::new(None, true, clock, &[], Rc::new(counting::traffic(&[]).worker()));
         Ticket::new(Rc::clone(&log), entry("/"));
         log.flush();
     }

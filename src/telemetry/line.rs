@@ -30,6 +30,19 @@ pub struct Line<'a, const JSON: bool> {
     first: bool,
 }
 
+/// A field that many lines have in common, as one format writes it behind other fields.
+#[derive(Debug)]
+pub struct Field(Box<[u8]>);
+
+impl Field {
+    /// This text, which may be any.
+    pub fn of<const JSON: bool>(key: Key, text: &str) -> Self {
+        let mut out = Vec::new();
+        Line::<JSON> { out: &mut out, first: false }.text(key, text);
+        Self(out.into())
+    }
+}
+
 /// A line as JSON.
 pub type Json<'a> = Line<'a, true>;
 
@@ -68,12 +81,14 @@ impl<'a, const JSON: bool> Line<'a, JSON> {
         self.key(key);
         match ip {
             IpAddr::V4(ip) => {
-                for (at, octet) in ip.octets().into_iter().enumerate() {
-                    if at > 0 {
-                        self.out.push(b'.');
-                    }
-                    self.digits(octet.into());
+                let (mut text, mut length) = ([0; "255.255.255.255.".len()], 0);
+                for octet in ip.octets() {
+                    let (digits, count) = OCTETS[usize::from(octet)];
+                    text[length..length + digits.len()].copy_from_slice(&digits);
+                    length += count;
                 }
+                // Each of them has its dot, and behind the last is none.
+                self.out.extend_from_slice(&text[..length - 1]);
             }
             IpAddr::V6(ip) => drop(write!(self.out, "{ip}")),
         }
@@ -84,9 +99,7 @@ impl<'a, const JSON: bool> Line<'a, JSON> {
     #[inline]
     pub fn hex(&mut self, key: Key, bytes: &[u8]) {
         self.key(key);
-        for byte in bytes {
-            self.out.extend_from_slice(&hex(*byte));
-        }
+        self.out.extend(bytes.iter().flat_map(|byte| hex(*byte)));
         self.out.push(b'"');
     }
 
@@ -101,7 +114,13 @@ impl<'a, const JSON: bool> Line<'a, JSON> {
     #[inline]
     pub fn millis(&mut self, key: Key, value: Duration) {
         self.bare_key(key);
-        self.thousandths(u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+        self.thousandths(value.as_secs().saturating_mul(1_000_000).saturating_add(value.subsec_micros().into()));
+    }
+
+    /// A field that was written before.
+    #[inline]
+    pub fn ready(&mut self, field: &Field) {
+        self.out.extend_from_slice(&field.0);
     }
 
     /// Yes or no.
@@ -186,16 +205,51 @@ impl<'a, const JSON: bool> Line<'a, JSON> {
     }
 
     fn thousandths(&mut self, value: u64) {
-        self.digits(value / 1000);
+        match value / 1000 {
+            whole @ 0..10 => self.out.push(digit(whole)),
+            whole => self.digits(whole),
+        }
         self.out.push(b'.');
         self.three_digits(value % 1000);
     }
 
     fn three_digits(&mut self, value: u64) {
-        let digit = |unit: u64| b'0' + u8::try_from(value / unit % 10).unwrap_or(0);
-        self.out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
+        self.out.extend_from_slice(&[digit(value / 100), digit(value / 10), digit(value)]);
     }
 }
+
+/// The last digit of a number.
+fn digit(value: u64) -> u8 {
+    DIGITS[usize::try_from(value % 10).unwrap_or_default()]
+}
+
+/// Each octet of an address in digits, with a dot behind it, and how many characters that is.
+const OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < octets.len() {
+        let (text, count) = &mut octets[octet];
+        let mut rest = octet;
+        *count = if octet < 10 {
+            1
+        } else if octet < 100 {
+            2
+        } else {
+            3
+        };
+        let mut at = *count;
+        while at > 0 {
+            at -= 1;
+            text[at] = DIGITS[rest % 10];
+            rest /= 10;
+        }
+        *count += 1;
+        octet += 1;
+    }
+    octets
+};
+
+const DIGITS: &[u8; 10] = b"0123456789";
 
 /// Whether a log takes a byte as it is: what can be seen in ASCII, and can't end a string.
 fn is_plain(byte: u8) -> bool {
@@ -231,6 +285,32 @@ mod tests {
             line::<true>(everything),
             r#"{"ts":"2026-11-23T09:16:59.007Z","v4":"203.0.113.9","v6":"2001:db8::1","user":"00a7ff","bytes":18446744073709551615,"ms":12.045,"complete":false,"kind":"access"}"#
         );
+    }
+
+    #[test]
+    fn each_octet_has_its_digits() {
+        for octet in 0..=255 {
+            let ip = IpAddr::from([octet, 255 - octet, 0, octet]);
+            assert_eq!(line::<false>(|l| l.address(key!("ip"), ip)), format!("ip=\"{ip}\""));
+        }
+    }
+
+    #[test]
+    fn a_field_that_was_written_before_is_like_any_other() {
+        fn alike<const JSON: bool>(text: &str) {
+            let field = Field::of::<JSON>(key!("b"), text);
+            let behind_another = |write: &dyn Fn(&mut Line<'_, JSON>)| {
+                line(|line: &mut Line<'_, JSON>| {
+                    line.plain(key!("a"), "x");
+                    write(line);
+                })
+            };
+            assert_eq!(behind_another(&|line| line.ready(&field)), behind_another(&|line| line.text(key!("b"), text)));
+        }
+        for text in ["/api", "a\"b\u{2028}"] {
+            alike::<true>(text);
+            alike::<false>(text);
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use histogram::{Histogram, Reading};
 pub use http2::{HTTP2_BROKEN, Http2Broken};
 pub use internal::InternalCounts;
 pub(crate) use line::key;
-pub use line::{Json, Key, Line, Text};
+pub use line::{Field, Json, Key, Line, Text};
 pub use line_writer::{LineBuffer, LineWriter};
 pub use logs::{AlreadyInitialised, LogLevelSwitch, init as init_logs};
 pub use proxy_headers::{PROXY_HEADERS, ProxyHeaders};
