@@ -178,23 +178,42 @@ fn of_absolute<'a>(scheme: &Scheme, authority: &'a Authority, line: Option<&Host
     Ok(host)
 }
 
+/// What has to be known of a byte in a name. Most have no mark.
+const DOT: u8 = 1;
+const UPPER: u8 = 2;
+const UNKNOWN: u8 = 4;
+
+const MARKS: [u8; 256] = {
+    let (mut marks, mut byte) = ([UNKNOWN; 256], 0_u8);
+    while byte.is_ascii() {
+        marks[byte as usize] = match byte {
+            b'.' => DOT,
+            b'A'..=b'Z' => UPPER,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => 0,
+            _ => UNKNOWN,
+        };
+        byte += 1;
+    }
+    marks
+};
+
 fn dns_name(text: &str) -> Result<Cow<'_, str>, BadHost> {
     let name = text.strip_suffix('.').unwrap_or(text);
     if text.is_empty() {
         return Err(BadHost::Empty);
     }
-    // One pass for all that is asked of it. An empty label begins behind a dot, or with the name, and ends before one, or with the name.
-    let (mut is_known, mut has_upper, mut has_empty_label, mut before) = (true, false, false, b'.');
+    // An empty label begins behind a dot, or with the name, and ends before one, or with the name.
+    let (mut marks, mut twice, mut before) = (0, 0, DOT);
     for byte in name.bytes() {
-        is_known &= byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        has_upper |= byte.is_ascii_uppercase();
-        has_empty_label |= byte == b'.' && before == b'.';
-        before = byte;
+        let mark = MARKS[usize::from(byte)];
+        marks |= mark;
+        twice |= mark & before;
+        before = mark;
     }
-    if name.len() > MAX_HOST || !is_known || has_empty_label || before == b'.' {
+    if name.len() > MAX_HOST || marks & UNKNOWN != 0 || (twice | before) & DOT != 0 {
         return Err(BadHost::Name);
     }
-    Ok(if has_upper { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) })
+    Ok(if marks & UPPER != 0 { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) })
 }
 
 /// An IPv6 address has many spellings; the shortest is the one that is compared.

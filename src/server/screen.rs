@@ -125,7 +125,8 @@ impl Facts {
             return self.header_line(limits, line);
         }
         self.request_line = true;
-        if target_len(line) > limits.target {
+        // The target of a line that is no longer than a target may be is not too long either.
+        if line.len() > limits.target && target_len(line) > limits.target {
             return Err(Refusal::TargetTooLong);
         }
         if memchr(b'#', line).is_some() { Err(Refusal::Fragment) } else { Ok(()) }
