@@ -3,7 +3,7 @@
 use std::{hint::black_box, thread, time::Duration};
 
 use tokio::time::Instant;
-use wxgate::session::{SessionToken, Sessions};
+use wxgate::session::{Recent, SessionToken, Sessions};
 
 /// A few users who come again and again: what the look-up itself costs, with everything near.
 const FEW: usize = 1000;
@@ -28,11 +28,11 @@ pub(super) fn measure(sessions: &Sessions, tokens: &[SessionToken], lasts: Durat
 fn count(sessions: &Sessions, tokens: &[SessionToken], threads: u32, lasts: Duration) -> anyhow::Result<u64> {
     thread::scope(|scope| {
         let look_up = |from: usize| {
-            let (begun, mut found) = (Instant::now(), 0);
+            let (begun, recent, mut found) = (Instant::now(), Recent::default(), 0);
             let mut tokens = tokens.iter().cycle().skip(from);
             while begun.elapsed() < lasts {
                 for token in tokens.by_ref().take(STEP) {
-                    let session = sessions.at_hand(token);
+                    let session = sessions.at_hand(token, &recent);
                     anyhow::ensure!(black_box(session).is_some(), "a session is not in memory");
                 }
                 found += STEP as u64;

@@ -8,7 +8,7 @@ use std::{hint::black_box, thread, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
-use wxgate::session::{SessionToken, Sessions};
+use wxgate::session::{Recent, SessionToken, Sessions};
 
 use super::{at_once, identity, session_key};
 
@@ -30,16 +30,18 @@ pub(super) fn measure(
     let [nothing] = on_all_threads(lasts / 4, |_| Ok(|took: &mut [Took; 1]| took[0].time(|| black_box(Ok(())))))?;
     nothing.print("nothing");
     // In use they are from now on; before, the oldest of them would be the first to leave.
+    let recent = Recent::default();
     for token in tokens {
-        black_box(sessions.at_hand(token));
+        black_box(sessions.at_hand(token, &recent));
     }
     let [look_ups, logins] = on_all_threads(lasts, |thread| {
         let (mut random, mut number) = (SmallRng::seed_from_u64(thread), first_new + thread);
+        let recent = Recent::default();
         Ok(move |[look_ups, logins]: &mut [Took; 2]| {
             for _ in 0..LOOK_UPS {
                 let token = &tokens[random.random_range(0..tokens.len())];
                 look_ups.time(|| {
-                    black_box(sessions.at_hand(token));
+                    black_box(sessions.at_hand(token, &recent));
                     Ok(())
                 })?;
             }
@@ -53,7 +55,7 @@ pub(super) fn measure(
     })?;
     look_ups.print("look-ups");
     logins.print("logins");
-    let gone = tokens.iter().filter(|token| sessions.at_hand(token).is_none()).count();
+    let gone = tokens.iter().filter(|token| sessions.at_hand(token, &Recent::default()).is_none()).count();
     println!("of the {} sessions that were looked up, {gone} had to leave", tokens.len());
     Ok(())
 }

@@ -13,7 +13,7 @@ pub use bearer::{BadCredentials, Credentials};
 use crate::{
     model::{AppId, Identity, Session},
     routing::AuthRule,
-    session::{self, SessionToken, Sessions},
+    session::{self, Recent, SessionToken, Sessions},
 };
 
 /// The proof that a request may pass. Only [`authenticate`] makes one, and forwarding takes one.
@@ -61,9 +61,10 @@ pub fn authenticate_at_once(
     apps: Option<&[AppId]>,
     credentials: &Credentials,
     sessions: &Sessions,
+    recent: &Recent,
 ) -> Option<Decision> {
     match question(rule, credentials) {
-        Ok(token) => Some(verdict(rule, apps, Ok(sessions.at_hand(token)?))),
+        Ok(token) => Some(verdict(rule, apps, Ok(sessions.at_hand(token, recent)?))),
         Err(shown) => Some(verdict(rule, apps, shown)),
     }
 }

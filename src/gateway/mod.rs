@@ -40,7 +40,7 @@ use crate::{
     profile::Profiles,
     proxy::{self, Forward, Peer, Proxy, tunnel::Scratch},
     routing::{AuthRule, Rule},
-    session::Sessions,
+    session::{Recent, Sessions},
     telemetry::{OpenConnection, WorkerTraffic},
     web::{Answer, Refusal, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
 };
@@ -66,6 +66,7 @@ use self::{
 pub struct Gateway {
     snapshot: Arc<Snapshot>,
     sessions: Arc<Sessions>,
+    recent: Recent,
     profiles: Arc<Profiles>,
     api: Api,
     proxy: Proxy,
@@ -112,9 +113,9 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         seed: [u8; 32],
     ) -> Self {
-        let (ids, scratch) = (Rc::new(RequestIds::new(seed)), Scratch::default());
+        let (ids, scratch, recent) = (Rc::new(RequestIds::new(seed)), Scratch::default(), Recent::default());
         let Callers { sessions, profiles } = callers;
-        Self { snapshot, sessions, profiles, api, proxy, log, clock, ids, scratch }
+        Self { snapshot, sessions, recent, profiles, api, proxy, log, clock, ids, scratch }
     }
 
     /// The same in the place of another on this worker, whose request ids go on.
@@ -211,6 +212,7 @@ impl Gateway {
     pub fn tick(&self) {
         self.log.flush();
         self.proxy.sweep();
+        self.recent.sweep();
     }
 
     /// The pipeline, as far as it goes without waiting. Each stage needs what the one before it found out, so their order
@@ -231,8 +233,8 @@ impl Gateway {
             return Ok(Late::begun(request, Place::Route(way), credentials));
         }
         // Who calls is asked before a byte of the body is read: a stranger's upload costs us nothing.
-        let decision =
-            auth::authenticate_at_once(way.rule.auth, way.rule.apps.as_deref(), &credentials, &self.sessions);
+        let (rule, apps) = (way.rule.auth, way.rule.apps.as_deref());
+        let decision = auth::authenticate_at_once(rule, apps, &credentials, &self.sessions, &self.recent);
         let Some(decision) = decision else { return Ok(Late::begun(request, Place::Route(way), credentials)) };
         let access = pass(decision)?;
         let sent = self.enter_as(&access, way.rule).and_then(|()| {

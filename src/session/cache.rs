@@ -65,9 +65,15 @@ impl Cache {
         self.moka.insert(*digest, Arc::clone(session));
         let unchanged = self.generations.of(digest) == asked_at;
         if !unchanged {
-            self.moka.invalidate(digest);
+            self.take_back(digest);
         }
         unchanged
+    }
+
+    /// Removes what should not have come in. Who has found it meanwhile is not to find it again.
+    pub(super) fn take_back(&self, digest: &TokenDigest) {
+        self.moka.invalidate(digest);
+        self.generations.raise(digest);
     }
 
     /// Removes what is over, or doubtful. The store says the same.
@@ -78,13 +84,16 @@ impl Cache {
     /// Removes what was changed in the store, and sees to it that no answer under way brings it back.
     pub(super) fn drop_changed(&self, digest: &TokenDigest) -> Option<Arc<Session>> {
         self.generations.raise(digest);
-        self.moka.remove(digest)
+        let removed = self.moka.remove(digest);
+        self.generations.raise(digest);
+        removed
     }
 
     /// The same for all.
     pub(super) fn drop_all(&self) {
         self.generations.raise_all();
         self.moka.invalidate_all();
+        self.generations.raise_all();
     }
 
     /// Does all upkeep that is due and says how many sessions are left.
@@ -110,7 +119,7 @@ impl Expiry<TokenDigest, Arc<Session>> for GarbageAfter {
         Some(Self::allowance(session, Duration::ZERO))
     }
 
-    /// Puts the end off, but only once half the slack is used up: each change sets a timer, and this is every request.
+    /// Puts the end off, but only once half the slack is used up: each change sets a timer, and this is nearly every request.
     fn expire_after_read(
         &self,
         _: &TokenDigest,

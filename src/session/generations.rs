@@ -5,6 +5,10 @@
 //! whoever looks one up reads the number before asking, keeps the answer only if it is the same after, and looks once more
 //! when the answer is in. Then either the remover finds the entry or the look-up finds the number raised.
 //!
+//! What was found in the cache a worker may keep for a moment ([`recent`](super::recent)), with the number that it read before it looked.
+//! It could read the raised number and still find the old entry; so the number is raised once more when the entry is out, and also when
+//! a look-up has taken its answer back.
+//!
 //! **How many numbers.** Sessions share them, and when one is raised between a question and its answer for the sake of
 //! another session, an answer is thrown away that was good, and asked for again. With N numbers, `r` changes a second and
 //! an answer that takes `t`, a look-up asks `exp(r t / N)` times on average. All instances' logins, log-outs and written-down
@@ -47,6 +51,11 @@ impl Generations {
     pub(super) fn of(&self, digest: &TokenDigest) -> Generation {
         // What was written before must be seen by whoever raises the number after it is read here.
         fence(Ordering::SeqCst);
+        self.at_a_glance(digest)
+    }
+
+    /// The same for whoever writes nothing that others are to see.
+    pub(super) fn at_a_glance(&self, digest: &TokenDigest) -> Generation {
         Generation(self.all.load(Ordering::SeqCst), self.each[place(digest)].load(Ordering::SeqCst))
     }
 

@@ -22,6 +22,7 @@ mod housekeeping;
 mod link;
 mod measured;
 mod near;
+mod recent;
 mod renewals;
 mod stay;
 mod token;
@@ -37,6 +38,7 @@ use tokio::runtime::Handle;
 pub use ended::Ended;
 pub use error::Error;
 pub use measured::Measured;
+pub use recent::Recent;
 pub use stay::Stay;
 pub use token::SessionToken;
 
@@ -114,8 +116,8 @@ impl Sessions {
 
     /// The live session of `token`, if it is in memory, and notes that it was used. `None` says nothing: ask
     /// [`resolve`](Self::resolve).
-    pub fn at_hand(&self, token: &SessionToken) -> Option<Arc<Session>> {
-        self.near.at_hand(&token.digest())
+    pub fn at_hand(&self, token: &SessionToken, recent: &Recent) -> Option<Arc<Session>> {
+        self.near.at_hand(&token.digest(), recent)
     }
 
     /// The live session of `token`, and notes that it was used. `None` is a token that we never gave out or whose

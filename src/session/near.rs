@@ -1,7 +1,7 @@
 //! What this process knows of sessions without asking, kept true to the store behind it.
 //!
 //! ```text
-//! look-up → cache → (a moment's "no") → one flight per session → store
+//! look-up → (what this worker has found lately) → cache → (a moment's "no") → one flight per session → store
 //! ```
 //!
 //! A live session in the cache is the answer. One that looks unused for too long may have been used elsewhere, so the store
@@ -18,6 +18,7 @@ use super::{
     flights::{Flights, Lead, Outcome, Seat},
     generations::Generation,
     link::Link,
+    recent::Recent,
     touches::Touches,
 };
 use crate::{
@@ -82,11 +83,11 @@ impl Near {
     }
 
     /// The session of this digest, used now, if it is known to be live. It waits for nothing, allocates nothing, takes no
-    /// lock, and changes nothing where it finds none: [`find`](Self::find) comes after it.
-    pub(super) fn at_hand(&self, digest: &TokenDigest) -> Option<Arc<Session>> {
+    /// lock, and what it says of none means nothing: [`find`](Self::find) comes after it.
+    pub(super) fn at_hand(&self, digest: &TokenDigest, recent: &Recent) -> Option<Arc<Session>> {
         let now = self.clock.now();
-        let session = self.cache.get(digest)?;
-        (session.is_live(now) && self.link.is_trusted(&*self.clock)).then(|| {
+        let session = recent.find(digest, &self.cache, now)?;
+        self.link.is_trusted(&*self.clock).then(|| {
             self.counters.lookups_hit.inc();
             self.used(session, now)
         })

@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod plain;
+mod recent;
 
 const IDLE: Duration = Duration::from_secs(100);
 const LIFETIME: Duration = Duration::from_mins(5);
@@ -54,6 +55,11 @@ impl World {
 
     fn finds(&self, issued: &Issued) -> bool {
         at_once(self.sessions.resolve(&issued.token)).unwrap().is_some()
+    }
+
+    /// The same without a question to the store, for a worker that has found these.
+    fn at_hand(&self, issued: &Issued, recent: &Recent) -> bool {
+        self.sessions.at_hand(&issued.token, recent).is_some()
     }
 
     fn revoke(&self, issued: &Issued) {

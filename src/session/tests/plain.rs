@@ -49,7 +49,7 @@ proptest! {
         per_user in 0..3usize,
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        let world = World::with(|section| section.per_user = per_user);
+        let (world, recent) = (World::with(|section| section.per_user = per_user), Recent::default());
         let users = [user("wx1", "o1"), user("wx1", "o2"), user("wx2", "o1"), user("wx2", "o2")];
         let (mut plain, mut now, mut revoked) = (Vec::<Plain>::new(), 0, 0);
         for step in steps {
@@ -62,6 +62,7 @@ proptest! {
                     revoked += end_all_but(&mut plain, whose, stay, now);
                 }
                 Step::Use(n) => if let Some(p) = plain.get_mut(n % count) {
+                    prop_assert_eq!(world.at_hand(&p.issued, &recent), p.live(now));
                     prop_assert_eq!(world.finds(&p.issued), p.live(now));
                     if p.live(now) { p.seen = now; }
                 },

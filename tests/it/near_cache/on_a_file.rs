@@ -5,7 +5,7 @@ use std::{future::Future, path::Path, sync::Arc, task::Poll};
 use wxgate::{
     config::sections,
     model::{Clock, Identity, ManualClock, SealKey, Session, SessionKey, SystemEntropy},
-    session::{Issued, Sessions},
+    session::{Issued, Recent, Sessions},
     store::{Sealer, Sqlite, Store},
     telemetry::UserTagger,
 };
@@ -123,11 +123,11 @@ async fn after_a_restart_a_user_has_one_tag_whether_the_session_is_old_or_new() 
 
 /// Keeps house until the session has come into memory by itself.
 async fn until_in_memory(gw: &OnAFile, issued: &Issued) -> Arc<Session> {
-    let house = gw.sessions.keep_house();
+    let (house, recent) = (gw.sessions.keep_house(), Recent::default());
     let mut house = std::pin::pin!(house);
     std::future::poll_fn(|cx| {
         assert!(house.as_mut().poll(cx).is_pending());
-        gw.sessions.at_hand(&issued.token).map_or(Poll::Pending, Poll::Ready)
+        gw.sessions.at_hand(&issued.token, &recent).map_or(Poll::Pending, Poll::Ready)
     })
     .await
 }
