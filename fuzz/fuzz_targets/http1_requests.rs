@@ -34,7 +34,7 @@ use tokio::{
 use wxgate::{
     config::sections,
     server::{Arrival, Listener, Options, Running, Service, start},
-    web::{Answer, Refusal, RequestBody, RequestTimer},
+    web::{Answer, Refusal, RequestBody, RequestTimer, taken},
 };
 
 /// A request whose body came to its end.
@@ -70,11 +70,19 @@ impl Service for Witness {
 
     fn connected(&self, _: Arrival) {}
 
-    async fn call<'a>(&'a self, request: Request<RequestBody>, _: &'a Rc<()>, _: RequestTimer) -> Answer<Self::Body> {
-        if let Some(seen) = seen(request).await {
-            SEEN.lock().expect("nobody panics").push(seen);
+    fn call<'a>(
+        &'a self,
+        request: &mut Request<RequestBody>,
+        _: &'a Rc<()>,
+        _: RequestTimer,
+    ) -> impl Future<Output = Answer<Self::Body>> + use<'a> {
+        let request = taken(request);
+        async {
+            if let Some(seen) = seen(request).await {
+                SEEN.lock().expect("nobody panics").push(seen);
+            }
+            Response::default().into()
         }
-        Response::default().into()
     }
 
     fn refuse(&self, _: Refusal, (): &()) -> Response<Bytes> {

@@ -22,7 +22,7 @@ use crate::{
     model::{CertificateShelf, Certificates},
     server::{self, Arrival, Handshake, Listener, Options, Running, Service, Tls},
     telemetry::{Counters, LineWriter},
-    web::{Answer, Refusal, RequestBody, RequestTimer},
+    web::{Answer, Refusal, RequestBody, RequestTimer, taken},
 };
 
 /// Who writes the access log.
@@ -128,13 +128,14 @@ impl Service for Side {
         self.counters.internal.handshakes.count(how.word());
     }
 
-    async fn call<'a>(
+    fn call<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         conn: &'a Rc<IpAddr>,
         _timer: RequestTimer,
-    ) -> Answer<Full<Bytes>> {
-        self.internal.answer(request, **conn).await.map(Full::new).into()
+    ) -> impl Future<Output = Answer<Full<Bytes>>> + use<'a> {
+        let request = taken(request);
+        async move { self.internal.answer(request, **conn).await.map(Full::new).into() }
     }
 
     fn refuse(&self, _why: Refusal, _conn: &IpAddr) -> Response<Bytes> {

@@ -27,7 +27,7 @@ use crate::{
     server::{Arrival, Broken, Handshake, Introduction, Service},
     session::{Sessions, Stay},
     telemetry::{Counters, LineWriter},
-    web::{Answer, Refusal, RequestBody, RequestTimer},
+    web::{Answer, Refusal, RequestBody, RequestTimer, taken},
 };
 
 /// The seam between a login and the sessions.
@@ -125,10 +125,10 @@ impl Service for Front {
 
     fn call<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         conn: &'a Rc<Conn>,
         timer: RequestTimer,
-    ) -> impl Future<Output = Answer<Body>> {
+    ) -> impl Future<Output = Answer<Body>> + use<'a> {
         self.gateway.handle(request, conn, timer)
     }
 
@@ -220,15 +220,18 @@ impl Service for Back {
 
     fn connected(&self, _arrival: Arrival) {}
 
-    async fn call<'a>(
+    fn call<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         _conn: &'a Rc<()>,
         _timer: RequestTimer,
-    ) -> Answer<Full<Bytes>> {
+    ) -> impl Future<Output = Answer<Full<Bytes>>> + use<'a> {
         // The body lives as long as the answer is made, and is never read.
-        let (head, _body) = request.into_parts();
-        self.admin.answer(&head).await.map(Full::new).into()
+        let (head, body) = taken(request).into_parts();
+        async move {
+            let _body = body;
+            self.admin.answer(&head).await.map(Full::new).into()
+        }
     }
 
     fn refuse(&self, _why: Refusal, _conn: &()) -> Response<Bytes> {

@@ -152,12 +152,12 @@ impl Gateway {
     /// a future.
     pub fn handle<'a>(
         &'a self,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         conn: &'a Conn,
         timer: RequestTimer,
     ) -> impl Future<Output = Answer<Body>> + use<'a> {
-        let mut ticket = self.ticket(&request, conn);
-        let begun = self.begin(&mut request, conn, &timer, &mut ticket.entry);
+        let mut ticket = self.ticket(request, conn);
+        let begun = self.begin(request, conn, &timer, &mut ticket.entry);
         let target = match &begun {
             Ok(Begun::Late(late)) => late.request.uri().clone(),
             Ok(Begun::Sent(_)) | Err(_) => std::mem::take(request.uri_mut()),

@@ -10,7 +10,7 @@ use crate::{
     model::{AppId, PhoneNumber},
     proxy::Offer,
     routing::{AuthRule, Rule},
-    web::RequestBody,
+    web::{RequestBody, taken},
 };
 
 /// How far a request has come without waiting.
@@ -34,9 +34,7 @@ impl<'a> Late<'a> {
         place: Place<'a>,
         credentials: Credentials,
     ) -> Begun<'a, F> {
-        let nothing = Request::new(request.body().progress().empty_again());
-        let request = std::mem::replace(request, nothing);
-        Begun::Late(Box::new(Self { request, place, credentials }))
+        Begun::Late(Box::new(Self { request: taken(request), place, credentials }))
     }
 }
 

@@ -58,11 +58,11 @@ pub use upstream::Fault;
 pub type Switched = upstream::Switched<RequestBody>;
 
 /// What is told of us in `Via`, in both directions, of a message that came in this version (RFC 9110, 7.6.3).
-fn via(version: Version) -> HeaderValue {
+fn via(version: Version) -> &'static str {
     match version {
-        Version::HTTP_2 => const { HeaderValue::from_static("2.0 wxgate") },
-        Version::HTTP_10 => const { HeaderValue::from_static("1.0 wxgate") },
-        _ => const { HeaderValue::from_static("1.1 wxgate") },
+        Version::HTTP_2 => "via: 2.0 wxgate\r\n",
+        Version::HTTP_10 => "via: 1.0 wxgate\r\n",
+        _ => "via: 1.1 wxgate\r\n",
     }
 }
 
@@ -190,70 +190,66 @@ impl Proxy {
     ) -> Result<Box<Outgoing<RequestBody>>, Error> {
         request.body_mut().limit(self.max_body).map_err(Error::Body)?;
         let told = forwarded::take(request.headers(), how.peer, how.proxies);
-        let host = request.headers().get(header::HOST).or(how.host.as_ref()).unwrap_or(own_host);
         let mut fields = Fields::default();
-        if !self.pass_on(request, host, how, &mut fields)? {
+        let said = self.pass_on(request, how, &mut fields)?;
+        let host = said.host.or(how.host.as_ref()).unwrap_or(own_host);
+        if !said.names_host {
             fields.tell(&header::HOST, host);
         }
         told.tell(&mut fields, how.peer, host, &self.scratch);
         if let Some(offer) = &how.offer {
             offer.tell(&mut fields);
         }
-        fields.tell(&header::VIA, &via(request.version()));
+        fields.tell_written(via(request.version()));
         fields.tell_id(&how.request_id);
         let tell = |name: &HeaderName, value: &HeaderValue| fields.tell(name, value);
         self.identity.tell(tell, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
-        fields.leave_room(std::mem::take(request.headers_mut()));
         // Whatever the server or a layer before us remembered about the request stays behind.
         let (method, nothing) = (std::mem::take(request.method_mut()), request.body().progress().empty_again());
         let body = std::mem::replace(request.body_mut(), nothing);
         Ok(Box::new(Outgoing { method, target, fields, body }))
     }
 
-    /// Says what the client says, but for what the upstream must not see, or not hear from the client. Whether the right `Host` is among
-    /// it.
-    fn pass_on(
+    /// Says what the client says, but for what the upstream must not see, or not hear from the client.
+    fn pass_on<'r>(
         &self,
-        request: &Request<RequestBody>,
-        host: &HeaderValue,
+        request: &'r Request<RequestBody>,
         how: &Forward<'_>,
         fields: &mut Fields,
-    ) -> Result<bool, Error> {
-        let headers = request.headers();
-        let (has_host, lists_names) = self.say_without(&[], request, host, how, fields)?;
-        if !lists_names {
-            return Ok(has_host);
+    ) -> Result<Said<'r>, Error> {
+        let said = self.say_without(&[], request, how, fields)?;
+        if !said.lists_names {
+            return Ok(said);
         }
-        let named = hop::named_in_connection(headers);
+        let named = hop::named_in_connection(request.headers());
         if named.is_empty() {
-            return Ok(has_host);
+            return Ok(said);
         }
         fields.unsay();
-        self.say_without(&named, request, host, how, fields).map(|(has_host, _)| has_host)
+        self.say_without(&named, request, how, fields)
     }
 
-    /// The same, without these names too; and whether `Connection` lists any.
-    fn say_without(
+    /// The same, without these names too.
+    fn say_without<'r>(
         &self,
         named: &[HeaderName],
-        request: &Request<RequestBody>,
-        host: &HeaderValue,
+        request: &'r Request<RequestBody>,
         how: &Forward<'_>,
         fields: &mut Fields,
-    ) -> Result<(bool, bool), Error> {
+    ) -> Result<Said<'r>, Error> {
         let headers = request.headers();
         // Over HTTP/2 a client may say of a line that nobody is to remember it (RFC 7541, 6.2.3).
         let has_secrets = request.version() == Version::HTTP_2 && headers.values().any(HeaderValue::is_sensitive);
-        let (mut has_host, mut lists_names) = (false, false);
+        let mut said = Said::default();
         for (name, line) in headers {
             let underscore = name.as_str().as_bytes().contains(&b'_');
             if underscore && self.underscores == UnderscoreHeaders::Reject {
                 return Err(Error::UnderscoreHeader);
             }
             let is_unwanted = if *name == header::HOST {
-                line != host
+                line != *said.host.get_or_insert(line)
             } else {
-                lists_names |= *name == header::CONNECTION;
+                said.lists_names |= *name == header::CONNECTION;
                 hop::is_hop_by_hop(name)
                     || *name == X_REQUEST_ID
                     || self.identity.owns(name)
@@ -265,13 +261,24 @@ impl Proxy {
                         && how.offer.as_ref().is_some_and(|offer| offer.has_own_key()))
             };
             if !is_unwanted && !named.contains(name) {
-                has_host |= *name == header::HOST;
+                said.names_host |= *name == header::HOST;
                 let is_secret = has_secrets && headers.get_all(name).iter().any(HeaderValue::is_sensitive);
                 fields.say(name, line, is_secret);
             }
         }
-        Ok((has_host, lists_names))
+        Ok(said)
     }
+}
+
+/// What was seen among the lines of a client.
+#[derive(Default)]
+struct Said<'r> {
+    /// The first `Host`.
+    host: Option<&'r HeaderValue>,
+    /// Whether that went along.
+    names_host: bool,
+    /// Whether `Connection` names others.
+    lists_names: bool,
 }
 
 pin_project! {
@@ -290,23 +297,26 @@ impl<F: Future<Output = Result<Answer<Forwarded>, Error>>> Future for Answering<
         let this = self.project();
         let mut answer = ready!(this.head.poll(cx))?;
         let switches = answer.status == StatusCode::SWITCHING_PROTOCOLS;
-        if switches && this.offer.as_ref().is_none_or(|offer| !offer.is_met_by(&answer.headers)) {
+        if switches && this.offer.as_ref().is_none_or(|offer| !offer.is_met_by(answer.make_headers())) {
             return Poll::Ready(Err(Error::WrongHandshake));
         }
         if this.offer.as_ref().is_some_and(|offer| offer.is_belied_by(answer.status)) {
             return Poll::Ready(Err(Error::WrongHandshake));
         }
-        response::clean(&mut answer.headers);
+        if let Some(headers) = answer.headers_mut() {
+            response::clean(headers);
+            // Ours is told by whoever has it.
+            headers.remove(X_REQUEST_ID);
+        }
         if switches {
-            answer.headers.remove(header::CONTENT_LENGTH);
-            upgrade::tell(|name, value| drop(answer.headers.insert(name, value)));
+            let headers = answer.make_headers();
+            headers.remove(header::CONTENT_LENGTH);
+            upgrade::tell(|name, value| drop(headers.insert(name, value)));
             if let Some(offer) = this.offer {
-                offer.choose_for(&mut answer.headers);
+                offer.choose_for(headers);
             }
         }
-        answer.tell(&header::VIA, &via(answer.version));
-        // Ours is told by whoever has it.
-        answer.headers.remove(X_REQUEST_ID);
+        answer.tell_written(via(answer.version));
         Poll::Ready(Ok(answer))
     }
 }

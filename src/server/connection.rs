@@ -17,7 +17,7 @@ use super::{
     current::Current,
     date::Date,
     drain::Drain,
-    http1::{Left, Parked, serve},
+    http1::{Left, Parked, Room, serve},
     http2::UnderWay,
     stream::Stream,
     tls::Tls,
@@ -29,6 +29,8 @@ pub(super) struct Shared<S> {
     pub(super) service: Rc<Current<S>>,
     pub(super) options: Rc<Options>,
     pub(super) date: Date,
+    /// For requests over HTTP/1.1.
+    pub(super) room: Room,
     pub(super) drain: Rc<Drain>,
     pub(super) tls: Option<Rc<Tls>>,
     /// Requests over HTTP/2.

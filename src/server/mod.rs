@@ -83,13 +83,14 @@ pub trait Service: 'static {
     /// A connection over HTTP/2 was ended for this.
     fn broke(&self, _why: Broken) {}
 
-    /// Answers a request. Dropped half-way when the client goes away or the process is told to stop at once.
+    /// Answers a request. What it needs of it longer than it takes to begin, it takes out of it. Dropped half-way when the client goes
+    /// away or the process is told to stop at once.
     fn call<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         conn: &'a Rc<Self::Conn>,
         timer: RequestTimer,
-    ) -> impl Future<Output = Answer<Self::Body>>;
+    ) -> impl Future<Output = Answer<Self::Body>> + use<'a, Self>;
 
     /// The answer to bytes that never became a request; the connection is closed after it.
     fn refuse(&self, why: Refusal, conn: &Self::Conn) -> Response<Bytes>;

@@ -25,6 +25,7 @@ use super::{
     drain::{Drain, Stage},
     gate::Gate,
     handover::Handover,
+    http1::Room,
     http2::UnderWay,
     tls::Tls,
     unix_socket::SocketFile,
@@ -220,6 +221,7 @@ async fn work<S: Service>(
     let shared = Rc::new(Shared {
         service: Rc::new(Current::new(make())),
         date: Date::default(),
+        room: Room::default(),
         under_way: UnderWay::at_most(options.max_requests()),
         options: Rc::new(options),
         drain: Rc::new(Drain::default()),
@@ -345,6 +347,7 @@ async fn pause(error: &io::Error) {
 #[cfg(test)]
 mod tests {
     use std::{
+        future::ready,
         io::Write,
         net::TcpStream,
         sync::{Mutex, mpsc as channel},
@@ -375,10 +378,15 @@ mod tests {
 
         fn connected(&self, _: Arrival) {}
 
-        async fn call<'a>(&'a self, _: Request<RequestBody>, _: &'a Rc<()>, _: RequestTimer) -> Answer<Full<Bytes>> {
+        fn call<'a>(
+            &'a self,
+            _: &mut Request<RequestBody>,
+            _: &'a Rc<()>,
+            _: RequestTimer,
+        ) -> impl Future<Output = Answer<Full<Bytes>>> + use<'a> {
             self.begun.send(()).unwrap();
             let _ = self.go.lock().unwrap().recv();
-            Response::default().into()
+            ready(Response::default().into())
         }
 
         fn refuse(&self, _: Refusal, (): &()) -> Response<Bytes> {

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
-use crate::web::{Lines, RequestId, Room};
+use crate::web::{Lines, RequestId};
 
 /// Room for the lines of most requests.
 const ROOM: usize = 1024;
@@ -53,8 +53,6 @@ pub struct Fields {
     /// What the client says of how long its body is. What is true of it, the body itself knows.
     length: Option<HeaderValue>,
     asks_for_trailers: bool,
-    /// Room for headers, which those of the client have left.
-    room: HeaderMap,
 }
 
 impl Default for Fields {
@@ -64,7 +62,6 @@ impl Default for Fields {
             in_confidence: SmallVec::new(),
             length: None,
             asks_for_trailers: false,
-            room: HeaderMap::new(),
         }
     }
 }
@@ -97,6 +94,11 @@ impl Fields {
         }
     }
 
+    /// One that is written already.
+    pub fn tell_written(&mut self, line: &'static str) {
+        self.lines.add_written(line);
+    }
+
     /// The request's id, likewise.
     pub fn tell_id(&mut self, id: &RequestId) {
         self.lines.add_id(id);
@@ -112,14 +114,9 @@ impl Fields {
         self.asks_for_trailers = asks;
     }
 
-    /// The map that the client's headers were in, of which none is needed any more: room for those of the answer.
-    pub fn leave_room(&mut self, headers: HeaderMap) {
-        self.room = headers;
-    }
-
-    /// All that room, when nobody is told any of it any more.
-    pub(super) fn into_room(self) -> Room {
-        Room::of(self.room, self.lines)
+    /// The room that they took, when nobody is told any of it any more.
+    pub(super) fn into_room(self) -> Lines {
+        self.lines
     }
 
     /// Nearly all of it.

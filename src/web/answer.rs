@@ -7,45 +7,20 @@ use hyper::ext::ReasonPhrase;
 
 use super::{Lines, RequestId};
 
-/// Room for so many headers is kept from one request to the next. A connection may last long behind one that had more.
-const KEPT: usize = 48;
-
-/// Room for the head of an answer: mostly that of the request, which is of no use any more when the answer comes.
-#[derive(Default)]
-pub struct Room {
-    headers: HeaderMap,
-    lines: Lines,
-}
-
-impl Room {
-    /// That of these, of which nothing is left.
-    pub fn of(mut headers: HeaderMap, mut lines: Lines) -> Self {
-        headers.clear();
-        lines.clear();
-        Self { headers, lines }
-    }
-}
-
-impl fmt::Debug for Room {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Room")
-    }
-}
-
 /// What `http` has for it, and beside the map of its headers those that nobody on the way looks at: to put each into a map and take it out
 /// again would cost more than to write them all.
 pub struct Answer<B> {
     /// Its status.
     pub status: StatusCode,
-    /// What the reason is, where the server has its own.
-    pub reason: Option<ReasonPhrase>,
     /// The version of the protocol it was given in.
     pub version: Version,
+    is_dated: bool,
+    /// What the reason is, where the server has its own. Boxed, like the headers: an answer is handed on often, and nearly none has either.
+    reason: Option<Box<ReasonPhrase>>,
     /// Its headers, those that somebody looks at among them.
-    pub headers: HeaderMap,
+    headers: Option<Box<HeaderMap>>,
     /// The others come behind them.
     lines: Lines,
-    is_dated: bool,
     /// Its body.
     pub body: B,
 }
@@ -57,15 +32,46 @@ impl<B> fmt::Debug for Answer<B> {
 }
 
 impl<B> Answer<B> {
-    /// With this status, and nothing else yet.
-    pub fn new(status: StatusCode, version: Version, room: Room, body: B) -> Self {
-        let Room { headers, lines } = room;
-        Self { status, reason: None, version, headers, lines, is_dated: false, body }
+    /// With this status, and nothing else yet. `lines` is room for them.
+    pub fn new(status: StatusCode, version: Version, mut lines: Lines, body: B) -> Self {
+        lines.clear();
+        Self { status, version, is_dated: false, reason: None, headers: None, lines, body }
+    }
+
+    /// The same with a reason of the server's own.
+    #[must_use]
+    pub fn with_reason(self, reason: Option<ReasonPhrase>) -> Self {
+        Self { reason: reason.map(Box::new), ..self }
+    }
+
+    /// That.
+    pub fn reason(&self) -> Option<&ReasonPhrase> {
+        self.reason.as_deref()
+    }
+
+    /// The headers that somebody looks at, where there are any.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.headers.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn headers_mut(&mut self) -> Option<&mut HeaderMap> {
+        self.headers.as_deref_mut()
+    }
+
+    /// The same, to be added to.
+    pub fn make_headers(&mut self) -> &mut HeaderMap {
+        self.headers.get_or_insert_default()
     }
 
     /// Another header, behind all others.
     pub fn tell(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.lines.add(name, value);
+    }
+
+    /// One that is written already, likewise.
+    pub fn tell_written(&mut self, line: &'static str) {
+        self.lines.add_written(line);
     }
 
     /// The id of the request, likewise.
@@ -79,8 +85,9 @@ impl<B> Answer<B> {
         self.lines.add_read(name, value);
     }
 
-    /// Takes back all that was told and passed.
-    pub fn forget_lines(&mut self) {
+    /// Takes back all that was told and passed, and all headers.
+    pub fn forget(&mut self) {
+        self.headers = None;
         self.lines.clear();
         self.is_dated = false;
     }
@@ -97,22 +104,15 @@ impl<B> Answer<B> {
 
     /// The same with another body.
     pub fn map<C>(self, change: impl FnOnce(B) -> C) -> Answer<C> {
-        let Self { status, reason, version, headers, lines, is_dated, body } = self;
-        Answer { status, reason, version, headers, lines, is_dated, body: change(body) }
-    }
-
-    /// The room that its headers took, unless that is more than most need, and its body.
-    pub fn into_room_and_body(mut self) -> (HeaderMap, B) {
-        self.headers.clear();
-        let is_small = self.headers.capacity() <= KEPT;
-        (if is_small { self.headers } else { HeaderMap::new() }, self.body)
+        let Self { status, version, is_dated, reason, headers, lines, body } = self;
+        Answer { status, version, is_dated, reason, headers, lines, body: change(body) }
     }
 
     /// All of it as `http` has it, for HTTP/2, which has no reasons.
     pub fn into_response(self) -> Response<B> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = self.headers.map(|headers| *headers).unwrap_or_default();
         for (name, value) in self.lines.into_fields() {
             response.headers_mut().append(name, value);
         }
@@ -123,31 +123,15 @@ impl<B> Answer<B> {
 impl<B> From<Response<B>> for Answer<B> {
     fn from(response: Response<B>) -> Self {
         let (mut parts, body) = response.into_parts();
-        let reason = parts.extensions.remove();
-        Self { reason, headers: parts.headers, ..Self::new(parts.status, parts.version, Room::default(), body) }
+        let headers = Some(Box::new(parts.headers));
+        let answer = Self { headers, ..Self::new(parts.status, parts.version, Lines::default(), body) };
+        answer.with_reason(parts.extensions.remove())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A connection may stay in an answer's body for hours.
-    #[test]
-    fn room_is_used_again_empty_and_only_where_it_is_small() {
-        let value = HeaderValue::from_static("secret");
-        for (count, is_kept) in [(8, true), (100, false)] {
-            let names = (0..count).map(|n| HeaderName::try_from(format!("x-{n}")).unwrap());
-            let (mut headers, mut lines) =
-                (names.map(|name| (name, value.clone())).collect::<HeaderMap>(), Lines::default());
-            lines.add(&header::VIA, &value);
-            headers.append(header::VIA, value.clone());
-            let answer = Answer::new(StatusCode::OK, Version::HTTP_11, Room::of(headers, lines), ());
-            assert!(answer.headers.is_empty() && answer.lines().as_bytes().is_empty());
-            let (headers, ()) = answer.into_room_and_body();
-            assert_eq!((headers.is_empty(), headers.capacity() > 0), (true, is_kept), "{count}");
-        }
-    }
 
     #[test]
     fn what_passes_as_it_came_is_found_again_in_its_order() {

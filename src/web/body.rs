@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -207,6 +208,12 @@ impl BodyProgress {
     fn watch(&self) -> Option<&BodyWatch> {
         self.watch.at(self.generation)
     }
+}
+
+/// The request, whose body goes along with it. What is left has none, and asks for nothing.
+pub fn taken(request: &mut Request<RequestBody>) -> Request<RequestBody> {
+    let nothing = Request::new(request.body().progress().empty_again());
+    std::mem::replace(request, nothing)
 }
 
 impl RequestBody {

@@ -41,6 +41,14 @@ pub fn header_line(to: &mut Vec<u8>, name: &str, value: &[u8]) {
     }
 }
 
+/// The same with a name that is known beforehand, written with its colon and a space: it is copied in one piece.
+pub fn line_of<const N: usize>(to: &mut Vec<u8>, name: &[u8; N], value: &[u8]) {
+    debug_assert!(name.ends_with(b": "));
+    to.extend_from_slice(name);
+    to.extend_from_slice(value);
+    to.extend_from_slice(b"\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::BufMut;

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::{RequestId, header_line, headers::REQUEST_ID};
+use super::{RequestId, header_line, line_of};
 
 /// Header lines as HTTP/1.1 has them.
 #[derive(Clone, Default)]
@@ -30,7 +30,13 @@ impl Lines {
 
     /// The line of a request's id.
     pub fn add_id(&mut self, id: &RequestId) {
-        header_line(&mut self.0, REQUEST_ID, id.as_bytes());
+        line_of(&mut self.0, b"x-request-id: ", id.as_bytes());
+    }
+
+    /// A line that is written already, with its end.
+    pub fn add_written(&mut self, line: &'static str) {
+        debug_assert!(line.ends_with("\r\n") && line.contains(": "));
+        self.0.extend_from_slice(line.as_bytes());
     }
 
     /// Another line, as it was read: a name and a value that a parser has found, the name in any case.
@@ -92,6 +98,7 @@ mod tests {
     use http::header;
 
     use super::*;
+    use crate::web::headers::X_REQUEST_ID;
 
     #[test]
     fn the_last_line_is_known_by_its_whole_name_and_value() {
@@ -108,6 +115,16 @@ mod tests {
         }
         lines.add(&header::VIA, &value);
         assert!(!lines.ends_with(&host, &value) && lines.ends_with(&header::VIA, &value));
+    }
+
+    #[test]
+    fn what_is_written_beforehand_is_a_line_like_any_other() {
+        let (mut lines, mut others) = (Lines::default(), Lines::default());
+        lines.add_id(&RequestId::told(b"id1").unwrap());
+        lines.add_written("via: 1.1 us\r\n");
+        others.add(&X_REQUEST_ID, &HeaderValue::from_static("id1"));
+        others.add(&header::VIA, &HeaderValue::from_static("1.1 us"));
+        assert_eq!(lines.as_bytes(), others.as_bytes());
     }
 
     #[test]

@@ -26,13 +26,13 @@ mod transfer;
 mod yield_once;
 
 pub use alarm::Alarm;
-pub use answer::{Answer, Room};
-pub use body::{BodyError, BodyProgress, BodySource, BodyWatch, RequestBody};
+pub use answer::Answer;
+pub use body::{BodyError, BodyProgress, BodySource, BodyWatch, RequestBody, taken};
 pub use chunks::Chunks;
 pub use client_ip::{Client, Proto, TrustedProxies};
 pub use decoder::{Decoder, NoBody};
 pub use gate::{Closed, Gate};
-pub use header_writer::{HeaderWriter, header_line};
+pub use header_writer::{HeaderWriter, header_line, line_of};
 pub use inbox::Inbox;
 pub use lines::Lines;
 pub use pieces::write_pieces;

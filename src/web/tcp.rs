@@ -86,11 +86,12 @@ impl AsyncRead for Tcp {
 impl AsyncWrite for Tcp {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
             let call = || send(&self.0, bytes, SendFlags::NOSIGNAL);
             if let Some(written) = self.call(Interest::WRITABLE, bytes.len(), call) {
                 return Poll::Ready(written);
             }
+            // Asked only now, since there nearly always is room. What a task may do in a turn is counted as it reads.
+            ready!(self.0.poll_write_ready(cx))?;
         }
     }
 

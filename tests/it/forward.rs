@@ -44,6 +44,36 @@ fn gate() -> (mpsc::Sender<()>, impl Fn() + Send + Sync) {
     })
 }
 
+/// All requests of a worker are read into the same memory, one after the other.
+#[test]
+fn nothing_of_a_request_is_in_the_next_one_whatever_became_of_it_and_whoever_asks() {
+    let gw = TestGateway::with(|config| config.server.workers = 1);
+    gw.upstream.answers(OK);
+    let plain = "GET /public/plain HTTP/1.1\r\nHost: plain\r\n\r\n";
+    let secret = "X-Secret: 1\r\nCookie: secret\r\nTE: trailers\r\nAccept: secret";
+    for (first, status) in [
+        (format!("PUT /public/?secret HTTP/1.1\r\nHost: secret\r\n{secret}\r\nContent-Length: 6\r\n\r\nsecret"), 200),
+        (format!("POST /api/secret HTTP/1.1\r\nHost: secret\r\n{secret}\r\nContent-Length: 6\r\n\r\nsecret"), 401),
+        (format!("POST /v1/verify HTTP/1.1\r\nHost: secret\r\n{secret}\r\nContent-Length: 6\r\n\r\nsecret"), 400),
+        (format!("SECRET /public/ HTTP/1.0\r\nConnection: keep-alive\r\n{secret}\r\n\r\n"), 200),
+        (format!("GET /public/%zz HTTP/1.1\r\nHost: secret\r\n{secret}\r\n\r\n"), 400),
+    ] {
+        let (mut client, mut another) = (gw.client(), gw.client());
+        assert_eq!(client.raw(&first).status, status, "{first}");
+        let mut next = vec![another.raw(plain)];
+        if status != 400 {
+            next.push(client.raw(plain));
+        }
+        for reply in next {
+            assert_eq!(reply.status, 200, "{first}");
+            let seen = gw.upstream.last();
+            assert_eq!((seen.method.as_str(), seen.target.as_str(), seen.body.len()), ("GET", "/public/plain", 0));
+            assert_eq!(seen.header("host"), Some("plain"));
+            assert!(!seen.head.to_ascii_lowercase().contains("secret"), "{}", seen.head);
+        }
+    }
+}
+
 #[test]
 fn an_answer_reaches_the_client_while_the_upstream_still_makes_the_rest() {
     for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {

@@ -3,11 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Body;
 use httparse::{Header, ParserConfig, Status};
 
-use crate::web::{Answer, Decoder, Framing, Refusal, header_line};
+use crate::web::{Answer, Decoder, Framing, Refusal, header_line, line_of};
 
 /// Up to so many lines lie on the stack while they are read.
 const FEW: usize = 100;
@@ -15,10 +15,9 @@ const FEW: usize = 100;
 /// A longer target is none to the library that takes it apart.
 const LONGEST_TARGET: usize = 65_534;
 
-/// A request without its body.
+/// What has to be known of a request beside what it asks for.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) request: Request<()>,
     pub(super) body: Decoder,
     pub(super) facts: Facts,
     /// Whether the client waits to be told to go on before it sends the body.
@@ -36,8 +35,9 @@ pub(super) struct Facts {
     pub(super) is_head: bool,
 }
 
-/// Takes a head out of what was read, which is so long and has passed the screen. `headers` is room for its lines.
-pub(super) fn read(read: &mut BytesMut, end: usize, most: usize, headers: HeaderMap) -> Result<Head, Refusal> {
+/// Takes a head out of what was read, which is so long and has passed the screen. It goes into `request`, in the place of the one before:
+/// to hand it on from here would cost more than to read it.
+pub(super) fn read<B>(read: &mut BytesMut, end: usize, most: usize, request: &mut Request<B>) -> Result<Head, Refusal> {
     let bytes = read.split_to(end).freeze();
     let mut few = [const { MaybeUninit::<Header<'_>>::uninit() }; FEW];
     let mut many = Vec::new();
@@ -62,8 +62,7 @@ pub(super) fn read(read: &mut BytesMut, end: usize, most: usize, headers: Header
         return Err(Refusal::TargetTooLong);
     }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)?;
-    let mut request = Request::new(());
-    *request.headers_mut() = headers;
+    request.headers_mut().clear();
     let target = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes()));
     *request.uri_mut() = target.map_err(|_| Refusal::Malformed)?;
     *request.version_mut() = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
@@ -85,7 +84,7 @@ pub(super) fn read(read: &mut BytesMut, end: usize, most: usize, headers: Header
     };
     *request.method_mut() = method;
     let body = said.body(is_old)?;
-    Ok(Head { request, body, facts, awaits_word: said.awaits_word && !is_old })
+    Ok(Head { body, facts, awaits_word: said.awaits_word && !is_old })
 }
 
 /// What a head says of its connection and of its body.
@@ -166,14 +165,14 @@ pub(super) fn write<B: Body>(
     to.extend_from_slice(if facts.is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     to.extend_from_slice(status.as_str().as_bytes());
     to.push(b' ');
-    match &answer.reason {
+    match answer.reason() {
         Some(reason) => to.extend_from_slice(reason.as_bytes()),
         None => to.extend_from_slice(status.canonical_reason().unwrap_or("<none>").as_bytes()),
     }
     to.extend_from_slice(b"\r\n");
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     let (mut closes, mut is_dated, mut length) = (ends_here || !facts.keeps_alive, answer.is_dated(), None);
-    answer.headers.iter().for_each(|(name, value)| {
+    answer.headers().into_iter().flatten().for_each(|(name, value)| {
         if *name == header::CONTENT_LENGTH {
             length = Some(value);
         } else if *name == header::CONNECTION && !switches {
@@ -193,7 +192,7 @@ pub(super) fn write<B: Body>(
         to.extend_from_slice(b"connection: keep-alive\r\n");
     }
     if !is_dated {
-        header_line(to, "date", date);
+        line_of(to, b"date: ", date);
     }
     to.extend_from_slice(b"\r\n");
     Written { framing, keeps_alive: !closes && !switches }
@@ -202,7 +201,7 @@ pub(super) fn write<B: Body>(
 /// Says where the body ends, where it has one or could have had one. `said` is what the service says of it.
 fn framing<B: Body>(answer: &Answer<B>, facts: Facts, said: Option<&HeaderValue>, to: &mut Vec<u8>) -> Framing {
     let (body, status) = (&answer.body, answer.status);
-    let mut tell = |length: u64| header_line(to, "content-length", itoa::Buffer::new().format(length).as_bytes());
+    let mut tell = |length: u64| line_of(to, b"content-length: ", itoa::Buffer::new().format(length).as_bytes());
     let promised = said.and_then(|value| value.to_str().ok()?.parse().ok());
     let exact = body.size_hint().exact();
     if status.is_informational()
@@ -226,7 +225,7 @@ fn framing<B: Body>(answer: &Answer<B>, facts: Facts, said: Option<&HeaderValue>
         }
         None if facts.is_old => Framing::UntilClose,
         None => {
-            header_line(to, "transfer-encoding", b"chunked");
+            to.extend_from_slice(b"transfer-encoding: chunked\r\n");
             Framing::Chunked
         }
     }

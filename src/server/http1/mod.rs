@@ -5,6 +5,7 @@
 //! are found out from beside it. Here whoever reads a head knows what it means, where its body ends and what is owed to the client.
 
 mod head;
+mod room;
 mod traffic;
 mod wire;
 
@@ -20,7 +21,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderMap, StatusCode};
+use http::{Request, StatusCode};
 
 use super::{
     Service,
@@ -30,9 +31,10 @@ use super::{
     screen::{HeadScreen, Progress},
     stream::Stream,
 };
-use crate::web::{Answer, Framing, Refusal, Stopped, Transfer, YieldOnce};
+use crate::web::{Answer, Framing, Refusal, RequestBody, Stopped, Transfer, YieldOnce};
 
 use head::{Facts, Head};
+pub(super) use room::Room;
 use traffic::{Due, Phase};
 use wire::Wire;
 
@@ -76,7 +78,7 @@ pub(super) async fn serve<S: Service>(parked: Parked, conn: &Rc<S::Conn>, shared
         tick: Tick::new(&shared.options),
         watching: false,
         screen: HeadScreen::new(shared.options.head),
-        headers: HeaderMap::new(),
+        request: None,
         head: None,
         answer: None,
         transfer: Transfer::default(),
@@ -112,11 +114,11 @@ struct Session<'a, S: Service> {
     tick: Tick,
     watching: bool,
     screen: HeadScreen,
-    /// Room for the lines of the next head.
-    headers: HeaderMap,
-    /// That, when it has come. Here and not handed on from whoever reads it, since it is large.
+    /// The request that has come, until the service is asked.
+    request: Option<Box<Request<RequestBody>>>,
+    /// What else is to be known of it, when it has come.
     head: Option<Head>,
-    /// The answer to it, likewise.
+    /// The answer to it. Here and not handed on from whoever waits for it, since it is large.
     answer: Option<Answer<S::Body>>,
     transfer: Transfer<S::Body>,
     /// Lets others go first before something is written.
@@ -129,13 +131,15 @@ impl<S: Service> Session<'_, S> {
     /// Answers one request after the other.
     async fn requests(mut self, conn: &Rc<S::Conn>) -> Result<(), End> {
         while self.until(Self::poll_head).await?.map_err(End::Refused)?
-            && let Some(head) = self.head.take()
+            && let (Some(head), Some(mut request)) = (self.head.take(), self.request.take())
         {
             // It answers what it has begun with, and goes on doing what it does now and then until its last answer is as good as out.
             let service = self.shared.service.get();
             let facts = head.facts;
+            *request.body_mut() = self.wire.begin(head);
             {
-                let mut call = pin!(service.call(self.wire.begin(head), conn, self.wire.traffic().timer()));
+                let mut call = pin!(service.call(&mut request, conn, self.wire.traffic().timer()));
+                self.shared.room.give_back(request);
                 let answered = |this: &mut Self, cx: &mut Context<'_>| {
                     this.answer = Some(ready!(call.as_mut().poll(cx)));
                     Poll::Ready(())
@@ -165,8 +169,7 @@ impl<S: Service> Session<'_, S> {
         });
         self.may_wait = keeps_alive && !switches;
         self.wire.traffic().begin_answer(framing == Framing::UntilClose);
-        let (headers, body) = answer.into_room_and_body();
-        self.headers = headers;
+        let body = answer.body;
         if framing == Framing::Nothing {
             drop(body);
         } else {
@@ -203,8 +206,8 @@ impl<S: Service> Session<'_, S> {
                 }
                 match self.screen.look(read) {
                     Progress::Complete(end) => {
-                        let room = std::mem::take(&mut self.headers);
-                        self.head = Some(head::read(read, end, shared.options.head.lines, room)?);
+                        let request = self.request.insert(shared.room.take());
+                        self.head = Some(head::read(read, end, shared.options.head.lines, request)?);
                     }
                     Progress::Refused(why) => return Err(why),
                     Progress::Partial => wire.traffic().begin_head(self.screen.is_blank(read)),

@@ -1,6 +1,6 @@
 //! An answer that is left to whoever sends for all, where he finds no room for it.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::sections,
-    web::{RequestBody, RequestTimer, later},
+    web::{RequestBody, RequestTimer, later, taken},
 };
 
 /// Nothing here takes as long, unless it never ends.
@@ -38,10 +38,15 @@ impl Service for Early {
 
     fn connected(&self, _: Arrival) {}
 
-    async fn call<'a>(&'a self, request: Request<RequestBody>, _: &'a Rc<()>, _: RequestTimer) -> Answer<Full<Bytes>> {
-        let mut body = request.into_body();
+    fn call<'a>(
+        &'a self,
+        request: &mut Request<RequestBody>,
+        _: &'a Rc<()>,
+        _: RequestTimer,
+    ) -> impl Future<Output = Answer<Full<Bytes>>> + use<'a> {
+        let mut body = taken(request).into_body();
         spawn_local(async move { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} });
-        Response::new(Full::from("early")).into()
+        ready(Response::new(Full::from("early")).into())
     }
 
     fn refuse(&self, _: Refusal, (): &()) -> Response<Bytes> {
@@ -54,6 +59,7 @@ fn shared() -> Shared<Early> {
     Shared {
         service: Rc::new(Current::new(Early)),
         date: Date::default(),
+        room: Room::default(),
         under_way: UnderWay::at_most(options.max_requests()),
         options: Rc::new(options),
         drain: Rc::new(Drain::default()),

@@ -126,9 +126,9 @@ impl Wire {
         })
     }
 
-    /// A request has begun.
-    pub(super) fn begin(self: &Rc<Self>, head: Head) -> http::Request<RequestBody> {
-        let Head { request, body, awaits_word, .. } = head;
+    /// A request has begun, with this body.
+    pub(super) fn begin(self: &Rc<Self>, head: Head) -> RequestBody {
+        let Head { body, awaits_word, .. } = head;
         let is_empty = body.is_over();
         self.go_on.set(if awaits_word && !is_empty { CONTINUE } else { b"" });
         self.body.replace(body);
@@ -136,7 +136,7 @@ impl Wire {
         self.has_hole.set(false);
         self.traffic.begin_request(is_empty);
         let source = (!is_empty).then(|| Rc::clone(self) as Rc<dyn BodySource>);
-        request.map(|()| RequestBody::from_source(source, Rc::clone(self.traffic.body())))
+        RequestBody::from_source(source, Rc::clone(self.traffic.body()))
     }
 
     /// An answer begins. What was begun to be said before it is the first of it, and nothing else is said before it any more.

@@ -167,8 +167,10 @@ async fn answer<S: Service>(
     let mut response = match admitted {
         Ok(mut request) => {
             let opening = opening::take(&mut request);
-            let request = request.map(|body| RequestBody::new(body, exchange.body()));
-            let mut response = service.call(request, &common.conn, exchange.timer()).await.into_response();
+            let mut request = request.map(|body| RequestBody::new(body, exchange.body()));
+            let answer = service.call(&mut request, &common.conn, exchange.timer());
+            drop(request);
+            let mut response = answer.await.into_response();
             if let (Some(coming), StatusCode::SWITCHING_PROTOCOLS) = (opening, response.status()) {
                 opening::agree(&mut response);
                 tunnel(Opened::Waiting(coming), Rc::clone(&service), &common, exchange.hand_turn_over());

@@ -12,8 +12,9 @@ use memchr::memmem;
 use super::Error;
 use crate::upstream::{Fault, Outgoing, length};
 use crate::web::{
-    Answer, Decoder, Framing, Room, header_line,
+    Answer, Decoder, Framing, Lines, header_line,
     headers::{HOP_BY_HOP, REQUEST_ID},
+    line_of,
 };
 
 /// The head of an answer may have so many lines.
@@ -35,9 +36,9 @@ pub(super) fn write<B: Body>(request: &Outgoing<B>, to: &mut Vec<u8>) -> Framing
     match framing {
         // Left out where the client has left it out.
         Framing::Nothing if !request.fields.says_length() => {}
-        Framing::Nothing => header_line(to, "content-length", b"0"),
-        Framing::Length(length) => header_line(to, "content-length", itoa::Buffer::new().format(length).as_bytes()),
-        Framing::Chunked | Framing::UntilClose => header_line(to, "transfer-encoding", b"chunked"),
+        Framing::Nothing => to.extend_from_slice(b"content-length: 0\r\n"),
+        Framing::Length(length) => line_of(to, b"content-length: ", itoa::Buffer::new().format(length).as_bytes()),
+        Framing::Chunked | Framing::UntilClose => to.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     to.extend_from_slice(b"\r\n");
     framing
@@ -58,7 +59,7 @@ pub(super) fn read(
     read: &mut BytesMut,
     seen: &mut usize,
     is_head: bool,
-    room: impl FnOnce() -> Room,
+    room: impl FnOnce() -> Lines,
 ) -> Result<Option<Head>, Fault> {
     skip_blank_lines(read, seen);
     if !may_be_whole(read, *seen) {
@@ -74,10 +75,10 @@ pub(super) fn read(
     let status = StatusCode::from_u16(code).map_err(|_| Error::NoHead(httparse::Error::Status))?;
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
-    let room = if is_interim { Room::default() } else { room() };
-    let mut answer = Answer::new(status, version, room, Decoder::nothing());
+    let room = if is_interim { Lines::default() } else { room() };
     let reason = parsed.reason.filter(|reason| status.canonical_reason() != Some(reason));
-    answer.reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
+    let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
+    let mut answer = Answer::new(status, version, room, Decoder::nothing()).with_reason(reason);
     let keeps_alive = if is_interim { true } else { of_fields(parsed.headers, &mut answer, is_head)? };
     *seen = 0;
     read.advance(end);
@@ -94,8 +95,7 @@ fn of_fields(fields: &[Header<'_>], answer: &mut Answer<Decoder>, is_head: bool)
     if !are_plain {
         // Any name may be one that is to be taken out, and a length is to be agreed on: all of them are looked at.
         said = OfConnection::default();
-        answer.headers.clear();
-        answer.forget_lines();
+        answer.forget();
         for field in fields {
             said.take(field, answer)?;
         }
@@ -169,6 +169,12 @@ enum Seen {
 
 impl Seen {
     fn of(name: &str) -> Self {
+        // As nearly all servers write them.
+        match name {
+            "Content-Length" | "content-length" => return Self::Length,
+            "Connection" | "connection" => return Self::Connection,
+            _ => {}
+        }
         let letters = SEEN.get(name.len()).copied().unwrap_or_default();
         if name.bytes().next().is_none_or(|first| letters & letter(first) == 0) {
             return Self::Passing;
@@ -259,7 +265,7 @@ impl OfConnection {
             }
         }
         let value = HeaderValue::from_bytes(field.value);
-        answer.headers.append(name, value.map_err(|_| Error::NoHead(httparse::Error::HeaderValue))?);
+        answer.make_headers().append(name, value.map_err(|_| Error::NoHead(httparse::Error::HeaderValue))?);
         Ok(())
     }
 
@@ -272,13 +278,14 @@ impl OfConnection {
                 return Err(Error::Coded.into());
             }
             // With both of them there, this one counts (RFC 9112, 6.3), and what comes behind is not to be relied on.
-            let is_told = answer.headers.remove(header::CONTENT_LENGTH).is_some();
+            let is_told = answer.headers_mut().is_some_and(|headers| headers.remove(header::CONTENT_LENGTH).is_some());
             self.closes |= is_told | self.length.take().is_some();
         }
-        let is_told = self.length.is_some() || answer.headers.contains_key(header::CONTENT_LENGTH);
-        let length = match self.length {
-            None => length::settle(&mut answer.headers, status)?,
-            Some(length) => Some(length),
+        let is_among = answer.headers().is_some_and(|headers| headers.contains_key(header::CONTENT_LENGTH));
+        let is_told = self.length.is_some() || is_among;
+        let length = match (self.length, answer.headers_mut()) {
+            (None, Some(headers)) => length::settle(headers, status)?,
+            (length, _) => length,
         };
         // It has no body, and whoever says that it has one may send it.
         let has_none = status == StatusCode::NO_CONTENT;
@@ -290,7 +297,7 @@ impl OfConnection {
             _ => length.map_or_else(Decoder::until_close, Decoder::exact),
         };
         if let Some(length) = self.length.filter(|_| decoder.is_over()) {
-            answer.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            answer.make_headers().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         Ok(decoder)
     }

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use super::{Fault, Outgoing, Payload, socket::Socket, task::Task};
-use crate::web::{Answer, Decoder, Framing, Inbox, Room, Stopped, Transfer, YieldOnce};
+use crate::web::{Answer, Decoder, Framing, Inbox, Lines, Stopped, Transfer, YieldOnce};
 
 use wire::{Rest, Wire};
 
@@ -47,7 +47,7 @@ pub(super) struct Link<B> {
     /// The request at hand, until it has begun; and one without a body until it is answered.
     request: Option<Box<Outgoing<B>>>,
     /// What the head of a request with a body took up, for that of the answer.
-    room: Room,
+    room: Lines,
     has_begun: bool,
     is_head: bool,
     upload: Transfer<B>,
@@ -89,7 +89,7 @@ impl<B: Payload> Link<B> {
         Self {
             wire: Wire::new(socket),
             request: None,
-            room: Room::default(),
+            room: Lines::default(),
             has_begun: false,
             is_head: false,
             upload: Transfer::default(),

@@ -64,7 +64,7 @@ struct Came {
 impl Came {
     fn of<B>(head: Answer<B>) -> (Self, B) {
         const OWN: [header::HeaderName; 3] = [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
-        let (status, reason) = (head.status.as_u16(), head.reason.clone());
+        let (status, reason) = (head.status.as_u16(), head.reason().cloned());
         let (parts, body) = head.into_response().into_parts();
         let lines = parts.headers.iter().filter(|(name, _)| !OWN.contains(name));
         let mut lines: Vec<_> = lines.map(|(name, line)| (name.to_string(), line.as_bytes().to_vec())).collect();
@@ -247,9 +247,14 @@ fn an_answer_of_which_two_could_think_differently_is_none() {
 fn what_concerns_anybody_but_the_client_is_among_the_headers() {
     let of = |method: &str, lines: &str| {
         let mut read = BytesMut::from(&*format!("HTTP/1.1 {lines}\r\n\r\n"));
-        let head = head::read(&mut read, &mut 0, method == "HEAD", Room::default).unwrap().unwrap();
+        let head = head::read(&mut read, &mut 0, method == "HEAD", Lines::default).unwrap().unwrap();
         assert!(read.is_empty());
-        let headers = head.answer.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        let headers = head
+            .answer
+            .headers()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
         let passed = String::from_utf8(head.answer.lines().as_bytes().to_vec()).unwrap();
         (headers.collect::<Vec<_>>().join("|"), passed.trim_end().replace("\r\n", "|"))
     };
@@ -276,7 +281,7 @@ fn a_name_that_is_none_to_anybody_else_is_none_here() {
     for lines in ["", "Connection: x\r\n"] {
         let of = |length: usize| {
             let text = format!("HTTP/1.1 200 OK\r\n{lines}{}: b\r\n\r\n", "a".repeat(length));
-            head::read(&mut BytesMut::from(&*text), &mut 0, false, Room::default)
+            head::read(&mut BytesMut::from(&*text), &mut 0, false, Lines::default)
         };
         let names = of(65_535).unwrap().unwrap().answer.into_response().headers().len();
         assert_eq!(names, 1 + usize::from(!lines.is_empty()), "{lines:?}");

@@ -10,10 +10,14 @@ const FACTS: Facts = Facts { keeps_alive: true, is_old: false, is_head: false };
 const DATE: &[u8] = b"Sat, 28 Nov 2026 01:02:03 GMT";
 
 fn read_all(head: &str) -> Result<Head, Refusal> {
+    read_into(&mut Request::new(()), head)
+}
+
+fn read_into(request: &mut Request<()>, head: &str) -> Result<Head, Refusal> {
     let mut bytes = BytesMut::from(head);
     let end = bytes.len();
     bytes.extend_from_slice(b"GET /next");
-    let read = read(&mut bytes, end, 100, HeaderMap::new());
+    let read = read(&mut bytes, end, 100, request);
     assert!(read.is_err() || bytes == "GET /next", "{head:?}");
     read
 }
@@ -24,10 +28,18 @@ fn get(lines: &str) -> Result<Head, Refusal> {
 
 #[test]
 fn a_head_is_what_its_lines_say() {
-    let head = get("Host: a.example\r\nX-A:  b \t\r\nx-a:\r\nAccept: \u{e9}\r\n").unwrap();
-    assert_eq!((head.request.method(), head.request.version()), (&Method::GET, Version::HTTP_11));
-    assert_eq!(head.request.uri(), "/a?b");
-    let lines: Vec<_> = head.request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let mut request = Request::new(());
+    // Into whatever lies there from the request before.
+    read_into(
+        &mut request,
+        "POST http://old/ HTTP/1.0\r\nHost: old\r\nX-Old: 1\r\nX-Old: 2\r\nContent-Length: 1\r\n\r\n",
+    )
+    .unwrap();
+    let lines = "Host: a.example\r\nX-A:  b \t\r\nx-a:\r\nAccept: \u{e9}\r\n";
+    let head = read_into(&mut request, &format!("GET /a?b HTTP/1.1\r\n{lines}\r\n")).unwrap();
+    assert_eq!((request.method(), request.version()), (&Method::GET, Version::HTTP_11));
+    assert_eq!(request.uri(), "/a?b");
+    let lines: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let expected = [("host", &b"a.example"[..]), ("x-a", b"b"), ("x-a", b""), ("accept", "\u{e9}".as_bytes())];
     assert_eq!(lines, expected);
     assert!(head.body.is_over() && head.facts.keeps_alive && !head.facts.is_old);
@@ -103,8 +115,10 @@ fn what_is_no_head_is_refused() {
     // More lines than lie on the stack, where so many are allowed.
     let mut bytes = BytesMut::from(&*format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(FEW + 1)));
     let end = bytes.len();
-    assert_eq!(read(&mut bytes.clone(), end, FEW, HeaderMap::new()).err(), Some(Refusal::Malformed));
-    assert_eq!(read(&mut bytes, end, FEW + 1, HeaderMap::new()).unwrap().request.headers().len(), FEW + 1);
+    let mut request = Request::new(());
+    assert_eq!(read(&mut bytes.clone(), end, FEW, &mut request).err(), Some(Refusal::Malformed));
+    read(&mut bytes, end, FEW + 1, &mut request).unwrap();
+    assert_eq!(request.headers().len(), FEW + 1);
 }
 
 /// The lines behind the first of an answer, and what follows from them.
