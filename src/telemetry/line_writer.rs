@@ -1,7 +1,7 @@
 //! The way of an access-log line out of the process: a request appends it to a buffer and never waits for the sink.
 //!
 //! ```text
-//! LineBuffer (one per worker) ── full, or flushed ──▶ queue of 64 ──▶ writer thread ──▶ sink
+//! LineBuffer (one per worker) ── full, or flushed ──▶ queue of 64, with 16 MiB of text ──▶ writer thread ──▶ sink
 //!             ▲──────────────────────── empty again ─────────────────────┘
 //! ```
 //!
@@ -15,7 +15,7 @@ use std::{
     mem,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError},
     },
     thread,
@@ -27,13 +27,16 @@ use crate::config::sections::LogFormat;
 
 /// A buffer this full is handed over without waiting for the next flush. Writing to a file costs more by the call than by the byte:
 /// in pieces of a quarter of this it takes twice as long.
-const FULL: usize = 256 * 1024;
+const FULL: usize = 1024 * 1024;
 
 /// Room in a fresh buffer: full, and one long line more.
 const ROOM: usize = FULL + 8 * 1024;
 
 /// Buffers that may wait for the sink.
 const QUEUE: usize = 64;
+
+/// And bytes in them.
+const MOST: usize = 16 * FULL;
 
 /// Empty buffers that wait for their worker. One is on its way and one is being filled; a burst may free the rest.
 const SPARES: usize = 2;
@@ -56,7 +59,12 @@ impl LineWriter {
         let (queue, messages) = mpsc::sync_channel(QUEUE);
         // Nothing is ever sent here: the thread's end of it goes away when the thread does.
         let (alive, done) = mpsc::sync_channel(0);
-        let tally = Arc::new(Tally { counters, gap: AtomicU64::new(0), stopping: AtomicBool::new(false) });
+        let tally = Arc::new(Tally {
+            counters,
+            gap: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+        });
         let writer = Writer { sink, format, tally: Arc::clone(&tally), failing: false };
         thread::Builder::new().name("log-lines".to_owned()).spawn(move || {
             // The queue is closed before the end is told: what comes later is refused, not forgotten.
@@ -122,10 +130,18 @@ impl LineBuffer {
         let fresh = self.spares.try_recv().unwrap_or_else(|_| Vec::with_capacity(ROOM));
         let bytes = mem::replace(&mut self.bytes, fresh);
         let lines = mem::take(&mut self.lines);
+        let size = bytes.len();
         let message = Message::Lines { bytes, lines, home: self.home.clone() };
+        // While one is refused another may be, though it would have room. Then there is as good as none.
+        if self.tally.waiting.fetch_add(size, Ordering::Relaxed) + size > MOST {
+            self.tally.taken(size);
+            self.tally.lost(lines);
+            return message.send_home();
+        }
         if let Err(mpsc::TrySendError::Full(message) | mpsc::TrySendError::Disconnected(message)) =
             self.queue.try_send(message)
         {
+            self.tally.taken(size);
             self.tally.lost(lines);
             message.send_home();
         }
@@ -170,6 +186,8 @@ struct Tally {
     counters: Arc<Counters>,
     /// Lines lost that the log doesn't yet say are missing.
     gap: AtomicU64,
+    /// Bytes that wait for the sink.
+    waiting: AtomicUsize,
     stopping: AtomicBool,
 }
 
@@ -177,6 +195,11 @@ impl Tally {
     fn lost(&self, lines: u64) {
         self.counters.log_lines_dropped.add(lines);
         self.gap.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// So many bytes wait no longer.
+    fn taken(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -212,6 +235,7 @@ impl<W: Write> Writer<W> {
     fn take(&mut self, message: Message) {
         if let Message::Lines { bytes, lines, .. } = &message {
             let written = self.sink.write_all(bytes);
+            self.tally.taken(bytes.len());
             self.check(written, *lines);
         }
         message.send_home();
@@ -359,6 +383,26 @@ mod tests {
         push(&mut buffer, &line);
         assert_eq!(buffer.lines, 0);
         drop(sink.wait_until(|inside| inside.written.len() == FULL));
+    }
+
+    #[test]
+    fn so_many_bytes_wait_for_a_blocked_sink_and_no_more() {
+        let sink = Sink::default();
+        let (writer, counters) = start(&sink);
+        let mut buffer = writer.handle();
+        sink.set_gate(true);
+        let line = "x".repeat(FULL - 1);
+        for n in 1..=40_u64 {
+            push(&mut buffer, &line);
+            assert_eq!(counters.log_lines_dropped.get(), n.saturating_sub(16), "{n}");
+            assert!(writer.tally.waiting.load(Ordering::Relaxed) <= MOST);
+        }
+        sink.set_gate(false);
+        drop(buffer);
+        let tally = Arc::clone(&writer.tally);
+        drop(writer);
+        assert_eq!((tally.waiting.load(Ordering::Relaxed), sink.inside().written.len() / FULL), (0, 16));
+        assert!(sink.inside().written.ends_with(b"{\"kind\":\"gap\",\"lines_dropped\":24}\n"));
     }
 
     #[test]
