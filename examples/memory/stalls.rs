@@ -55,7 +55,8 @@ pub(super) fn measure(
     })?;
     look_ups.print("look-ups");
     logins.print("logins");
-    let gone = tokens.iter().filter(|token| sessions.at_hand(token, &Recent::default()).is_none()).count();
+    let recent = Recent::default();
+    let gone = tokens.iter().filter(|token| sessions.at_hand(token, &recent).is_none()).count();
     println!("of the {} sessions that were looked up, {gone} had to leave", tokens.len());
     Ok(())
 }

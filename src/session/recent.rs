@@ -59,7 +59,7 @@ impl Recent {
             && kept.generation == generation
             && self.is_fresh(kept)
         {
-            return Some(Arc::clone(&kept.session)).filter(|session| session.is_live(now));
+            return kept.session.is_live(now).then(|| Arc::clone(&kept.session));
         }
         let session = cache.get(digest).filter(|session| session.is_live(now))?;
         let kept = Kept { session: Arc::clone(&session), generation, found_at: self.sweeps.get() };

@@ -114,8 +114,9 @@ impl Fields {
         self.asks_for_trailers = asks;
     }
 
-    /// The room that they took, when nobody is told any of it any more.
-    pub(super) fn into_room(self) -> Lines {
+    /// The room that they took, when nobody is told any of it any more. Nothing of them is in it.
+    pub(super) fn into_room(mut self) -> Lines {
+        self.lines.clear();
         self.lines
     }
 
@@ -219,6 +220,7 @@ mod tests {
         assert!(map.get_all("via").iter().eq([&b"1.0 x"[..], b"1.1 us: \xe9"]));
         assert!(map.get_all("warning").iter().eq(["plain", "never indexed"]));
         assert!(!format!("{fields:?}").contains("13800000000"));
+        assert!(fields.clone().into_room().as_bytes().is_empty());
         fields.unsay();
         assert!(fields.all().is_empty() && !fields.says_length());
     }

@@ -32,9 +32,9 @@ impl<B> fmt::Debug for Answer<B> {
 }
 
 impl<B> Answer<B> {
-    /// With this status, and nothing else yet. `lines` is room for them.
-    pub fn new(status: StatusCode, version: Version, mut lines: Lines, body: B) -> Self {
-        lines.clear();
+    /// With this status, and nothing else yet. `lines` is room for them, with none in it.
+    pub fn new(status: StatusCode, version: Version, lines: Lines, body: B) -> Self {
+        debug_assert!(lines.as_bytes().is_empty());
         Self { status, version, is_dated: false, reason: None, headers: None, lines, body }
     }
 
