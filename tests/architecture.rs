@@ -142,6 +142,23 @@ fn no_file_is_named_for_nothing() {
     assert_eq!(offenders(|s| s.module.iter().any(|name| empty_names.contains(&name.as_str()))), NOBODY);
 }
 
+#[test]
+fn the_linker_lays_together_what_is_there() {
+    let script = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("build/hot.ld"))
+        .unwrap_or_else(|e| panic!("build/hot.ld: {e}"));
+    let patterns: Vec<_> = script.split([' ', '(', ')']).filter(|word| word.starts_with(".text.*")).collect();
+    let ours: Vec<_> = patterns.iter().filter_map(|pattern| Some((*pattern, ours(pattern)?))).collect();
+    assert!(ours.len() > 20, "{patterns:?}");
+    let sources = sources();
+    for (pattern, names) in ours {
+        let begins = |s: &Source, depth| s.module.len() >= depth && s.module[..depth] == names[..depth];
+        let depth = (1..=names.len()).rev().find(|depth| sources.iter().any(|s| begins(s, *depth))).unwrap_or_default();
+        let has = |s: &Source, name: &str| s.code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == name);
+        let is_there = sources.iter().any(|s| begins(s, depth) && names[depth..].iter().all(|name| has(s, name)));
+        assert!(depth > 0 && is_there, "{pattern}: there is nothing of that name");
+    }
+}
+
 // --- which file alone may do what
 
 #[test]
@@ -374,6 +391,21 @@ fn sources() -> Vec<Source> {
     assert!(found.len() > 20, "src/ was not found: {} files", found.len());
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
+}
+
+/// What a pattern for mangled names says behind our own: `6wxgate5proxy` or `wxgate..proxy`.
+fn ours(pattern: &str) -> Option<Vec<String>> {
+    if let Some((_, rest)) = pattern.split_once("wxgate..") {
+        return Some(rest.trim_end_matches('*').split("..").map(str::to_owned).collect());
+    }
+    let (_, mut rest) = pattern.split_once("6wxgate")?;
+    let mut names = Vec::new();
+    while let Ok(length) = rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<usize>() {
+        let (name, more) = rest.trim_start_matches(|c: char| c.is_ascii_digit()).split_at_checked(length)?;
+        names.push(name.to_owned());
+        rest = more;
+    }
+    Some(names)
 }
 
 fn offenders(breaks: impl Fn(&Source) -> bool) -> Vec<String> {
