@@ -78,17 +78,21 @@ pub(super) async fn serve<S: Service>(accepted: Accepted, shared: Rc<Shared<S>>,
 }
 
 /// Finds out who comes and what is spoken. `None` when there is nothing more to be done for the client.
-async fn introduce<S: Service>(accepted: Accepted, shared: &Shared<S>) -> Option<(Stream, Rc<S::Conn>, Spoken)> {
+pub(super) async fn introduce<S: Service>(
+    accepted: Accepted,
+    shared: &Shared<S>,
+) -> Option<(Stream, Rc<S::Conn>, Spoken)> {
     let Accepted { mut socket, peer, listener, manner } = accepted;
     let mut origin = Origin { peer, nameless: false, listener };
+    // What takes much room is boxed, each by itself: a connection that says nothing has the room for neither.
     // Before TLS, and nothing of it is encrypted.
     if manner.proxied {
-        let (behind, announced) = introduction::listen(socket, peer, shared).await?;
+        let (behind, announced) = Box::pin(introduction::listen(socket, peer, shared)).await?;
         (socket, origin) = (behind, origin.announced(announced));
     }
     let (mut stream, secured) = match &shared.tls {
         Some(tls) if manner.tls => {
-            let (stream, secured) = secure(socket, origin, tls, shared).await?;
+            let (stream, secured) = Box::pin(secure(socket, origin, tls, shared)).await?;
             (stream, Some(secured))
         }
         _ => (Stream::Bare(socket), None),
@@ -134,7 +138,7 @@ async fn secure<S: Service>(
         let _: io::Result<()> = refuse::answer(Stream::Bare(socket), answer, shared.options.write_timeout).await;
         return None;
     }
-    let shaken = timeout_at(deadline, shake_hands(socket, tls, shared)).await;
+    let shaken = timeout_at(deadline, Box::pin(shake_hands(socket, tls, shared))).await;
     match shaken.unwrap_or(Err(Handshake::TimedOut)) {
         Ok((stream, secured, how)) => {
             shared.service.get().shook_hands(how);

@@ -1,4 +1,4 @@
-//! An answer that is left to whoever sends for all, where he finds no room for it.
+//! An answer that is left to whoever sends for all, where he finds no room for it; and what a connection keeps while nothing is said.
 
 use std::{future::ready, time::Duration};
 
@@ -16,7 +16,15 @@ use tokio::{
 
 use super::{
     super::{
-        Arrival, Options, current::Current, date::Date, drain::Drain, http2::UnderWay, stream::Socket, stream::Stream,
+        Arrival, Options,
+        arrival::{Accepted, introduce},
+        connection::run,
+        current::Current,
+        date::Date,
+        drain::Drain,
+        http2::UnderWay,
+        listener::Manner,
+        stream::{Socket, Stream},
     },
     *,
 };
@@ -96,5 +104,21 @@ fn it_goes_out_as_soon_as_there_is_room() {
             assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
             client.write_all(rest.as_bytes()).await.unwrap();
         }
+    });
+}
+
+/// There may be thousands of them, and a future is as large as all that it ever holds.
+#[test]
+fn a_connection_on_which_nothing_is_said_keeps_little() {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
+    runtime.unwrap().block_on(async {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (shared, peer, manner) = (shared(), ([127, 0, 0, 1], 1).into(), Manner { tls: true, proxied: true });
+        let accepted = Accepted { socket: Socket::Unix(near), peer, listener: 0, manner };
+        // Of one type, and so of one size, whatever comes before the first request.
+        let introduced = size_of_val(&introduce(accepted, &shared));
+        assert!(introduced <= 768, "before the first request: {introduced}");
+        let served = size_of_val(&run(Stream::Bare(Socket::Unix(far)), BytesMut::new(), Rc::new(()), &shared));
+        assert!(served <= 512, "between two requests: {served}");
     });
 }
