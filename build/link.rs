@@ -14,7 +14,8 @@ fn main() {
     }
 }
 
-/// Whether somebody wants a linker other than the one that Rust brings or the system has. Not all of them read scripts.
+/// Whether somebody wants a linker other than the one that Rust brings or the system has. Not all of them read scripts, and a build that fails
+/// for want of that would cost more than the script gains.
 fn is_linker_chosen() -> bool {
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     env::var_os("RUSTC_LINKER").is_some() || flags.contains("linker") || flags.contains("-fuse-ld")
