@@ -7,10 +7,16 @@
 use std::{
     collections::{HashMap, hash_map},
     fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::coop::has_budget_remaining,
+};
 
 use crate::model::{Session, Timestamp, TokenDigest};
 
@@ -19,13 +25,43 @@ pub struct Ended {
     watched: Arc<Watched>,
     digest: TokenDigest,
     told: watch::Receiver<bool>,
+    /// The news of it, for the task that waits.
+    news: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whether they wake the task. They keep the waker that they were polled with, and a task's waker does not change.
+    is_set: bool,
 }
 
 impl Ended {
+    fn new(watched: &Arc<Watched>, digest: TokenDigest, told: watch::Receiver<bool>) -> Self {
+        let mut heard = told.clone();
+        let news = Box::pin(async move {
+            // An error is a sender that has gone, and it goes only with the session.
+            _ = heard.wait_for(|over| *over).await;
+        });
+        Self { watched: Arc::clone(watched), digest, told, news, is_set: false }
+    }
+
     /// Waits for the end of the session. It may be awaited on any runtime, and again after it has come.
     pub async fn wait(&mut self) {
-        // An error is a sender that has gone, and it goes only with the session.
-        _ = self.told.wait_for(|over| *over).await;
+        // It may have been another task that waited before.
+        self.is_set = false;
+        poll_fn(|cx| self.poll_wait(cx)).await;
+    }
+
+    /// A tunnel asks at each of its messages, and hardly ever is there anything to be told.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Only its end is ever told of it.
+        if !matches!(self.told.has_changed(), Ok(false)) {
+            return Poll::Ready(());
+        }
+        if self.is_set {
+            return Poll::Pending;
+        }
+        // A task that has used up its turn is to come again at once, and nobody takes notice of it until then.
+        let is_noticed = has_budget_remaining();
+        let come = self.news.as_mut().poll(cx);
+        self.is_set = is_noticed && come.is_pending();
+        come
     }
 
     /// Whether it has come.
@@ -75,7 +111,7 @@ impl Watched {
         entry.watchers += 1;
         let told = entry.tell.subscribe();
         drop(sessions);
-        Ended { watched: Arc::clone(self), digest, told }
+        Ended::new(self, digest, told)
     }
 
     /// This one is over.
@@ -147,7 +183,12 @@ impl Watched {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{pin::pin, time::Duration};
+
+    use tokio::{
+        task::{LocalSet, coop::consume_budget, spawn_local, yield_now},
+        time::timeout,
+    };
 
     use super::*;
     use crate::model::{AppId, Identity, OpenId, Terms, UserKey, UserTag};
@@ -173,6 +214,50 @@ mod tests {
         b.wait().await;
         assert!(a.is_over() && b.is_over() && !c.is_over());
         assert_eq!(watched.sessions().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_whatever_came_before() {
+        let (watched, session) = (Arc::new(Watched::default()), session(1));
+        let (mut waits, mut waited, mut is_late) =
+            (watched.watch(&session), watched.watch(&session), watched.watch(&session));
+        let no_time = timeout(Duration::ZERO, waited.wait()).await;
+        assert!(no_time.is_err());
+        let story = async {
+            let others = [
+                spawn_local(async move { waits.wait().await }),
+                spawn_local(async move { waited.wait().await }),
+                spawn_local(async move {
+                    // The first time it has no turn left in which anybody would take notice of it.
+                    let mut is_first = true;
+                    let mut wait = pin!(is_late.wait());
+                    poll_fn(|cx| {
+                        while is_first && pin!(consume_budget()).poll(cx).is_ready() {}
+                        is_first = false;
+                        wait.as_mut().poll(cx)
+                    })
+                    .await;
+                }),
+            ];
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            watched.end(session.digest());
+            for other in others {
+                timeout(Duration::from_secs(30), other).await.expect("nobody has woken it").unwrap();
+            }
+        };
+        LocalSet::new().run_until(story).await;
+    }
+
+    #[tokio::test]
+    async fn a_session_of_which_nothing_is_left_is_over() {
+        let (watched, session) = (Arc::new(Watched::default()), session(1));
+        let mut ended = watched.watch(&session);
+        watched.sessions().clear();
+        for _ in 0..2 {
+            ended.wait().await;
+        }
     }
 
     #[test]
