@@ -12,10 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use super::parts::{Parts, Seeds};
 use crate::{
@@ -27,7 +24,7 @@ use crate::{
     server::{Arrival, Broken, Handshake, Introduction, Service},
     session::{Sessions, Stay},
     telemetry::{Counters, LineWriter},
-    web::{Answer, Refusal, RequestBody, RequestTimer, taken},
+    web::{Answer, Refusal, RequestBody, RequestTimer, Side, taken},
 };
 
 /// The seam between a login and the sessions.
@@ -147,7 +144,7 @@ impl Service for Front {
     fn switched<'a>(
         &'a self,
         promised: Box<Tunnel>,
-        client: impl AsyncRead + AsyncWrite + Unpin + 'a,
+        client: impl Side + 'a,
         stopping: impl Future<Output = ()> + 'a,
     ) -> impl Future<Output = ()> + 'a {
         self.gateway.switched(promised, client, stopping)

@@ -27,10 +27,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use crate::{
     api::{Api, Caller},
@@ -42,7 +39,7 @@ use crate::{
     routing::{AuthRule, Rule},
     session::{Recent, Sessions},
     telemetry::{OpenConnection, WorkerTraffic},
-    web::{Answer, Refusal, RequestBody, RequestTimer, TrustedProxies, headers::X_REQUEST_ID},
+    web::{Answer, Refusal, RequestBody, RequestTimer, Side, TrustedProxies, headers::X_REQUEST_ID},
 };
 
 pub use access_log::{AccessLog, Entry, Ticket};
@@ -182,13 +179,13 @@ impl Gateway {
     }
 
     /// Takes over what was answered with 101, until the tunnel behind it ends.
-    pub async fn switched(
-        &self,
+    pub fn switched<'a>(
+        &'a self,
         tunnel: Box<Tunnel>,
-        client: impl AsyncRead + AsyncWrite + Unpin,
-        stopping: impl Future<Output = ()>,
-    ) {
-        tunnel.run(client, stopping, &self.scratch, &self.sessions).await;
+        client: impl Side + 'a,
+        stopping: impl Future<Output = ()> + 'a,
+    ) -> impl Future<Output = ()> + 'a {
+        tunnel.run(client, stopping, &self.scratch, &self.sessions)
     }
 
     /// Answers what never became a request.

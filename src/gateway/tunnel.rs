@@ -8,10 +8,7 @@ use std::{
 };
 
 use http::StatusCode;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::spawn_local,
-};
+use tokio::task::spawn_local;
 
 use crate::{
     auth::Access,
@@ -24,6 +21,7 @@ use crate::{
     routing::Rule,
     session::{Ended, Sessions},
     telemetry::OpenTunnel,
+    web::Side,
 };
 
 use super::{Body, Content, Ticket};
@@ -97,7 +95,7 @@ impl Tunnel {
     /// Passes bytes on until the end.
     pub(super) async fn run(
         self: Box<Self>,
-        client: impl AsyncRead + AsyncWrite + Unpin,
+        client: impl Side,
         stopping: impl Future<Output = ()>,
         scratch: &Scratch,
         sessions: &Arc<Sessions>,

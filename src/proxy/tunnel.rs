@@ -14,11 +14,12 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    task::coop::has_budget_remaining,
     time::{Instant, timeout},
 };
 
 use super::frames::{self, Frames};
-use crate::web::Alarm;
+use crate::web::{Alarm, Side};
 
 /// So many bytes are read at once, and at most so many kept that a side does not take.
 const PIECE: usize = 16 * 1024;
@@ -127,8 +128,8 @@ impl Ending {
 
 /// Passes bytes on until the tunnel ends. What `passed` says holds at every moment, also where this is dropped half-way.
 pub async fn run<O: Future<Output = ()>, S: Future<Output = ()>, H>(
-    mut client: impl AsyncRead + AsyncWrite + Unpin,
-    mut upstream: impl AsyncRead + AsyncWrite + Unpin,
+    mut client: impl Side,
+    mut upstream: impl Side,
     terms: Terms,
     scratch: &Scratch,
     passed: &Passed,
@@ -248,26 +249,37 @@ struct Half<'a> {
     frames: Frames,
     passed: &'a Cell<u64>,
     unflushed: bool,
-    ended: bool,
-    closed: bool,
+    /// Whether this side was told to wait for more, and was heard.
+    awaits: bool,
+    stage: Stage,
+}
+
+/// How far a direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// This side has said all.
+    Ended,
+    /// And the other side knows.
+    Closed,
 }
 
 impl<'a> Half<'a> {
     fn counting(passed: &'a Cell<u64>) -> Self {
         let (kept, frames) = (BytesMut::new(), Frames::default());
-        Self { kept, frames, passed, unflushed: false, ended: false, closed: false }
+        Self { kept, frames, passed, unflushed: false, awaits: false, stage: Stage::Open }
     }
 
     /// Passes on what there is. Ready when the direction has ended and the other side knows.
     fn pass(
         &mut self,
-        from: &mut (impl AsyncRead + Unpin),
+        from: &mut impl Side,
         to: &mut (impl AsyncWrite + Unpin),
         piece: &mut [u8],
         moved: &mut bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Fault>> {
-        if self.closed {
+        if self.stage == Stage::Closed {
             return Poll::Ready(Ok(()));
         }
         for _ in 0..PIECES_AT_ONCE {
@@ -279,17 +291,26 @@ impl<'a> Half<'a> {
                 self.kept.advance(n);
                 (*moved, self.unflushed) = (true, true);
             }
-            self.kept = BytesMut::new();
-            if self.ended {
+            if self.kept.capacity() > 0 {
+                self.kept = BytesMut::new();
+            }
+            if self.stage == Stage::Ended {
                 ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Fault::Writing)?;
-                self.closed = true;
+                self.stage = Stage::Closed;
                 return Poll::Ready(Ok(()));
             }
+            // One direction mostly sleeps while the other has something to do. It is not to be asked for each of its pieces.
+            if self.awaits && !self.unflushed && from.has_no_news() {
+                return Poll::Pending;
+            }
             let mut buf = ReadBuf::new(piece);
+            self.awaits = false;
             match Pin::new(&mut *from).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) => self.take(buf.filled(), to, moved, cx)?,
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::Reading)),
                 Poll::Pending => {
+                    // A task that has used up its turn is to come again at once, and nobody remembers that it waits.
+                    self.awaits = has_budget_remaining();
                     if self.unflushed {
                         // TLS may have taken more than the socket has.
                         ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|_| Fault::Writing)?;
@@ -304,6 +325,7 @@ impl<'a> Half<'a> {
     }
 
     /// Writes what was read, and keeps what is not taken.
+    #[inline]
     fn take(
         &mut self,
         bytes: &[u8],
@@ -312,7 +334,7 @@ impl<'a> Half<'a> {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         if bytes.is_empty() {
-            self.ended = true;
+            self.stage = Stage::Ended;
             return Ok(());
         }
         self.passed.set(self.passed.get() + bytes.len() as u64);
@@ -328,105 +350,9 @@ impl<'a> Half<'a> {
 
     /// Whether a frame of ours can be put in.
     fn may_be_told(&self) -> bool {
-        !self.ended && self.kept.is_empty() && self.frames.is_at_border()
+        self.stage == Stage::Open && self.kept.is_empty() && self.frames.is_at_border()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{cell::Cell, future::pending};
-
-    use tokio::{
-        io::duplex,
-        task::{LocalSet, coop::consume_budget, spawn_local, yield_now},
-    };
-
-    use super::*;
-
-    /// As much as a socket's buffer would take.
-    const ROOM: usize = 1024;
-    const ALL: usize = 100 * PIECE;
-    const AGES: Duration = Duration::from_secs(30);
-
-    /// A tunnel from one end to the other.
-    async fn pass(client: tokio::io::DuplexStream, upstream: tokio::io::DuplexStream) -> (Ending, Passed) {
-        let terms = Terms { idle: Duration::from_hours(1), max_age: None, look: Duration::from_mins(1) };
-        let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
-        let passed = Passed::default();
-        (run(client, upstream, terms, &Scratch::default(), &passed, outside).await, passed)
-    }
-
-    #[tokio::test]
-    async fn who_reads_slowly_holds_the_other_side_back() {
-        let ((mut client, near), (far, mut upstream)) = (duplex(ROOM), duplex(ROOM));
-        let sent = std::rc::Rc::new(Cell::new(0));
-        let counted = std::rc::Rc::clone(&sent);
-        let story = async move {
-            spawn_local(pass(near, far));
-            spawn_local(async move {
-                while counted.get() < ALL {
-                    upstream.write_all(&[7; 64]).await.unwrap();
-                    counted.set(counted.get() + 64);
-                }
-                upstream
-            });
-            for _ in 0..10_000 {
-                yield_now().await;
-            }
-            assert!(
-                (ROOM..PIECE + 3 * ROOM).contains(&sent.get()),
-                "{} bytes for a client that reads none",
-                sent.get()
-            );
-            let mut all = vec![0; ALL];
-            client.read_exact(&mut all).await.unwrap();
-            assert!(all.iter().all(|byte| *byte == 7));
-        };
-        LocalSet::new().run_until(story).await;
-    }
-
-    #[tokio::test]
-    async fn who_has_said_all_may_still_listen() {
-        let ((mut client, near), (far, mut upstream)) = (duplex(ROOM), duplex(ROOM));
-        let story = async {
-            client.write_all(b"last words").await.unwrap();
-            client.shutdown().await.unwrap();
-            let mut heard = Vec::new();
-            upstream.read_to_end(&mut heard).await.unwrap();
-            upstream.write_all(b"answer").await.unwrap();
-            upstream.shutdown().await.unwrap();
-            let mut answer = Vec::new();
-            client.read_to_end(&mut answer).await.unwrap();
-            (heard, answer)
-        };
-        let ((ending, passed), heard) = tokio::join!(pass(near, far), story);
-        assert_eq!(heard, (b"last words".to_vec(), b"answer".to_vec()));
-        assert_eq!((ending, passed.up(), passed.down()), (Ending::Client, 10, 6));
-    }
-
-    #[tokio::test]
-    async fn bytes_without_end_stop_neither_the_clock_nor_each_other() {
-        let terms = Terms { idle: AGES, max_age: Some(Duration::from_millis(20)), look: Duration::from_millis(5) };
-        let endless = || tokio::io::join(tokio::io::repeat(b'x'), tokio::io::sink());
-        let (scratch, passed, used) = (Scratch::default(), Passed::default(), Cell::new(0));
-        let outside = Outside { over: pending(), stopping: pending(), used: || used.set(used.get() + 1), held: () };
-        let ending = run(endless(), endless(), terms, &scratch, &passed, outside);
-        assert_eq!(timeout(AGES, ending).await, Ok(Ending::Age));
-        assert!(used.get() > 0 && passed.up() > 0 && passed.down() > 0);
-    }
-
-    #[tokio::test]
-    async fn who_says_nothing_is_noticed_also_where_the_turn_was_used_up_before() {
-        let terms = Terms { idle: Duration::from_millis(20), max_age: None, look: Duration::from_millis(5) };
-        let ((_client, near), (far, _upstream)) = (duplex(ROOM), duplex(ROOM));
-        let (scratch, passed, mut is_first) = (Scratch::default(), Passed::default(), true);
-        let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
-        let mut tunnel = pin!(run(near, far, terms, &scratch, &passed, outside));
-        let ending = poll_fn(|cx| {
-            while is_first && pin!(consume_budget()).poll(cx).is_ready() {}
-            is_first = false;
-            tunnel.as_mut().poll(cx)
-        });
-        assert_eq!(timeout(AGES, ending).await, Ok(Ending::Idle));
-    }
-}
+mod tests;

@@ -39,12 +39,11 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     config::sections,
     model::Secured,
-    web::{Answer, Refusal, RequestBody, RequestTimer},
+    web::{Answer, Refusal, RequestBody, RequestTimer, Side},
 };
 
 pub use http2::Broken;
@@ -111,7 +110,7 @@ pub trait Service: 'static {
     fn switched<'a>(
         &'a self,
         _promised: Self::Tunnel,
-        _client: impl AsyncRead + AsyncWrite + Unpin + 'a,
+        _client: impl Side + 'a,
         _stopping: impl Future<Output = ()> + 'a,
     ) -> impl Future<Output = ()> + 'a {
         std::future::ready(())

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::drain::Drain;
-use crate::web::Tcp;
+use crate::web::{Side, Tcp};
 
 /// So many bytes behind a request are looked at: more blank lines than the screen lets pass before a head.
 const PEEKED: usize = 16;
@@ -180,6 +180,7 @@ impl Stream {
 macro_rules! each {
     ($type:ident: $first:ident, $second:ident) => {
         impl AsyncRead for $type {
+            #[inline]
             fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
                 match self.get_mut() {
                     Self::$first(inner) => Pin::new(inner).poll_read(cx, buf),
@@ -189,6 +190,7 @@ macro_rules! each {
         }
 
         impl AsyncWrite for $type {
+            #[inline]
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
                     Self::$first(inner) => Pin::new(inner).poll_write(cx, buf),
@@ -226,6 +228,12 @@ macro_rules! each {
             }
         }
     };
+}
+
+impl Side for Stream {
+    fn has_no_news(&self) -> bool {
+        matches!(self, Self::Bare(Socket::Tcp(tcp)) if tcp.has_no_news())
+    }
 }
 
 each!(Socket: Tcp, Unix);

@@ -11,13 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::spawn_local,
-    time::timeout,
-};
+use tokio::{task::spawn_local, time::timeout};
 
-use crate::web::{Answer, Resumed};
+use crate::web::{Answer, Resumed, Side};
 
 use super::{
     AnswerBody, Fault, NoAnswer, Outgoing, Payload, SendError,
@@ -258,7 +254,7 @@ pub struct Switched<B: Body + 'static> {
 
 impl<B: Body + 'static> Switched<B> {
     /// What is said on it.
-    pub fn stream(&mut self) -> &mut (impl AsyncRead + AsyncWrite + Unpin + use<B>) {
+    pub fn stream(&mut self) -> &mut (impl Side + use<B>) {
         &mut self.stream
     }
 }

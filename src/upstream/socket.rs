@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{dial::Stream, group::Group};
+use crate::web::Side;
 
 /// A server's socket.
 #[derive(Debug)]
@@ -112,6 +113,7 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
+    #[inline]
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -120,7 +122,14 @@ impl AsyncRead for Socket {
     }
 }
 
+impl Side for Socket {
+    fn has_no_news(&self) -> bool {
+        matches!(&self.stream, Stream::Tcp(tcp) if tcp.has_no_news())
+    }
+}
+
 impl AsyncWrite for Socket {
+    #[inline]
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -9,6 +9,8 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Side;
+
 /// A stream with bytes in front of it.
 #[derive(Debug)]
 pub struct Resumed<S> {
@@ -26,6 +28,7 @@ impl<S> Resumed<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Resumed<S> {
+    #[inline]
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.held.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -38,6 +41,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Resumed<S> {
             self.held = Bytes::new();
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Side> Side for Resumed<S> {
+    fn has_no_news(&self) -> bool {
+        self.held.is_empty() && self.stream.has_no_news()
     }
 }
 

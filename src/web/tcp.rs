@@ -16,6 +16,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::Side;
+
 /// A TCP connection.
 #[derive(Debug)]
 pub struct Tcp(TcpStream);
@@ -61,6 +63,13 @@ impl Tcp {
     /// Whether nothing has come, as far as the runtime knows, and neither has the end.
     pub fn is_quiet(&self) -> bool {
         self.call(Interest::READABLE, 0, || recv(&self.0, &mut [0; 1], RecvFlags::PEEK).map(|(_, n)| n)).is_none()
+    }
+}
+
+impl Side for Tcp {
+    fn has_no_news(&self) -> bool {
+        // Who was told to wait is remembered until the runtime has news, and that is all that is asked here.
+        self.0.try_io(Interest::READABLE, || Ok(())).is_err()
     }
 }
 
@@ -168,14 +177,16 @@ mod tests {
     #[tokio::test]
     async fn it_is_quiet_until_something_comes_which_is_still_there_then() {
         let (mut near, mut far) = connected().await;
-        assert!(near.is_quiet());
+        assert!(near.is_quiet() && near.has_no_news());
         far.write_all(b"a").await.unwrap();
         news(&near).await;
+        assert!(!near.has_no_news());
         let mut byte = [0; 2];
         assert_eq!((near.read(&mut byte).await.unwrap(), byte), (1, *b"a\0"));
-        assert!(near.is_quiet());
+        assert!(near.is_quiet() && near.has_no_news());
         drop(far);
         news(&near).await;
+        assert!(!near.has_no_news());
     }
 
     #[tokio::test]

@@ -18,6 +18,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::web::Side;
+
 const WEBSOCKET: &str = "websocket";
 
 /// Turns a request for a WebSocket into its opening, and gives what the stream is going to be. Nothing else is upgraded to:
@@ -70,6 +72,8 @@ impl AsyncRead for Opened {
         ready!(self.poll_open(cx))?.poll_read(cx, buf)
     }
 }
+
+impl Side for Opened {}
 
 impl AsyncWrite for Opened {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
