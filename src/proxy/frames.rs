@@ -1,6 +1,12 @@
 //! Where in a WebSocket's bytes one frame ends and the next begins (RFC 6455, 5.2): only there can a frame of ours be put in.
 //! Nothing else is looked at, and nothing is kept but a count.
 
+/// In the second byte of a header: whether the payload is masked.
+const MASKED: u8 = 0x80;
+
+/// And how long it is, where that is shorter than this.
+const SHORT_END: u8 = 126;
+
 /// Follows the bytes of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -27,6 +33,8 @@ impl Frames {
                 let n = self.payload.min(bytes.len() as u64);
                 self.payload -= n;
                 bytes = bytes.get(usize::try_from(n).unwrap_or(usize::MAX)..).unwrap_or_default();
+            } else if let Some((payload, rest)) = self.short_header(bytes) {
+                (self.payload, bytes) = (payload, rest);
             } else {
                 self.pass_header(bytes[0]);
                 bytes = &bytes[1..];
@@ -34,14 +42,22 @@ impl Frames {
         }
     }
 
+    /// The header that begins here, if it is there in one piece and of a short frame, as nearly all are: how long the payload is, and
+    /// what comes behind the header.
+    fn short_header<'b>(&self, bytes: &'b [u8]) -> Option<(u64, &'b [u8])> {
+        let second = *bytes.get(1).filter(|_| self.header == 0)?;
+        let (length, header) = (second & !MASKED, if second & MASKED == 0 { 2 } else { 6 });
+        if length < SHORT_END { Some((length.into(), bytes.get(header..)?)) } else { None }
+    }
+
     fn pass_header(&mut self, byte: u8) {
         match self.header {
             0 => {}
             1 => {
-                self.masked = byte & 0x80 != 0;
-                let short = byte & 0x7f;
+                self.masked = byte & MASKED != 0;
+                let short = byte & !MASKED;
                 (self.extended, self.length) = match short {
-                    126 => (2, 0),
+                    SHORT_END => (2, 0),
                     127 => (8, 0),
                     _ => (0, u64::from(short)),
                 };
@@ -104,6 +120,13 @@ mod tests {
                     frames.pass(&[*byte]);
                 }
                 assert!(frames.is_at_border(), "{masked} {length}");
+                for at in 0..bytes.len().min(20) {
+                    let (head, tail) = bytes.split_at(at);
+                    frames.pass(head);
+                    assert_eq!(frames.is_at_border(), at == 0, "{masked} {length} cut at {at}");
+                    frames.pass(tail);
+                    assert!(frames.is_at_border(), "{masked} {length} cut at {at}");
+                }
                 frames.pass(&[bytes.as_slice(), &close(1001), &masked_close(1008), &bytes].concat());
                 assert!(frames.is_at_border(), "{masked} {length} in one piece");
             }
