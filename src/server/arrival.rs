@@ -21,7 +21,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     Arrival, Service,
-    connection::{self, Shared},
+    connection::{self, Shared, Switched},
     http2::{self, Spoken},
     introduction,
     listener::Manner,
@@ -29,6 +29,7 @@ use super::{
     refuse,
     stream::{Socket, Stream},
     tls::{Handshake, Tls, failed},
+    tunnel,
 };
 use crate::{model::Secured, web::Refusal};
 
@@ -65,12 +66,19 @@ impl Origin {
 }
 
 /// Serves a connection from accept to close. It has a place among those that there may be for as long as it lives.
-pub(super) async fn serve<S: Service>(accepted: Accepted, shared: Rc<Shared<S>>, _place: OwnedSemaphorePermit) {
+pub(super) async fn serve<S: Service>(accepted: Accepted, shared: Rc<Shared<S>>, place: OwnedSemaphorePermit) {
     let _counted = shared.drain.enter_task().await;
     // Boxed, so that a connection does not carry the room for what comes before it for all its life.
     let Some((stream, conn, spoken)) = Box::pin(introduce(accepted, &shared)).await else { return };
     match spoken {
-        Spoken::Http1(held) => connection::run(stream, held, conn, &shared).await,
+        Spoken::Http1(held) => {
+            if let Some(Switched { client, conn }) = connection::run(stream, held, conn, &shared).await {
+                let service = shared.service.get();
+                if let Some(promised) = service.promised(&conn) {
+                    tunnel::spawn(promised, client, service, &shared.drain, (conn, place));
+                }
+            }
+        }
         // Boxed, so that an HTTP/1 connection does not carry the room for this one.
         Spoken::Http2(held) => Box::pin(http2::run(stream, held, conn, &shared)).await,
         Spoken::Nothing => stream.close(),

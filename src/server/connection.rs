@@ -1,11 +1,6 @@
 //! One connection from accept to close: parked while idle, served while busy, watched by its deadlines.
 
-use std::{
-    future::{Future, poll_fn},
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::Future, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::sync::Semaphore;
@@ -43,7 +38,13 @@ pub(super) struct Shared<S> {
 /// taken from the queue as the last one, and its request be on the way: nobody could tell the client to come elsewhere.
 pub(super) const NEWCOMER: Duration = Duration::from_secs(1);
 
-/// Serves a connection until it is closed. The first bytes may have been read already.
+/// A connection that is HTTP no more.
+pub(super) struct Switched<C> {
+    pub(super) client: Resumed<Stream>,
+    pub(super) conn: Rc<C>,
+}
+
+/// Serves a connection until it is closed, or HTTP no more. The first bytes may have been read already.
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn keeps what it is given twice, for as long as a connection lives"
@@ -53,32 +54,24 @@ pub(super) fn run<S: Service>(
     mut held: BytesMut,
     conn: Rc<S::Conn>,
     shared: &Shared<S>,
-) -> impl Future<Output = ()> {
+) -> impl Future<Output = Option<Switched<S::Conn>>> {
     async move {
         // The first head may take no longer to begin than it may take to arrive.
         let (mut patience, mut grace) = (shared.options.header_timeout, NEWCOMER);
         loop {
             if held.is_empty() && !stream.has_bytes(patience, grace, &shared.drain).await {
-                return stream.close();
+                stream.close();
+                return None;
             }
             // Boxed, so that an idle connection does not carry the room for a busy one.
             match Box::pin(serve(Parked { stream, held }, &conn, shared)).await {
                 Left::Idle(idle) => (stream, held) = (idle.stream, idle.held),
-                Left::Switched(parked) => return Box::pin(switched(parked, conn, shared)).await,
-                Left::Closed => return,
+                Left::Switched(parked) => {
+                    return Some(Switched { client: Resumed::new(parked.held.freeze(), parked.stream), conn });
+                }
+                Left::Closed => return None,
             }
             (patience, grace) = (shared.options.keepalive_timeout, Duration::ZERO);
         }
-    }
-}
-
-/// Leaves a connection that is HTTP no more to the service.
-async fn switched<S: Service>(parked: Parked, conn: Rc<S::Conn>, shared: &Shared<S>) {
-    // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
-    let stopping = poll_fn(|_| if shared.drain.is_shut() { Poll::Ready(()) } else { Poll::Pending });
-    let client = Resumed::new(parked.held.freeze(), parked.stream);
-    let service = shared.service.get();
-    if let Some(promised) = service.promised(&conn) {
-        service.switched(promised, client, stopping).await;
     }
 }

@@ -74,6 +74,11 @@ impl Drain {
         poll_fn(|cx| Poll::Ready(self.enter(cx.waker().clone()))).await
     }
 
+    /// Counts a connection in whose task is still to begin.
+    pub(super) fn enter_ahead(self: &Rc<Self>) -> Guard {
+        self.enter(Waker::noop().clone())
+    }
+
     fn enter(self: &Rc<Self>, waker: Waker) -> Guard {
         let id = self.next.get();
         self.next.set(id + 1);
@@ -89,6 +94,17 @@ pub(super) struct Guard {
     id: u64,
 }
 
+impl Guard {
+    /// From here on it is the connection of this task.
+    pub(super) async fn settle(&self) {
+        poll_fn(|cx| {
+            self.drain.open.borrow_mut().insert(self.id, cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let mut open = self.drain.open.borrow_mut();
@@ -96,5 +112,35 @@ impl Drop for Guard {
         if open.is_empty() {
             self.drain.empty.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        task::{LocalSet, spawn_local, yield_now},
+        time::timeout,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_counts_before_its_task_begins_and_is_woken_in_it() {
+        let drain = Rc::new(Drain::default());
+        let story = async {
+            let (counted, known) = (drain.enter_ahead(), Rc::clone(&drain));
+            assert!(timeout(Duration::ZERO, drain.done()).await.is_err());
+            spawn_local(async move {
+                counted.settle().await;
+                poll_fn(|_| if known.is_shut() { Poll::Ready(()) } else { Poll::Pending }).await;
+            });
+            yield_now().await;
+            assert!(timeout(Duration::ZERO, drain.done()).await.is_err());
+            drain.reach(Stage::Shut);
+            timeout(Duration::from_secs(30), drain.done()).await.expect("nobody has woken it");
+        };
+        LocalSet::new().run_until(story).await;
     }
 }

@@ -26,6 +26,7 @@ mod signals;
 mod stream;
 pub mod systemd;
 mod tls;
+mod tunnel;
 mod unix_socket;
 mod worker;
 

@@ -24,7 +24,6 @@ use bytes::BytesMut;
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::task::spawn_local;
 
 use crate::web::{Refusal, RequestBody};
 
@@ -36,7 +35,7 @@ use self::{
     streams::{Due, Spawner, Streams},
     wire::Wire,
 };
-use super::{Options, Service, connection::Shared, deadline::Tick, drain::Drain, refuse, stream::Stream};
+use super::{Options, Service, connection::Shared, deadline::Tick, drain::Drain, refuse, stream::Stream, tunnel};
 
 pub use self::broken::Broken;
 pub(super) use self::{
@@ -173,7 +172,7 @@ async fn answer<S: Service>(
             let mut response = answer.await.into_response();
             if let (Some(coming), StatusCode::SWITCHING_PROTOCOLS) = (opening, response.status()) {
                 opening::agree(&mut response);
-                tunnel(Opened::Waiting(coming), Rc::clone(&service), &common, exchange.hand_turn_over());
+                hand_over(Opened::Waiting(coming), Rc::clone(&service), &common, exchange.hand_turn_over());
             }
             response.map(|body| AnswerBody::served(body, Rc::clone(&exchange), Rc::clone(&service)))
         }
@@ -187,18 +186,10 @@ async fn answer<S: Service>(
     Ok(if to_head { answer::without_body(response) } else { response })
 }
 
-/// Hands a stream that is HTTP no more over to the service, in a task of its own.
-///
-/// It counts as a request under way for as long as it lasts.
-fn tunnel<S: Service>(client: Opened, service: Rc<S>, common: &Common<S>, turn: Option<Turn>) {
+/// Hands a stream that is HTTP no more over to the service. It counts as a request under way for as long as it lasts.
+fn hand_over<S: Service>(client: Opened, service: Rc<S>, common: &Common<S>, turn: Option<Turn>) {
     // Here and not in the task: before that has its turn another stream may have been promised something.
-    let Some(promised) = service.promised(&common.conn) else { return };
-    let (open, drain) = (common.streams.tunnel(), Rc::clone(&common.drain));
-    spawn_local(async move {
-        let (_open, _turn) = (open, turn);
-        let _counted = drain.enter_task().await;
-        // This task is woken when the worker is to stop, and whoever is polled in it is asked again.
-        let stopping = poll_fn(|_| if drain.is_shut() { Poll::Ready(()) } else { Poll::Pending });
-        service.switched(promised, client, stopping).await;
-    });
+    if let Some(promised) = service.promised(&common.conn) {
+        tunnel::spawn(promised, client, service, &common.drain, (common.streams.tunnel(), turn));
+    }
 }
