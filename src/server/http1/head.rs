@@ -62,7 +62,10 @@ pub(super) fn read<B>(read: &mut BytesMut, end: usize, most: usize, request: &mu
         return Err(Refusal::TargetTooLong);
     }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)?;
-    request.headers_mut().clear();
+    // Nearly always it is empty, and to empty it once more would cost as much as to fill it.
+    if !request.headers().is_empty() {
+        request.headers_mut().clear();
+    }
     let target = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes()));
     *request.uri_mut() = target.map_err(|_| Refusal::Malformed)?;
     *request.version_mut() = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
