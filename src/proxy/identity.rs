@@ -7,19 +7,19 @@ use crate::{
     auth::{Access, carriers},
     config::sections::{self, IdentityHeaders, PlatformKind},
     model::{AppId, PhoneNumber, Session},
-    web::headers::X_WX_SOURCE,
+    upstream::Fields,
+    web::{Lines, headers::X_WX_SOURCE},
 };
 
 /// What a request that carries an identity came from: in `CloudRun`'s words, and in the same manner where it is not WeChat.
 const WECHAT: HeaderValue = HeaderValue::from_static("wx_client");
 const DOUYIN: HeaderValue = HeaderValue::from_static("tt_client");
 
-/// An app as header values. There are few of them, and making one per request costs two allocations.
+/// An app, and what is told of whoever comes from it: always the same.
 #[derive(Debug)]
 struct App {
     id: AppId,
-    value: HeaderValue,
-    source: HeaderValue,
+    lines: Lines,
 }
 
 /// The names only we may use.
@@ -33,7 +33,7 @@ pub(super) struct Headers {
 
 impl Headers {
     pub(super) fn new(names: &IdentityHeaders, apps: &[sections::App], assertions: Option<Assertions>) -> Self {
-        Self { names: names.clone(), apps: apps.iter().filter_map(App::of).collect(), assertions }
+        Self { names: names.clone(), apps: apps.iter().map(|app| App::of(app, names)).collect(), assertions }
     }
 
     /// Whether a name is one of ours, or could be taken for one: CGI and its heirs write `_` for `-`, some for any mark
@@ -51,7 +51,7 @@ impl Headers {
     /// the client's own lines must be left out. Where identity is to be signed and can't be, nothing is to go upstream.
     pub(super) fn tell(
         &self,
-        mut tell: impl FnMut(&HeaderName, &HeaderValue),
+        fields: &mut Fields,
         access: &Access,
         phone: Option<&PhoneNumber>,
         upstream: usize,
@@ -59,9 +59,9 @@ impl Headers {
         let Some(session) = access.session() else { return Ok(()) };
         if let Some(mut number) = phone.and_then(|phone| HeaderValue::from_str(phone.whole()).ok()) {
             number.set_sensitive(true);
-            tell(&self.names.phone, &number);
+            fields.tell(&self.names.phone, &number);
         }
-        self.tell_of(tell, session, upstream)
+        self.tell_of(fields, session, upstream)
     }
 
     /// Forgets what is too old to be told.
@@ -71,34 +71,20 @@ impl Headers {
         }
     }
 
-    fn tell_of(
-        &self,
-        mut tell: impl FnMut(&HeaderName, &HeaderValue),
-        session: &Session,
-        upstream: usize,
-    ) -> Result<(), assertion::Error> {
+    fn tell_of(&self, fields: &mut Fields, session: &Session, upstream: usize) -> Result<(), assertion::Error> {
         let identity = session.identity();
-        let known = self.apps.iter().find(|app| app.id == identity.user.app);
-        // A session may be of an app that is no longer configured.
-        let unknown = if known.is_none() { app_value(&identity.user.app) } else { None };
-        let app = known.map(|app| &app.value).or(unknown.as_ref());
-        let openid = HeaderValue::from_maybe_shared(identity.user.openid.as_bytes().clone()).ok();
-        let unionid = identity.unionid.as_ref().map(|id| id.as_bytes().clone());
-        let unionid = unionid.and_then(|id| HeaderValue::from_maybe_shared(id).ok());
-        // The three are visible ASCII by their types, so none of them fails.
-        let told =
-            [(&self.names.openid, openid.as_ref()), (&self.names.app_id, app), (&self.names.unionid, unionid.as_ref())];
-        for (name, value) in told {
-            if let Some(value) = value {
-                tell(name, value);
-            }
+        // All of these are visible ASCII by their types.
+        fields.tell_visible(&self.names.openid, identity.user.openid.as_bytes());
+        if let Some(unionid) = &identity.unionid {
+            fields.tell_visible(&self.names.unionid, unionid.as_bytes());
         }
-        // Of which platform such an app was is not known any more.
-        if let Some(app) = known {
-            tell(&X_WX_SOURCE, &app.source);
+        match self.apps.iter().find(|app| app.id == identity.user.app) {
+            Some(app) => fields.tell_lines(&app.lines),
+            // A session may be of an app that is no longer configured. Of which platform that was is not known any more.
+            None => fields.tell_visible(&self.names.app_id, identity.user.app.as_str().as_bytes()),
         }
         if let Some(assertions) = &self.assertions {
-            tell(assertions.header(), &assertions.tell(session, upstream)?);
+            fields.tell(assertions.header(), &assertions.tell(session, upstream)?);
         }
         Ok(())
     }
@@ -117,22 +103,24 @@ impl Headers {
         for name in names.into_iter().chain(signed) {
             headers.insert(name.clone(), HeaderValue::from_static(""));
         }
-        self.tell(|name, value| drop(headers.insert(name.clone(), value.clone())), access, phone, upstream)
+        let mut fields = Fields::default();
+        self.tell(&mut fields, access, phone, upstream)?;
+        headers.extend(fields.to_map());
+        Ok(())
     }
 }
 
 impl App {
-    fn of(app: &sections::App) -> Option<Self> {
+    fn of(app: &sections::App, names: &IdentityHeaders) -> Self {
         let source = match app.platform {
             PlatformKind::WeChat => WECHAT,
             PlatformKind::Douyin => DOUYIN,
         };
-        Some(Self { id: app.app_id.clone(), value: app_value(&app.app_id)?, source })
+        let mut lines = Lines::default();
+        lines.add_visible(&names.app_id, app.app_id.as_str().as_bytes());
+        lines.add(&X_WX_SOURCE, &source);
+        Self { id: app.app_id.clone(), lines: lines.packed() }
     }
-}
-
-fn app_value(app: &AppId) -> Option<HeaderValue> {
-    HeaderValue::from_str(app.as_str()).ok()
 }
 
 /// Whether this header carries the session token. What is in it was read long before, in `auth`.
@@ -198,7 +186,7 @@ mod tests {
         let terms = Terms { idle: Duration::from_hours(1), lifetime: Duration::from_hours(1) };
         let (digest, tag) = (TokenDigest::new([7; 32]), UserTag::new([0; 8]));
         let session = Session::begin(Identity { user, unionid: None }, digest, tag, terms, now);
-        let told = headers.tell_of(|_, _| {}, &session, 0);
+        let told = headers.tell_of(&mut Fields::default(), &session, 0);
         assert!(matches!(told, Err(assertion::Error::NoUpstream)), "{told:?}");
     }
 

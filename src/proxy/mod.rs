@@ -202,8 +202,7 @@ impl Proxy {
         }
         fields.tell_written(via(request.version()));
         fields.tell_id(&how.request_id);
-        let tell = |name: &HeaderName, value: &HeaderValue| fields.tell(name, value);
-        self.identity.tell(tell, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
+        self.identity.tell(&mut fields, how.access, how.phone, how.upstream).map_err(Error::Identity)?;
         // Whatever the server or a layer before us remembered about the request stays behind.
         let (method, nothing) = (std::mem::take(request.method_mut()), request.body().progress().empty_again());
         let body = std::mem::replace(request.body_mut(), nothing);

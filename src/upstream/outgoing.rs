@@ -94,6 +94,11 @@ impl Fields {
         }
     }
 
+    /// The same of a value that is known to be visible ASCII.
+    pub fn tell_visible(&mut self, name: &HeaderName, value: &[u8]) {
+        self.lines.add_visible(name, value);
+    }
+
     /// One that is written already.
     pub fn tell_written(&mut self, line: &'static str) {
         self.lines.add_written(line);
@@ -136,7 +141,7 @@ impl Fields {
     }
 
     /// All of it as a map, for HTTP/2.
-    pub(super) fn to_map(&self) -> HeaderMap {
+    pub fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(32);
         for (name, value) in self.lines.clone().into_fields().chain(self.in_confidence.iter().cloned()) {
             map.append(name, value);

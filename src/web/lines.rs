@@ -28,6 +28,12 @@ impl Lines {
         header_line(&mut self.0, name.as_str(), value.as_bytes());
     }
 
+    /// One of a value that is known to be visible ASCII, and so needs no looking at.
+    pub fn add_visible(&mut self, name: &HeaderName, value: &[u8]) {
+        debug_assert!(value.iter().all(u8::is_ascii_graphic));
+        header_line(&mut self.0, name.as_str(), value);
+    }
+
     /// The line of a request's id.
     pub fn add_id(&mut self, id: &RequestId) {
         line_of(&mut self.0, b"x-request-id: ", id.as_bytes());
