@@ -57,11 +57,18 @@ impl Headers {
         upstream: usize,
     ) -> Result<(), assertion::Error> {
         let Some(session) = access.session() else { return Ok(()) };
-        if let Some(mut number) = phone.and_then(|phone| HeaderValue::from_str(phone.whole()).ok()) {
+        if let Some(phone) = phone {
+            self.tell_phone(fields, phone);
+        }
+        self.tell_of(fields, session, upstream)
+    }
+
+    fn tell_phone(&self, fields: &mut Fields, phone: &PhoneNumber) {
+        if let Ok(mut number) = HeaderValue::from_str(phone.whole()) {
+            // Over HTTP/2 nobody on the way is to remember it.
             number.set_sensitive(true);
             fields.tell(&self.names.phone, &number);
         }
-        self.tell_of(fields, session, upstream)
     }
 
     /// Forgets what is too old to be told.
@@ -188,6 +195,15 @@ mod tests {
         let session = Session::begin(Identity { user, unionid: None }, digest, tag, terms, now);
         let told = headers.tell_of(&mut Fields::default(), &session, 0);
         assert!(matches!(told, Err(assertion::Error::NoUpstream)), "{told:?}");
+    }
+
+    #[test]
+    fn a_phone_number_is_told_in_confidence() {
+        let mut fields = Fields::default();
+        headers().tell_phone(&mut fields, &PhoneNumber::parse("13800000000", "13800000000", "86").unwrap());
+        let told = fields.to_map();
+        assert_eq!(told.get("x-wx-phone").map(HeaderValue::as_bytes), Some(&b"13800000000"[..]));
+        assert!(told.values().all(HeaderValue::is_sensitive));
     }
 
     #[test]
