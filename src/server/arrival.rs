@@ -65,7 +65,8 @@ impl Origin {
     }
 }
 
-/// Serves a connection from accept to close. It has a place among those that there may be for as long as it lives.
+/// Serves a connection from accept to close, or until it is HTTP no more and handed over. It has a place among those that there may be for
+/// as long as it lives, in whatever task.
 pub(super) async fn serve<S: Service>(accepted: Accepted, shared: Rc<Shared<S>>, place: OwnedSemaphorePermit) {
     let _counted = shared.drain.enter_task().await;
     // Boxed, so that a connection does not carry the room for what comes before it for all its life.

@@ -18,11 +18,22 @@ const ALL: usize = 100 * PIECE;
 const AGES: Duration = Duration::from_secs(30);
 
 /// A tunnel from one end to the other.
-async fn pass(client: tokio::io::DuplexStream, upstream: tokio::io::DuplexStream) -> (Ending, Passed) {
+async fn pass(client: impl Side, upstream: impl Side) -> (Ending, Passed) {
     let terms = Terms { idle: Duration::from_hours(1), max_age: None, look: Duration::from_mins(1) };
     let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
     let passed = Passed::default();
     (run(client, upstream, terms, &Scratch::default(), &passed, outside).await, passed)
+}
+
+/// Whatever is asked by a task that has used up its turn before it asks for the first time.
+async fn late<T>(what: impl Future<Output = T>) -> T {
+    let (mut what, mut is_first) = (pin!(what), true);
+    poll_fn(|cx| {
+        while is_first && pin!(consume_budget()).poll(cx).is_ready() {}
+        is_first = false;
+        what.as_mut().poll(cx)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -135,10 +146,7 @@ async fn who_is_silent_is_asked_once_however_much_comes_from_the_other_side_and_
         assert_eq!((heard.len(), inner.asked.get()), (0, 2));
         drop(client);
     };
-    let terms = Terms { idle: AGES, max_age: None, look: AGES };
-    let (scratch, passed) = (Scratch::default(), Passed::default());
-    let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
-    let (ending, ()) = tokio::join!(run(near, far, terms, &scratch, &passed, outside), story);
+    let ((ending, passed), ()) = tokio::join!(pass(near, far), story);
     assert_eq!((ending, passed.up()), (Ending::Upstream, 100));
 }
 
@@ -146,15 +154,6 @@ async fn who_is_silent_is_asked_once_however_much_comes_from_the_other_side_and_
 async fn who_was_not_heard_when_told_to_wait_is_asked_once_more() {
     let (near, far) = (Silent::default(), Silent::default());
     let (client, upstream) = (Rc::clone(&near.0), Rc::clone(&far.0));
-    let terms = Terms { idle: AGES, max_age: None, look: AGES };
-    let (scratch, passed, mut is_first) = (Scratch::default(), Passed::default(), true);
-    let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
-    let mut tunnel = pin!(run(near, far, terms, &scratch, &passed, outside));
-    let tunnel = poll_fn(|cx| {
-        while is_first && pin!(consume_budget()).poll(cx).is_ready() {}
-        is_first = false;
-        tunnel.as_mut().poll(cx)
-    });
     let story = async {
         while upstream.asked.get() < 2 {
             yield_now().await;
@@ -164,7 +163,7 @@ async fn who_was_not_heard_when_told_to_wait_is_asked_once_more() {
             side.reader.take().expect("it was heard at last").wake();
         }
     };
-    let both = async { tokio::join!(tunnel, story).0 };
+    let both = async { tokio::join!(late(pass(near, far)), story).0.0 };
     assert_eq!(timeout(AGES, both).await, Ok(Ending::Upstream));
 }
 
@@ -174,9 +173,6 @@ async fn what_a_side_has_taken_and_not_sent_on_is_not_forgotten_while_the_other_
     let (client, upstream) = (Rc::clone(&near.0), Rc::clone(&far.0));
     client.says.set(1);
     upstream.stalls.set(true);
-    let terms = Terms { idle: AGES, max_age: None, look: AGES };
-    let (scratch, passed) = (Scratch::default(), Passed::default());
-    let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
     let story = async {
         let writer = loop {
             yield_now().await;
@@ -195,7 +191,7 @@ async fn what_a_side_has_taken_and_not_sent_on_is_not_forgotten_while_the_other_
         upstream.has_news.set(true);
         upstream.reader.take().unwrap().wake();
     };
-    let both = async { tokio::join!(run(near, far, terms, &scratch, &passed, outside), story).0 };
+    let both = async { tokio::join!(pass(near, far), story).0 };
     assert!(timeout(AGES, both).await.is_ok(), "it is never sent on");
 }
 
@@ -233,13 +229,8 @@ async fn bytes_without_end_stop_neither_the_clock_nor_each_other() {
 async fn who_says_nothing_is_noticed_also_where_the_turn_was_used_up_before() {
     let terms = Terms { idle: Duration::from_millis(20), max_age: None, look: Duration::from_millis(5) };
     let ((_client, near), (far, _upstream)) = (duplex(ROOM), duplex(ROOM));
-    let (scratch, passed, mut is_first) = (Scratch::default(), Passed::default(), true);
+    let (scratch, passed) = (Scratch::default(), Passed::default());
     let outside = Outside { over: pending(), stopping: pending(), used: || {}, held: () };
-    let mut tunnel = pin!(run(near, far, terms, &scratch, &passed, outside));
-    let ending = poll_fn(|cx| {
-        while is_first && pin!(consume_budget()).poll(cx).is_ready() {}
-        is_first = false;
-        tunnel.as_mut().poll(cx)
-    });
+    let ending = late(run(near, far, terms, &scratch, &passed, outside));
     assert_eq!(timeout(AGES, ending).await, Ok(Ending::Idle));
 }
