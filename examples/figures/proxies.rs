@@ -18,6 +18,9 @@ use super::{
 /// What the backend answers, as long as the answers of most interfaces.
 const ANSWER: &str = r#"{"ok":true,"openid":"$http_x_wx_openid","items":[1,2,3,4,5,6,7,8,9,10]}"#;
 
+/// What nginx needs to run Lua.
+pub(super) const LUA: &str = "load_module modules/ndk_http_module.so; load_module modules/ngx_http_lua_module.so;";
+
 /// Where there is nothing to forward, nginx still forwards like this.
 pub(super) const KEPT: &str = r#"proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://backend;"#;
 
@@ -45,37 +48,74 @@ pub(super) fn wxgate(binary: &Path, folder: &Path, config: &str, core: Core) -> 
     Ok((process, addr))
 }
 
-/// nginx with this in its `http` section, where `LISTEN` is an address that it listens on.
+/// nginx with this in its `http` section, where `LISTEN` is an address that it listens on, `LISTEN_TLS` with TLS, and
+/// `LISTEN_HTTP2` with HTTP/2 over it.
 pub(super) fn nginx(folder: &Path, workers: usize, http: &str, core: Core) -> io::Result<(Process, SocketAddr)> {
+    nginx_with(folder, workers, http, core, "")
+}
+
+/// The same with these modules.
+pub(super) fn nginx_with(
+    folder: &Path,
+    workers: usize,
+    http: &str,
+    core: Core,
+    modules: &str,
+) -> io::Result<(Process, SocketAddr)> {
     // Its own choice of a port would be told to nobody.
-    let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let addr = free()?;
     let own = folder.join(format!("nginx-{}", addr.port()));
     let at = own.display();
     let reuse = if workers > 1 { " reuseport" } else { "" };
-    let http = http.replace("LISTEN", &format!("listen {addr} backlog=4096{reuse};"));
+    let listen = |how| format!("listen {addr}{how} backlog=4096{reuse};");
+    let http = http.replace("LISTEN_HTTP2", &listen(" ssl http2")).replace("LISTEN_TLS", &listen(" ssl"));
+    let http = http.replace("LISTEN", &listen(""));
     let config = format!(
-        "worker_processes {workers}; worker_rlimit_nofile 20000; pid {at}.pid; error_log {at}.err; daemon off;\n\
+        "{modules} worker_processes {workers}; worker_rlimit_nofile 20000; pid {at}.pid; error_log {at}.err; daemon off;\n\
          events {{ worker_connections 19000; }}\n\
          http {{ access_log off; keepalive_timeout 1h; keepalive_requests 1000000000;\n{http}\n}}\n"
     );
     let path = own.with_extension("conf");
     fs::write(&path, config)?;
-    let mut process = Process(core.command("nginx").arg("-c").arg(path).stderr(Stdio::null()).spawn()?);
+    let process = Process(core.command("nginx").arg("-c").arg(path).stderr(Stdio::null()).spawn()?);
+    listening(process, addr, &format!("nginx; see {at}.err"))
+}
+
+/// HAProxy with this below its defaults, where `ADDRESS` is one that it listens on.
+pub(super) fn haproxy(folder: &Path, rest: &str, core: Core) -> io::Result<(Process, SocketAddr)> {
+    let addr = free()?;
+    let path = folder.join(format!("haproxy-{}.cfg", addr.port()));
+    let defaults = "mode http\n timeout connect 5s\n timeout client 1h\n timeout server 1h";
+    let rest = rest.replace("ADDRESS", &addr.to_string());
+    fs::write(&path, format!("global\n nbthread 1\n maxconn 4000\ndefaults\n {defaults}\n{rest}"))?;
+    let process = core.command("haproxy").arg("-f").arg(path).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    listening(Process(process), addr, "haproxy")
+}
+
+/// Waits until it does.
+fn listening(mut process: Process, addr: SocketAddr, name: &str) -> io::Result<(Process, SocketAddr)> {
     for _ in 0..300 {
         if TcpStream::connect(addr).is_ok() {
             return Ok((process, addr));
         }
         if let Some(status) = process.0.try_wait()? {
-            return Err(io::Error::other(format!("nginx ended with {status}; see {at}.err")));
+            return Err(io::Error::other(format!("ended with {status}: {name}")));
         }
         sleep(Duration::from_millis(10));
     }
-    Err(io::Error::other("nginx does not listen"))
+    Err(io::Error::other(format!("does not listen: {name}")))
 }
 
-/// A backend that answers at once.
+/// An address that nobody listens on.
+pub(super) fn free() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// A backend that answers at once, with 64 KiB where it is asked for `/64k`.
 pub(super) fn backend(folder: &Path, workers: usize, core: Core) -> io::Result<(Process, SocketAddr)> {
-    let server = format!("server {{ LISTEN location / {{ default_type application/json; return 200 '{ANSWER}'; }} }}");
+    fs::write(folder.join("64k"), vec![b'x'; 65_000])?;
+    let answer = format!("location / {{ default_type application/json; return 200 '{ANSWER}'; }}");
+    let server = format!("server {{ LISTEN root {}; {answer} location = /64k {{ }} }}", folder.display());
     nginx(folder, workers, &server, core)
 }
 

@@ -3,21 +3,22 @@
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, thread, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions, LocalRuntime},
     task::spawn_local,
     time,
 };
+use tokio_rustls::TlsConnector;
 
 use super::{
     Args, lean, median,
     processes::{Core, Process},
     proxies,
+    tls::{self, Key, NAME},
 };
 
-/// Of a message, and what frames and all of one are shorter than.
-const SIZES: [usize; 2] = [100, 4096];
+/// As much as the backend reads at once.
 const ROOM: usize = 16 * 1024;
 
 /// A frame of binary data, whole.
@@ -33,57 +34,69 @@ const OPENED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\
 
 const WARM_UP: Duration = Duration::from_secs(1);
 
-pub(super) fn measure(args: &Args, connections: usize) -> io::Result<()> {
+pub(super) fn measure(args: &Args, connections: usize, sizes: &[u16], over_tls: bool) -> io::Result<()> {
     Core::Second.take()?;
     let folder = tempfile::tempdir()?;
     let (_stand_in, wechat) = proxies::stand_in(&args.wxgate)?;
     let backend = start_echo()?;
-    let config = format!("{}websocket = true\n", lean::config(wechat, backend));
+    let mut config = format!("{}websocket = true\n", lean::config(wechat, backend));
+    let (mut listen, mut trust, mut in_the_clear) = ("LISTEN".to_owned(), None, None);
+    if over_tls {
+        trust = Some(TlsConnector::from(tls::certificate(folder.path(), Key::P256)?));
+        let addr = proxies::free()?;
+        config = tls::served(&config, Some(addr));
+        in_the_clear = Some(addr);
+        listen = format!("LISTEN_TLS {}", tls::served_by_nginx(folder.path()));
+    }
     let tunnel = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;";
-    let server = format!("server {{ LISTEN location / {{ {tunnel} proxy_pass http://{backend}; }} }}");
-    let start = |name| -> io::Result<(Process, SocketAddr, String)> {
-        if name == "wxgate" {
-            let (process, addr) = proxies::wxgate(&args.wxgate, folder.path(), &config, Core::First)?;
-            return Ok((process, addr, lean::login(addr, wechat, "oFigures")?));
-        }
-        let (process, addr) = proxies::nginx(folder.path(), 1, &server, Core::First)?;
-        Ok((process, addr, "nobody looks at it".to_owned()))
-    };
-    println!("{connections} WebSockets, {} rounds of {} s, medians", args.rounds, args.seconds);
-    for size in SIZES {
-        let mut found = [("wxgate", Vec::new()), ("nginx", Vec::new())];
+    let server = format!("server {{ {listen} location / {{ {tunnel} proxy_pass http://{backend}; }} }}");
+    let (process, addr) = proxies::wxgate(&args.wxgate, folder.path(), &config, Core::First)?;
+    let token = lean::login(in_the_clear.unwrap_or(addr), wechat, "oFigures")?;
+    let wxgate = ("wxgate", process, Door { addr, token, trust: trust.clone() });
+    let (process, addr) = proxies::nginx(folder.path(), 1, &server, Core::First)?;
+    let nginx = ("nginx", process, Door { addr, token: "nobody looks at it".to_owned(), trust });
+    let proxies = [wxgate, nginx];
+    let over = if over_tls { " over TLS" } else { "" };
+    println!("{connections} WebSockets{over}, {} rounds of {} s, medians", args.rounds, args.seconds);
+    for size in sizes {
+        let mut found = proxies.each_ref().map(|_| Vec::new());
         for _ in 0..args.rounds {
-            for (name, rounds) in &mut found {
-                let (process, addr, token) = start(*name)?;
-                rounds.push(talk(&process, addr, &token, connections, size, args.length())?);
+            for ((_, process, door), rounds) in proxies.iter().zip(&mut found) {
+                rounds.push(talk(process, door, connections, (*size).into(), args.length())?);
             }
         }
-        let costs = found.map(|(name, rounds)| {
-            let cost = median(rounds.iter().map(|round| round.0).collect());
-            let pace = median(rounds.iter().map(|round| round.1).collect());
-            println!("{size:>5} bytes, {name:>6}: {cost:5.2} µs of the proxy per echo, {pace:7.0} echoes per second");
-            cost
-        });
-        println!("{size:>5} bytes: {:.2} of nginx", costs[0] / costs[1]);
+        let mut costs = Vec::new();
+        for ((name, ..), rounds) in proxies.iter().zip(found) {
+            let (took, paces): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
+            let (least, cost, pace) = (took.iter().copied().fold(f64::INFINITY, f64::min), median(took), median(paces));
+            println!(
+                "{size:>5} bytes, {name:>6}: {cost:5.2} ({least:5.2}) µs of the proxy per echo, {pace:7.0} echoes per second"
+            );
+            costs.push((cost, least));
+        }
+        let (ours, others) = (costs[0], costs[1]);
+        println!("{size:>5} bytes: {:.3} of nginx, by the least {:.3}", ours.0 / others.0, ours.1 / others.1);
     }
     Ok(())
 }
 
-/// µs of the process per echo, and echoes per second.
-fn talk(
-    process: &Process,
+/// How a proxy is entered.
+#[derive(Clone)]
+struct Door {
     addr: SocketAddr,
-    token: &str,
-    connections: usize,
-    size: usize,
-    length: Duration,
-) -> io::Result<(f64, f64)> {
+    token: String,
+    /// What is believed, where there is TLS.
+    trust: Option<TlsConnector>,
+}
+
+/// µs of the process per echo, and echoes per second.
+fn talk(process: &Process, door: &Door, connections: usize, size: usize, length: Duration) -> io::Result<(f64, f64)> {
     let (echoes, is_over) = (Rc::new(Cell::new(0_u32)), Rc::new(Cell::new(false)));
     runtime()?.block_on(async {
         let talkers: Vec<_> = (0..connections)
             .map(|_| {
-                let (token, echoes, is_over) = (token.to_owned(), Rc::clone(&echoes), Rc::clone(&is_over));
-                spawn_local(async move { keep_talking(addr, &token, size, &echoes, &is_over).await })
+                let (door, echoes, is_over) = (door.clone(), Rc::clone(&echoes), Rc::clone(&is_over));
+                spawn_local(async move { enter(&door, size, &echoes, &is_over).await })
             })
             .collect();
         time::sleep(WARM_UP).await;
@@ -98,17 +111,23 @@ fn talk(
     })
 }
 
+async fn enter(door: &Door, size: usize, echoes: &Cell<u32>, is_over: &Cell<bool>) -> io::Result<()> {
+    let stream = TcpStream::connect(door.addr).await?;
+    stream.set_nodelay(true)?;
+    let Some(trust) = &door.trust else { return keep_talking(stream, &door.token, size, echoes, is_over).await };
+    let name = NAME.try_into().map_err(io::Error::other)?;
+    keep_talking(trust.connect(name, stream).await?, &door.token, size, echoes, is_over).await
+}
+
 async fn keep_talking(
-    addr: SocketAddr,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     token: &str,
     size: usize,
     echoes: &Cell<u32>,
     is_over: &Cell<bool>,
 ) -> io::Result<()> {
-    let mut stream = TcpStream::connect(addr).await?;
-    stream.set_nodelay(true)?;
     let opening = format!(
-        "GET /chat HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\n\
+        "GET /chat HTTP/1.1\r\nHost: {NAME}\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
     );
     stream.write_all(opening.as_bytes()).await?;
@@ -123,6 +142,7 @@ async fn keep_talking(
     let mut answer = vec![0; expected.len()];
     while !is_over.get() {
         stream.write_all(&said).await?;
+        stream.flush().await?;
         stream.read_exact(&mut answer).await?;
         if answer != expected {
             return Err(io::Error::other("that is no echo"));

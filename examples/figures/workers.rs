@@ -8,7 +8,9 @@
 use std::{fs, io, net::SocketAddr, path::Path, process::Command, thread, time::Duration};
 
 use super::{
-    Args, handshakes, lean, median,
+    Args,
+    client::Client,
+    handshakes, lean, median,
     processes::{Core, Process},
     proxies,
 };
@@ -101,11 +103,13 @@ fn press(party: &Party, tokens: &[String], length: Duration) -> io::Result<Round
         let loads: Vec<_> = party
             .iter()
             .zip(tokens)
-            .map(|((_, addr), token)| scope.spawn(move || wrk(*addr, token, CONNECTIONS / party.len(), length)))
+            .map(|((_, addr), token)| {
+                scope.spawn(move || Client::plain(*addr, token, CONNECTIONS / party.len()).ask(length))
+            })
             .collect();
         loads.into_iter().try_fold((0.0, 0.0), |(requests, per_second), load| {
             let load = load.join().map_err(|_| io::Error::other("a thread fell over"))??;
-            io::Result::Ok((requests + load.0, per_second + load.1))
+            io::Result::Ok((requests + load.answered, per_second + load.per_second))
         })
     })?;
     let (spent_then, (waits_then, losses_then)) = usage();
@@ -116,21 +120,6 @@ fn press(party: &Party, tokens: &[String], length: Duration) -> io::Result<Round
         waits: per_request(waits, waits_then),
         losses: per_request(losses, losses_then),
     })
-}
-
-/// How many requests it got answered, and how many per second.
-fn wrk(addr: SocketAddr, token: &str, connections: usize, length: Duration) -> io::Result<(f64, f64)> {
-    let mut command = Command::new("wrk");
-    command.args(["-t1", &format!("-c{connections}"), &format!("-d{}s", length.as_secs())]);
-    command.args(["-H", &format!("Authorization: Bearer {token}"), &format!("http://{addr}/api/items?x=1")]);
-    let said = proxies::output(&mut command)?;
-    let before = |end: &str| said.split_once(end).and_then(|(start, _)| start.split_whitespace().last()?.parse().ok());
-    let behind = |start: &str| said.split_once(start).and_then(|(_, end)| end.split_whitespace().next()?.parse().ok());
-    if said.contains("Non-2xx") {
-        return Err(io::Error::other(said));
-    }
-    let both = before(" requests in").zip(behind("Requests/sec:"));
-    both.ok_or_else(|| io::Error::other(said.clone()))
 }
 
 /// How often a thread goes to the kernel for a lock or another thread, per 1000 requests. Tracing makes all of it
