@@ -13,16 +13,17 @@ use tokio::{
 };
 
 use super::{
-    ConnectError,
+    ConnectError, Fault,
     dial::{Stream, dial},
     group::Group,
+    http2::Answering,
 };
 use crate::config::sections::ServerAddress;
 
 /// Who asks. It means nothing to us when somebody else says so.
 const US: HeaderValue = HeaderValue::from_static("wxgate-health");
 
-/// What comes before the end of an answer's head, interim answers with it; more of these are no answer.
+/// What comes before the end of an answer's head over HTTP/1, interim answers with it; more of these are no answer.
 const LONGEST_HEAD: u64 = 64 * 1024;
 
 /// Why a check got no answer.
@@ -33,7 +34,7 @@ enum Unanswered {
     #[error("no answer that is HTTP: {0}")]
     Broken(#[from] hyper::Error),
     #[error("no answer that is HTTP/2: {0}")]
-    Http2(#[from] h2::Error),
+    Http2(#[from] Fault),
     #[error("it can't be asked: {0}")]
     Request(#[from] http::Error),
 }
@@ -89,14 +90,14 @@ async fn ask_http1(stream: Stream, request: Request<Empty<Bytes>>) -> Result<Sta
 }
 
 async fn ask_http2(stream: Stream, request: Request<()>) -> Result<StatusCode, Unanswered> {
-    let (mut sender, connection) = h2::client::handshake(stream).await?;
-    let (answer, _) = sender.send_request(request, true)?;
-    let (mut answer, mut connection) = (answer, pin!(connection));
+    let (mut sender, connection) = h2::client::handshake(stream).await.map_err(Fault::Http2)?;
+    let (answer, _) = sender.send_request(request, true).map_err(Fault::Http2)?;
+    let (mut answer, mut connection) = (Answering::new(answer), pin!(connection));
     let answer = tokio::select! {
         biased;
         answer = &mut answer => answer,
         ended = &mut connection => {
-            ended?;
+            ended.map_err(Fault::Http2)?;
             answer.await
         }
     };

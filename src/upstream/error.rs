@@ -75,6 +75,9 @@ pub enum Fault {
     /// The head of an answer has more fields than one of HTTP/1 may have.
     #[error("its answer has too many headers")]
     TooManyFields,
+    /// There is no end of the interim answers.
+    #[error("there is no end of what comes before its answer")]
+    NoEnd,
     /// The head can't be said in HTTP/2; a fault of ours.
     #[error("the request has no host")]
     NoHead,
@@ -124,6 +127,7 @@ impl<B> SendError<B> {
             | Fault::Closed
             | Fault::Lengths
             | Fault::TooManyFields
+            | Fault::NoEnd
             | Fault::NoHead
             | Fault::Body(_) => false,
         }

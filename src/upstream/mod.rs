@@ -51,6 +51,9 @@ pub use status::{ServerStatus, Status};
 pub use tls::TlsError;
 pub use upstreams::{SetupError, Upstreams, Watch};
 
+/// So much may come before an answer, interim ones included.
+const MOST_BEFORE_ANSWER: usize = 512 * 1024;
+
 /// What a request to an upstream may carry.
 pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static {}
 

@@ -31,15 +31,12 @@ use tokio::{
     task::spawn_local,
 };
 
-use super::{Fault, Outgoing, Payload, socket::Socket, task::Task};
+use super::{Fault, MOST_BEFORE_ANSWER, Outgoing, Payload, socket::Socket, task::Task};
 use crate::web::{Answer, Decoder, Framing, Inbox, Lines, Stopped, Transfer, YieldOnce};
 
 use wire::{Rest, Wire};
 
 pub(super) use error::Error;
-
-/// So much may come before the answer, interim ones included.
-const MOST_BEFORE_ANSWER: usize = 512 * 1024;
 
 /// A connection.
 pub(super) struct Link<B> {

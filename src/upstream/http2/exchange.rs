@@ -8,16 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{
-    Reason, RecvStream,
-    client::{ResponseFuture, SendRequest},
-};
+use h2::{Reason, RecvStream, client::SendRequest};
 use http::{Response, uri::Scheme};
 use tokio::task::spawn_local;
 
 use super::{
     super::{Fault, Outgoing, Payload, length, task::Task},
     Connection, MOST_FIELDS, Slot, head,
+    interim::Answering,
     pump::Pump,
 };
 
@@ -48,8 +46,7 @@ enum Upload<B> {
 
 /// An answer to come.
 pub(in super::super) enum Asked {
-    /// With whether a head has come that was not the last.
-    Stream(ResponseFuture, bool),
+    Stream(Answering),
     Unwritten(Option<Fault>),
 }
 
@@ -98,7 +95,7 @@ impl<B: Payload> Exchange<B> {
             Ok((answer, stream)) => {
                 self.upload =
                     if is_whole { Upload::Kept(body) } else { Upload::Here(Box::new(Pump::new(body, stream))) };
-                Asked::Stream(answer, false)
+                Asked::Stream(Answering::new(answer))
             }
             Err(fault) => {
                 self.upload = Upload::Kept(body);
@@ -211,11 +208,8 @@ impl Future for Asked {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Self::Stream(answer, has_heard) => {
-                while let Poll::Ready(Some(Ok(_))) = answer.poll_informational(cx) {
-                    *has_heard = true;
-                }
-                let (mut head, has_heard) = (ready!(Pin::new(answer).poll(cx)), *has_heard);
+            Self::Stream(answer) => {
+                let mut head = ready!(Pin::new(&mut *answer).poll(cx));
                 if head.as_ref().is_ok_and(|head| head.headers().len() > MOST_FIELDS) {
                     let fault = Fault::TooManyFields;
                     return Poll::Ready(Err(Unanswered { fault, has_heard: true, is_unwritten: false }));
@@ -226,7 +220,8 @@ impl Future for Asked {
                         return Poll::Ready(Err(Unanswered { fault, has_heard: true, is_unwritten: false }));
                     }
                 }
-                let unanswered = |error| Unanswered { fault: Fault::Http2(error), has_heard, is_unwritten: false };
+                let has_heard = answer.has_heard();
+                let unanswered = |fault| Unanswered { fault, has_heard, is_unwritten: false };
                 Poll::Ready(head.map_err(unanswered))
             }
             Self::Unwritten(fault) => match fault.take() {

@@ -9,6 +9,7 @@ mod connections;
 mod driver;
 mod exchange;
 mod head;
+mod interim;
 mod pump;
 
 use std::{
@@ -32,6 +33,7 @@ use driver::Driver;
 
 pub(super) use connections::Connections;
 pub(super) use exchange::{Asked, Exchange, Unanswered};
+pub(super) use interim::Answering;
 
 /// Requests under way on one connection, where the server does not want fewer. Beyond it the next connection is opened: what
 /// is lost with one connection is lost for all of its requests.
