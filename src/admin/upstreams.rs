@@ -20,6 +20,7 @@ struct Listed {
 struct Shown {
     name: String,
     balance: &'static str,
+    waiting: usize,
     servers: Vec<Server>,
 }
 
@@ -47,7 +48,8 @@ fn shown(status: Status) -> Shown {
         Balance::RoundRobin => "round_robin",
         Balance::HashOpenid => "hash_openid",
     };
-    Shown { name: status.name, balance, servers: status.servers.into_iter().map(server).collect() }
+    let servers = status.servers.into_iter().map(server).collect();
+    Shown { name: status.name, balance, waiting: status.waiting, servers }
 }
 
 fn server(status: ServerStatus) -> Server {

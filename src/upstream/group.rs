@@ -184,6 +184,7 @@ impl Group {
     /// A check came to an end. Nothing is wrong where it says nothing.
     pub(super) fn checked(&self, at: usize, wrong: Option<&str>) {
         let (mut health, now) = (self.health(), self.clock.steady());
+        self.settle(&mut health, now);
         if !health[at].checked(wrong.is_none(), &self.section.health, now) {
             return;
         }
@@ -200,6 +201,11 @@ impl Group {
     pub(super) fn wait(&self) -> Option<Pending<'_>> {
         let limit = if self.section.max_pending == 0 { usize::MAX } else { self.section.max_pending };
         enter(&self.pending, limit).then(|| Pending(self))
+    }
+
+    /// How many there are of them.
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
     }
 
     /// How everything stands.

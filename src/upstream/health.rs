@@ -20,9 +20,12 @@ const LEAST: u32 = WHOLE / 10;
 pub(super) struct Health {
     /// The checks say so. Until they have said anything, a server is well.
     is_sick: bool,
-    /// Checks in a row that say the opposite.
-    streak: usize,
+    /// Good checks in a row, since it was ejected where it is; and bad ones.
+    good: usize,
+    bad: usize,
     ejected_until: Option<Moment>,
+    /// It failed again soon after it had come back, whatever its checks said.
+    has_relapsed: bool,
     /// How long the last ejection was, and when it ended.
     last: Option<(Duration, Moment)>,
     back_since: Option<Moment>,
@@ -43,29 +46,35 @@ pub enum Standing {
 
 impl Health {
     /// Takes in a check. True when the server's standing has changed by it.
+    ///
+    /// Good ones end an ejection too: whatever its failures were, the server is there again. But they do not see why it relapses.
     pub(super) fn checked(&mut self, is_well: bool, section: &HealthChecks, now: Moment) -> bool {
-        if is_well != self.is_sick {
-            self.streak = 0;
-            return false;
+        (self.good, self.bad) = if is_well { (self.good + 1, 0) } else { (0, self.bad + 1) };
+        let is_let_back = self.is_ejected() && !self.has_relapsed;
+        if self.good >= section.healthy_after && (self.is_sick || is_let_back) {
+            if is_let_back {
+                self.ejected_until = None;
+                self.last = self.last.map(|(time, _)| (time, now));
+            }
+            self.is_sick = false;
+            self.back_since = Some(now);
+            return true;
         }
-        self.streak += 1;
-        let needed = if self.is_sick { section.healthy_after } else { section.unhealthy_after };
-        if self.streak < needed {
-            return false;
+        let falls_ill = self.bad >= section.unhealthy_after && !self.is_sick;
+        if falls_ill {
+            self.is_sick = true;
+            self.back_since = None;
         }
-        self.streak = 0;
-        self.is_sick = !self.is_sick;
-        self.back_since = (!self.is_sick).then_some(now);
-        true
+        falls_ill
     }
 
     /// Leaves the server alone: each time twice as long as the last time, unless it has done well since for as long as it
     /// had been left alone.
     pub(super) fn eject(&mut self, section: &Ejection, now: Moment) -> Duration {
-        let time = match self.last {
-            Some((last, ended)) if now.saturating_sub(ended) < last => (last * 2).min(section.max_time),
-            _ => section.time,
-        };
+        let before = self.last.filter(|(last, ended)| now.saturating_sub(*ended) < *last);
+        let time = before.map_or(section.time, |(last, _)| (last * 2).min(section.max_time));
+        self.has_relapsed = before.is_some();
+        self.good = 0;
         self.ejected_until = Some(now + time);
         self.last = Some((time, now + time));
         time
@@ -157,6 +166,32 @@ mod tests {
             .collect();
         assert_eq!(times, [10, 20, 35, 35]);
         assert_eq!(health.eject(&ejection(), at(now + 35)).as_secs(), 10);
+    }
+
+    #[test]
+    fn good_checks_end_an_ejection_but_none_that_came_before_it() {
+        let section = HealthChecks { healthy_after: 2, ..HealthChecks::default() };
+        let mut health = Health::default();
+        let checked = |health: &mut Health, is_well, secs| health.checked(is_well, &section, at(secs));
+        assert!(!checked(&mut health, true, 0) && !checked(&mut health, true, 0));
+        health.eject(&ejection(), at(1));
+        let changes = [true, false, true, true].map(|is_well| checked(&mut health, is_well, 3));
+        assert_eq!(changes, [false, false, false, true]);
+        assert_eq!(health.standing(SLOW, at(3)), (Standing::SlowStart, None));
+    }
+
+    /// It answers its checks, and fails at what it is for.
+    #[test]
+    fn good_checks_do_not_bring_back_who_relapses() {
+        let section = HealthChecks { healthy_after: 1, ..HealthChecks::default() };
+        let mut health = Health::default();
+        health.eject(&ejection(), at(0));
+        assert!(health.checked(true, &section, at(1)));
+        assert_eq!(health.eject(&ejection(), at(10)).as_secs(), 20, "not ten seconds after it had come back");
+        assert!(!health.checked(true, &section, at(29)) && health.is_ejected());
+        assert!(health.settle(at(30)));
+        assert_eq!(health.eject(&ejection(), at(50)).as_secs(), 10);
+        assert!(health.checked(true, &section, at(51)), "it has done well for long enough meanwhile");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Status {
     pub servers: Vec<ServerStatus>,
     /// Requests sent a second time.
     pub retries: u64,
+    /// Requests that wait for a connection.
+    pub waiting: usize,
     /// Requests refused because too many waited.
     pub overloads: u64,
 }
@@ -61,6 +63,7 @@ pub(super) fn of(group: &Group, health: &[Health], now: Moment) -> Status {
         balance: section.balance,
         servers: servers.collect(),
         retries: group.retries.get(),
+        waiting: group.waiting(),
         overloads: group.overloads.get(),
     }
 }
