@@ -220,7 +220,8 @@ impl Proxy {
         if !said.lists_names {
             return Ok(said);
         }
-        let named = hop::named_in_connection(request.headers());
+        let mut named = hop::named_in_connection(request.headers());
+        named.retain(|name| !forwarded::is_a_proxys_word(name, how.peer));
         if named.is_empty() {
             return Ok(said);
         }
