@@ -504,6 +504,21 @@ mod tests {
         })
     }
 
+    fn some_table() -> impl Strategy<Value = Vec<Route>> {
+        prop_oneof![prop::collection::vec(some_route(), 0..400), many_hosts()]
+    }
+
+    /// More than a hundred hosts of one path, among other routes.
+    fn many_hosts() -> impl Strategy<Value = Vec<Route>> {
+        let others = prop::collection::vec(some_route(), 0..100);
+        let routes = (101..150_u8, some_path(), others).prop_map(|(hosts, path, mut routes)| {
+            let names = (0..hosts).map(|n| format!("h{n}.example.com"));
+            routes.extend(names.map(|name| route(&name, &path)));
+            routes
+        });
+        routes.prop_shuffle()
+    }
+
     /// The same host as a client may write it.
     fn disguised(host: &str, upper: bool, dot: bool, port: bool) -> String {
         let mut text = if upper { host.to_ascii_uppercase() } else { host.to_owned() };
@@ -521,7 +536,7 @@ mod tests {
 
         #[test]
         fn the_tree_finds_what_trying_every_route_finds(
-            routes in prop::collection::vec(some_route(), 0..400),
+            routes in some_table(),
             requests in prop::collection::vec((some_host(), any::<(bool, bool, bool)>(), some_path()), 50),
         ) {
             let table = table(&routes);

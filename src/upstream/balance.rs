@@ -238,6 +238,19 @@ mod tests {
         assert!(drawn.contains(&0) && drawn.contains(&1), "a tie is decided by the draw");
     }
 
+    /// Whoever has least of all would get every request of every worker that thinks so, all at once.
+    #[test]
+    fn of_three_the_idlest_is_taken_only_where_it_is_drawn() {
+        let balancer = balancer(Balance::LeastOutstanding, [1, 1, 1]);
+        let mut counts = [0_usize; 3];
+        for _ in 0..3000 {
+            counts[balancer.choose(Tried::default(), None, |at| at).unwrap()] += 1;
+        }
+        let [idlest, middle, busiest] = counts;
+        assert!(idlest.abs_diff(2000) < 100 && middle.abs_diff(1000) < 100, "{counts:?}");
+        assert_eq!(busiest, 0, "it is always drawn with one that has less to do");
+    }
+
     #[test]
     fn a_server_without_a_share_gets_nothing_until_no_other_is_left() {
         for how in [Balance::LeastOutstanding, Balance::RoundRobin] {
@@ -262,6 +275,21 @@ mod tests {
         balancer.set(&[1, 0, 2].into_iter().collect());
         let after = homes(&balancer);
         assert!(before.iter().zip(&after).all(|(was, is)| if *was == 1 { *is != 1 } else { was == is }));
+    }
+
+    /// Worked out from the names without this code: other instances, workers and versions must come to the same.
+    #[test]
+    fn users_go_to_the_same_servers_wherever_they_are_told_apart() {
+        for (weights, wanted) in [
+            ([1, 1, 1], [0, 2, 0, 2, 2, 0, 1, 2, 1, 1, 0, 0, 1, 2, 1, 2]),
+            ([1, 1, 2], [0, 2, 0, 2, 2, 0, 1, 2, 1, 2, 0, 0, 1, 2, 2, 2]),
+        ] {
+            for seed in [7, 8] {
+                let rng = SmallRng::seed_from_u64(seed);
+                let balancer = Balancer::new(Balance::HashOpenid, NAMES.into_iter().zip(weights), rng);
+                assert_eq!(homes(&balancer)[..16], wanted, "{weights:?} {seed}");
+            }
+        }
     }
 
     #[test]
