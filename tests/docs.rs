@@ -17,6 +17,8 @@ mod pitfalls;
 mod readme;
 #[path = "docs/references.rs"]
 mod references;
+#[path = "docs/reload.rs"]
+mod reload;
 #[path = "docs/security.rs"]
 mod security;
 #[path = "docs/snippets.rs"]

@@ -126,3 +126,17 @@ fn nothing_of_one_request_is_in_the_answer_to_another() {
         assert_eq!((seen.all("x-wx-openid"), seen.all("x-secret")), (vec![name], vec![&*secret]));
     }
 }
+
+#[test]
+fn an_answer_has_so_many_lines_and_no_more() {
+    let gw = gateway();
+    for (lines, status) in [(100, 200), (101, 502)] {
+        let others = "X-Own: 1\r\n".repeat(lines - 1);
+        gw.upstream.answers(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{others}\r\n"));
+        let reply = gw.client().get("/public/");
+        assert_eq!(reply.status, status, "{lines}");
+        if status == 502 {
+            assert_eq!(reply.code(), "upstream_unreachable");
+        }
+    }
+}

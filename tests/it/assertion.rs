@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use wxgate::{
@@ -12,7 +13,7 @@ use wxgate::{
     model::{PublicKey, Secret, SigningKey},
 };
 
-use crate::support::{OTHER_APP, Seen, TestGateway, User};
+use crate::support::{OTHER_APP, Seen, TestGateway, User, until};
 
 const ISSUER: &str = "https://gate.example.com";
 const JWKS: &str = "/.well-known/jwks.json";
@@ -39,9 +40,17 @@ fn token(seen: &Seen) -> String {
     seen.header("x-wx-assertion").expect("an assertion").to_owned()
 }
 
+fn decoded(part: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(part).unwrap()
+}
+
+fn head(token: &str) -> Value {
+    serde_json::from_slice(&decoded(token.split('.').next().unwrap())).unwrap()
+}
+
 pub(crate) fn claims(token: &str) -> Value {
     let part = token.split('.').nth(1).expect("a token of three parts");
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    serde_json::from_slice(&decoded(part)).unwrap()
 }
 
 /// What the upstream is sent for this path.
@@ -204,13 +213,51 @@ fn keys_change_without_a_moment_in_which_a_token_has_no_published_key() {
     for (key, others) in steps {
         let gw = with(key.clone(), others);
         let token = sent(&gw, &mut gw.login("oAlice"), "/orders");
-        let head = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
-        let head: Value = serde_json::from_slice(&head).unwrap();
-        assert_eq!(head, json!({ "alg": key.algorithm(), "typ": "JWT", "kid": key.kid() }));
+        assert_eq!(head(&token), json!({ "alg": key.algorithm(), "typ": "JWT", "kid": key.kid() }));
         let kids: Vec<String> = kids(&gw.client().get(JWKS).json());
         assert!(kids.contains(&key.kid().to_owned()) && published_before.contains(&key.kid().to_owned()));
         published_before = kids;
     }
+}
+
+/// The same while it runs: every token can be verified with the keys that there were before its step, and with those after the
+/// next one.
+#[test]
+fn keys_change_without_a_restart_and_what_was_signed_before_can_still_be_verified() {
+    let mut gw = TestGateway::with(signing);
+    let mut alice = gw.login("oAlice");
+    let mut published = gw.client().get(JWKS).json();
+    let first = sent(&gw, &mut alice, "/orders");
+    let mut last = first.clone();
+    for (key, other_keys) in [(ed25519(), vec![p256()]), (p256(), vec![ed25519()]), (p256(), vec![])] {
+        let wanted: Vec<String> = [&key].into_iter().chain(&other_keys).map(|key| key.kid().to_owned()).collect();
+        let section = Assertion { other_keys, ..Assertion::new(ISSUER, key.clone()) };
+        let change = gw.reload(|config| config.assertion = Some(section));
+        assert_eq!(change.applied.iter().map(ToString::to_string).collect::<Vec<_>>(), ["changed identity.assertion"]);
+        let set = until("the keys of this step", || {
+            let set = gw.client().get(JWKS).json();
+            (kids(&set) == wanted).then_some(set)
+        });
+        let token = sent(&gw, &mut alice, "/orders");
+        assert_eq!(head(&token)["kid"], key.kid(), "none that was signed with another key is sent again");
+        assert!(is_signed(&token, &published) && is_signed(&token, &set), "the keys that a verifier may have");
+        assert!(is_signed(&last, &set), "what was on its way meanwhile");
+        (published, last) = (set, token);
+    }
+    assert!(!is_signed(&first, &published), "its key is gone");
+}
+
+/// Whether the signature of a token is that of the key in this set which the token names.
+fn is_signed(token: &str, set: &Value) -> bool {
+    let kid = &head(token)["kid"];
+    let Some(key) = set["keys"].as_array().unwrap().iter().find(|key| key["kid"] == *kid) else { return false };
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let part = |name: &str| decoded(key[name].as_str().unwrap());
+    let public = match key["alg"].as_str().unwrap() {
+        "EdDSA" => UnparsedPublicKey::new(&ED25519, part("x")),
+        _ => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [vec![4], part("x"), part("y")].concat()),
+    };
+    public.verify(signed.as_bytes(), &decoded(signature)).is_ok()
 }
 
 fn kids(set: &Value) -> Vec<String> {

@@ -118,6 +118,35 @@ fn a_connection_line_takes_away_nothing_that_a_proxy_of_ours_told() {
     }
 }
 
+/// Threat 8, CVE-2026-29054: wxgate does not go by `X-Real-IP` and its like, but a backend may, and many a proxy passes on its
+/// client's `Connection`.
+#[test]
+fn a_connection_line_does_not_take_away_what_only_a_backend_goes_by() {
+    let gw = behind_a_proxy();
+    let said = "X-Real-IP: 198.51.100.7\r\nX-Forwarded-Port: 443\r\nX-Forwarded-User: carol\r\nX-Mine: 1";
+    for (lines, client, mine) in [
+        ("Accept: */*", "127.0.0.1", Some("1")),
+        ("X-Forwarded-For: 203.0.113.9", "203.0.113.9", Some("1")),
+        ("connection: x-real-ip\r\nX-Forwarded-For: 203.0.113.9", "203.0.113.9", Some("1")),
+        ("Connection: X-Real-IP", "127.0.0.1", Some("1")),
+        ("Connection: close,\tX-REAL-ip ,,\r\nconnection: x-mine, x-Forwarded-PORT,", "127.0.0.1", None),
+        (
+            "Connection: X-Forwarded-User, X-Forwarded-For, X-Real-IP\r\nX-Forwarded-For: 203.0.113.9",
+            "203.0.113.9",
+            Some("1"),
+        ),
+    ] {
+        let reply = gw.raw(format!("GET /public/1 HTTP/1.1\r\nHost: api.example.com\r\n{lines}\r\n{said}\r\n\r\n"));
+        let seen = gw.upstream.last();
+        assert_eq!(seen.header("x-real-ip"), Some("198.51.100.7"), "{lines}");
+        assert_eq!(seen.header("x-forwarded-port"), Some("443"), "{lines}");
+        assert_eq!(seen.header("x-forwarded-user"), Some("carol"), "{lines}");
+        assert_eq!(seen.header("x-mine"), mine, "any other name goes where it is listed: {lines}");
+        let line = gw.log.line(reply.header("x-request-id").unwrap());
+        assert!(line.contains(&format!("\"client\":\"{client}\"")), "{lines}: {line}");
+    }
+}
+
 /// Threat 12, CVE-2026-26308: of a header in two lines the first alone was read, and that one the client had written.
 #[test]
 fn of_two_lines_the_one_that_our_proxy_wrote_counts() {

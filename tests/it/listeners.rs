@@ -19,6 +19,7 @@ use wxgate::{
 use crate::support::{
     Client, TestGateway,
     client::head,
+    http2::{GET, Http2},
     tls::{Authority, speak_tls},
     upstream::{Then, answer},
 };
@@ -51,6 +52,22 @@ fn requests_come_in_at_every_listener_there_is() {
     assert_eq!(Client::connect_unix(&path).get("/public/unix").status, 200);
     let places: Vec<String> = gw.app().places().iter().map(ToString::to_string).collect();
     assert_eq!(places, [plain.to_string(), format!("unix:{}", path.display()), tls.to_string()]);
+}
+
+#[test]
+fn tls_is_spoken_at_a_unix_socket_as_well() {
+    let ca = Authority::new();
+    let (gw, path, _folder) = start(|config| _ = speak_tls(config, vec![ca.files("api", &["api.example.com"])]));
+    let mut client = ca.dialler().dial_unix(&path, "api.example.com");
+    for _ in 0..2 {
+        assert_eq!(client.post("/public/", "body").status, 200);
+        assert!(client.stays_silent(Duration::from_millis(1600)), "longer than the connection keeps its buffers");
+    }
+    let seen = gw.upstream.last();
+    assert_eq!((seen.header("x-forwarded-proto"), seen.header("x-forwarded-for")), (Some("https"), Some("127.0.0.1")));
+    let client = ca.dialler().offering(&["h2"]).dial_unix(&path, "api.example.com");
+    assert_eq!(Http2::over(client).ask(&GET).verdict(), "200");
+    assert_eq!(Client::connect_unix(&path).get("/public/").status, 400, "and nothing else");
 }
 
 #[test]

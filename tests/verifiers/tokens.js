@@ -37,6 +37,7 @@ function withHmac(key, claims, secret) {
 
 // What the samples and their libraries say of each sort of forgery.
 const AUDIENCE = /aud|meant for/i;
+const LIST = /aud|meant for|claim format/i;
 const ISSUER = /iss/i;
 const ALGORITHM = /alg|no applicable key/;
 const KEY = /key|kid/;
@@ -56,6 +57,8 @@ function forgeries(key, claims) {
   return {
     'another audience': [token(key, { ...claims, aud: 'another' }), AUDIENCE],
     'no audience': [token(key, without('aud')), AUDIENCE],
+    'a list of audiences': [token(key, { ...claims, aud: [claims.aud, 'another'] }), LIST],
+    'a list of one audience': [token(key, { ...claims, aud: [claims.aud] }), LIST],
     'another issuer': [token(key, { ...claims, iss: 'https://gate.example.org' }), ISSUER],
     'no issuer': [token(key, without('iss')), ISSUER],
     'alg none': [none('none'), ALGORITHM],
@@ -75,9 +78,11 @@ function forgeries(key, claims) {
     'the name of another algorithm': [token(key, claims, { alg: other.alg }), ALGORITHM],
     'an end in the past': [token(key, { ...claims, iat: now - 180, exp: now - 60 }), /exp/],
     'no end': [token(key, without('exp')), /exp/],
+    'no beginning': [token(key, without('iat')), /iat|not yet/],
     'a beginning in the future by iat': [token(key, { ...claims, iat: now + 600, exp: now + 720 }), /not yet|iat/],
     'a beginning in the future by nbf': [token(key, { ...claims, nbf: now + 600 }), /not yet|nbf/],
     'no subject': [token(key, without('sub')), /sub|nobody/],
+    'no app': [token(key, without('app')), /app|nobody/],
     'a changed payload': [`${head}.${part({ ...claims, sub: 'oVictim' })}.${signature}`, SIGNATURE],
     'half a signature': [`${head}.${part(claims)}.${signature.slice(0, 43)}`, /signature|padding/i],
     'no signature': [`${head}.${part(claims)}`, FORM],

@@ -25,6 +25,8 @@ export function createVerifier(jwks, issuer, audience) {
     const { payload, protectedHeader } = await jwtVerify(token, keys, options);
     // Where there is one key, jose takes it for a token that names none.
     if (typeof protectedHeader.kid !== 'string') throw new Error('no kid');
+    // jose lets a list pass that has our name in it. What is meant for others too could be sent on by one of them.
+    if (typeof payload.aud !== 'string') throw new Error('"aud" is not one text');
     return payload;
   };
 }

@@ -19,8 +19,10 @@ use crate::support::{
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SOON: Duration = Duration::from_millis(300);
 
-/// The number of the setting for it.
+/// The numbers of the settings for them.
+const MAX_STREAMS: u16 = 3;
 const WINDOW: u16 = 4;
+const MAX_HEAD: u16 = 6;
 
 #[test]
 fn what_a_client_takes_back_is_taken_back_from_the_upstream() {
@@ -142,6 +144,23 @@ fn what_is_under_way_when_the_process_stops_is_finished() {
     assert_eq!(client.outcome(stream), Outcome::Answer(true, "ok".to_owned()));
     client.last_words();
     stopping.join().unwrap();
+}
+
+#[test]
+fn a_client_is_told_at_the_beginning_how_much_it_may_ask_for_and_send() {
+    let gw = start(|config| {
+        let http2 = &mut config.server.http2;
+        (http2.max_streams, http2.stream_window, http2.connection_window) = (7, 100_000, 300_000);
+        config.server.max_header_bytes = 5000;
+    });
+    let mut client = dial(&gw);
+    let settings = client.settings();
+    for told in [(MAX_STREAMS, 7), (WINDOW, 100_000), (MAX_HEAD, 10_000)] {
+        assert!(settings.contains(&told), "{told:?} in {settings:?}");
+    }
+    // A connection begins with room for 65,535 bytes of all bodies, and no setting changes that.
+    let more = client.until(WINDOW_UPDATE);
+    assert_eq!((more.stream, more.reason(0)), (0, 300_000 - 65_535));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::support::{
     binary::Binary,
     client::head,
     http2::{
-        CONTINUATION, DATA, END_STREAM, GET, HEADERS, Http2, POST, RESET, WINDOW_UPDATE, again, block, frame, remember,
+        CONTINUATION, DATA, END_STREAM, GET, HEADERS, Http2, Outcome, POST, RESET, WINDOW_UPDATE, again, block, frame,
+        remember,
     },
     until,
 };
@@ -169,7 +170,9 @@ fn frames_that_ask_for_nothing_end_the_connection_when_they_are_too_many() {
 /// CVE-2026-49975, CVE-2026-47774: a byte stands for a field, and a window of nothing keeps what it costs.
 #[test]
 fn fields_that_cost_a_byte_are_counted_as_what_they_are() {
-    for (name, value, times) in [("x-bomb", "y", 20_000), ("cookie", "a=1", 5000), ("x", "", 20_000)] {
+    for (name, value, times, verdict) in
+        [("x-bomb", "y", 20_000, "gone"), ("cookie", "a=1", 5000, "refused"), ("x", "", 20_000, "gone")]
+    {
         let target = Target::start(&format!("bomb-{name}-{times}"));
         let mut attackers: Vec<_> = (0..10).map(|_| Http2::with_settings(target.gw.client(), &[(4, 0)])).collect();
         for attacker in &mut attackers {
@@ -180,9 +183,54 @@ fn fields_that_cost_a_byte_are_counted_as_what_they_are() {
                 attacker.head(stream, &bomb, true);
             }
         }
+        for attacker in &mut attackers {
+            let last = attacker.stream() - 2;
+            assert_eq!(attacker.outcome(last).verdict(), verdict, "{times} of {name}");
+        }
         target.stands(32 * MIB);
         assert!(target.upstream.seen().iter().all(|seen| seen.headers.len() < 20), "a bomb went on to the upstream");
     }
+}
+
+/// Threat 41: which of the caps a head of such fields meets, by how many there are. What is counted is what they stand for.
+#[test]
+fn a_head_of_fields_that_cost_a_byte_is_refused_and_the_next_request_is_not() {
+    let target = Target::start("bytes-for-fields");
+    let asks = |attacker: &mut Http2, field: &[u8], times| {
+        let stream = attacker.stream();
+        attacker.head(stream, &[block(&GET), field.to_vec(), again(times)].concat(), true);
+        attacker.outcome(stream)
+    };
+    for (name, value, times, verdict) in [
+        ("x-bomb", "y", 99, "200"),
+        ("x-bomb", "y", 100, "headers_too_large"),
+        ("cookie", "a=1", 100, "headers_too_large"),
+        ("x", "", 1500, "headers_too_large"),
+        ("cookie", "a=1", 5000, "refused"),
+        ("x-bomb", "y", 20_000, "gone"),
+        ("x", "", 20_000, "gone"),
+    ] {
+        let mut attacker = target.attacker();
+        let before = target.upstream.count();
+        let outcome = asks(&mut attacker, &remember(name, value), times);
+        assert_eq!(outcome.verdict(), verdict, "{times} of {name}");
+        if verdict == "refused" {
+            assert_eq!(outcome, Outcome::Answer(false, String::new()), "a bare one");
+        }
+        if verdict == "gone" {
+            attacker = target.attacker();
+            assert_eq!(asks(&mut attacker, &remember(name, value), 0).verdict(), "200");
+        } else {
+            assert_eq!(
+                asks(&mut attacker, &[], 1).verdict(),
+                "200",
+                "{times} of {name}: what was remembered is known still"
+            );
+        }
+        assert_eq!(target.upstream.last().all(name), [value], "{times} of {name}");
+        assert_eq!(target.upstream.count() - before, 1 + usize::from(verdict == "200"), "{times} of {name}");
+    }
+    target.stands(16 * MIB);
 }
 
 /// Threat 40: a flood that goes on for as long as it likes, on one connection after the other.

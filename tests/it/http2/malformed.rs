@@ -28,6 +28,8 @@ fn what_could_be_read_differently_behind_us_reaches_nobody() {
         (&[(":path", "http://other.example.com/public/")], &["bad_request", "reset 1"]),
         (&[(":path", "/public/../orders")], &["bad_request"]),
         (&[(":path", "/public/%2e%2e/orders")], &["bad_request"]),
+        (&[(":path", "/public/%23/../orders")], &["bad_request"]),
+        (&[(":path", "/public/%2523x")], &["bad_request"]),
         (&[(":path", "")], &["reset 1"]),
         (&[(":method", "GET /x")], &["reset 1", "gone"]),
         (&[(":method", "")], &["reset 1"]),
@@ -91,12 +93,14 @@ fn what_is_fine_passes() {
     }
 }
 
-/// The fragment is cut off before it is decided on the rest, and so is it before that is forwarded.
+/// Threat 18, CVE-2026-41059: the fragment is cut off before it is decided on the rest, and so is it before that is forwarded.
 #[test]
 fn no_fragment_makes_a_decision_and_a_request_differ() {
     let gw = start(|_| {});
     assert_ne!(dial(&gw).ask(&but(&[(":path", "/orders#/../public/")])).verdict(), "200");
     assert_eq!(gw.upstream.count(), 0);
+    assert_eq!(dial(&gw).ask(&but(&[(":path", "/public/x#/../../orders")])).verdict(), "200");
+    assert_eq!(gw.upstream.last().target, "/public/x");
 }
 
 /// A request line without a target between its blanks is read differently by nearly everybody.

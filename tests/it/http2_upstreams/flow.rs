@@ -5,6 +5,7 @@ use std::{io, time::Duration};
 use super::gateway;
 use crate::support::{
     http2::{DATA, END_STREAM, Frame, GET, HEADERS, Http2, POST, RESET},
+    http2_client::{send_while_taken, talk},
     http2_server::{Http2Server, Talk},
     until,
 };
@@ -105,6 +106,28 @@ fn a_server_that_takes_nothing_holds_the_client_back() {
     assert!(taken < 20_000_000, "{taken}, and the kernel has most of it");
     server.wait_for(DATA, 1);
     assert_eq!(server.bytes(), 1000);
+}
+
+/// Over HTTP/2 it can be told how much the client may send: what the gateway holds of a body is its window, whatever the client has.
+#[test]
+fn a_server_that_takes_nothing_leaves_a_client_of_http2_its_window_and_no_more() {
+    for window in [70_000, 500_000] {
+        let server = Http2Server::start(&[(WINDOW, 1000)], |_, _| Ok(()));
+        let gw = gateway(&[server.addr()], |config| {
+            config.upstreams[0].response_timeout = Duration::from_hours(1);
+            config.server.max_body = 100_000_000;
+            config.server.http2.stream_window = window;
+        });
+        let taken = talk(gw.addr(), None, async |client| {
+            let request = http::Request::post("http://api.example.com/public/").body(()).unwrap();
+            let (_answer, mut out) = client.ready().await.unwrap().send_request(request, false).unwrap();
+            send_while_taken(&mut out, 90_000_000).await
+        });
+        let window = usize::try_from(window).unwrap();
+        assert!((window - 1000..2 * window).contains(&taken), "{taken} of a window of {window}");
+        server.wait_for(DATA, 1);
+        assert_eq!(server.bytes(), 1000);
+    }
 }
 
 /// Answered early, such a connection was taken for an idle one after a second, and what had come of the body came back

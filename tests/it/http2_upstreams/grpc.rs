@@ -1,9 +1,12 @@
 //! gRPC: what it needs of HTTP/2, from its clients to its servers and back.
 
+use bytes::Bytes;
+
 use super::{before, gateway};
 use crate::support::{
-    http2::{DATA, END_STREAM, HEADERS, Http2, POST},
+    http2::{END_STREAM, HEADERS, Http2, POST},
     http2_backend::{Answer, Backend},
+    http2_client::talk,
     http2_server::Http2Server,
 };
 
@@ -17,15 +20,26 @@ fn call() -> Vec<(&'static str, &'static str)> {
 fn how_a_call_has_ended_is_told_behind_its_answer() {
     let backend = Backend::start();
     let answer = Answer::ok("message").with("content-type", "application/grpc");
-    backend.answers(answer.ending_with("grpc-status", "0").ending_with("grpc-message", "fine"));
+    backend.answers(answer.ending_with("grpc-status", "13").ending_with("grpc-message", "it is broken"));
     let gw = before(&backend);
-    let mut client = Http2::over(gw.client());
-    let stream = client.open(&call(), false);
-    client.frame(DATA, END_STREAM, stream, MESSAGE);
-    client.until(HEADERS);
-    assert_eq!(client.until(DATA).payload, b"message");
-    let trailers = client.until(HEADERS);
-    assert_eq!(trailers.flags & END_STREAM, END_STREAM);
+    let trailers = talk(gw.addr(), None, async |client| {
+        let request = http::Request::post("http://api.example.com/public/")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("grpc-timeout", "5S");
+        let mut client = client.ready().await.unwrap();
+        let (answer, mut out) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        out.send_data(Bytes::from_static(MESSAGE), true).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/grpc");
+        assert_eq!(answer.headers().get("grpc-status"), None, "it is not known yet");
+        let mut body = answer.into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "message");
+        assert!(body.data().await.is_none());
+        body.trailers().await.unwrap().unwrap()
+    });
+    assert_eq!(trailers["grpc-status"], "13");
+    assert_eq!(trailers["grpc-message"], "it is broken");
     let asked = backend.last();
     assert_eq!((&asked.body[..], asked.header("te")), (MESSAGE, Some("trailers")));
     assert_eq!((asked.header("grpc-timeout"), asked.header("content-type")), (Some("5S"), Some("application/grpc")));

@@ -2,8 +2,10 @@
 //! connection, and what happens when that goes.
 
 mod connections;
+mod faults;
 mod flow;
 mod grpc;
+mod interim;
 mod real;
 mod refused;
 mod tls;

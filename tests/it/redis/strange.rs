@@ -1,13 +1,19 @@
 //! A Redis that is not what it was, or has something in it that is not ours.
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use redis::Commands;
 use wxgate::store::{Notice, Posting, ProfileRecord, Room, Store};
 
-use super::{Instance, KEY, News, is_unavailable, key_of, told};
+use super::{
+    Instance, KEY, News,
+    instances::{Visitor, gateway_with},
+    is_unavailable, key_of, told,
+};
 use crate::support::{redis_server::RedisServer, until};
 
 const OTHER_KEY: &str = "YW5vdGhlci1rZXktaGVyZSE=";
 
+/// Threat 15: who has a copy of it has nobody's session, and no key of WeChat's.
 #[test]
 fn a_dump_of_redis_gives_no_session_key() {
     let server = RedisServer::start();
@@ -18,10 +24,17 @@ fn a_dump_of_redis_gives_no_session_key() {
     let old = wxgate::model::SessionKey::new(KEY);
     let replaced = one.wait(one.store.replace_session_key(&super::user("o1"), &old, &put, super::NOW));
     assert!(replaced.unwrap());
+    let visitor = Visitor::of(&gateway_with(&server.section(), |_| {}), "oVisitor");
     let dump = server.dump();
     let has = |part: &[u8]| dump.windows(part.len()).any(|window| window == part);
     assert!(has(session.digest().as_bytes()), "this is where it would be found");
     assert!(!has(KEY.as_bytes()) && !has(OTHER_KEY.as_bytes()), "it is sealed, and so is the one in its place");
+    assert!(has(b"oVisitor"), "the session of a real token is there");
+    let token = &visitor.token.as_bytes()[4..];
+    let random = BASE64_URL_SAFE_NO_PAD.decode(token).unwrap();
+    for piece in token.chunks(16).chain(random[..32].chunks(16)) {
+        assert!(!has(piece), "{}", piece.escape_ascii());
+    }
     assert!(!has(b"wxg_"), "no token begins differently");
 }
 

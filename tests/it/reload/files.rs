@@ -91,6 +91,42 @@ fn a_changed_file_is_noticed_and_so_is_a_secret_that_it_names() {
     assert!(!story.gw.messages.text().contains("the-token-of"));
 }
 
+/// Each step of docs/ASSERTION.md, and a key that gets another in its own file.
+#[test]
+fn keys_that_sign_come_and_go_with_the_files_that_are_named() {
+    let (upstream, place) = (Recorder::start(), folder("reload_keys"));
+    fs::create_dir_all(&place).unwrap();
+    let [ed25519, p256] = [include_str!("../../keys/ed25519.pem"), include_str!("../../keys/p256.pem")];
+    for (name, text) in [("token", "the-token-of-yesterday"), ("one.pem", ed25519), ("two.pem", p256)] {
+        swap(&place.join(name), text);
+    }
+    let signing = |key: &str, others: &str| {
+        let section = "[identity.assertion]\nissuer = \"https://gate.example.com\"";
+        let keys = format!("key = {{ file = \"{key}\" }}\nother_keys = [{others}]\n");
+        text(&upstream, OFTEN, &[]) + &format!("{section}\n{keys}")
+    };
+    let gw = Binary::serve("reload_keys", &signing("one.pem", ""), &[]);
+    let published = || -> Vec<String> {
+        let set = gw.client().get("/.well-known/jwks.json").json();
+        set["keys"].as_array().unwrap().iter().map(|key| key["alg"].as_str().unwrap().to_owned()).collect()
+    };
+    let until_published = |keys: &[&str]| until("these keys", || (published() == keys).then_some(()));
+    until_published(&["EdDSA"]);
+    let steps = [
+        (signing("one.pem", "{ file = \"two.pem\" }"), &["EdDSA", "ES256"][..]),
+        (signing("two.pem", "{ file = \"one.pem\" }"), &["ES256", "EdDSA"]),
+        (signing("two.pem", ""), &["ES256"]),
+    ];
+    for (config, keys) in steps {
+        swap(&place.join("gateway.toml"), &config);
+        until_published(keys);
+    }
+    swap(&place.join("two.pem"), ed25519);
+    until_published(&["EdDSA"]);
+    until("a word of each change", || gw.messages.nth_line("\"what\":\"changed identity.assertion\"", 3));
+    assert!(!gw.messages.text().contains("PRIVATE KEY"));
+}
+
 /// As Kubernetes mounts a folder: files are links into another folder, which is a link that is swapped.
 #[test]
 fn a_swapped_folder_is_noticed() {

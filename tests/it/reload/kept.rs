@@ -11,12 +11,20 @@ use std::{
 };
 
 use wxgate::{
-    config::sections::{AuthRule, Rate, Route},
+    config::sections::{AuthRule, Rate, Route, ServerAddress, Upstream},
     simulator::Fault,
 };
 
 use super::{gateway, metric};
-use crate::support::{Client, Recorder, TestGateway, client::head, endpoint, until, upstream::answer};
+use crate::support::{
+    Client, Recorder, TestGateway,
+    client::head,
+    endpoint,
+    http2::{DATA, END_STREAM, GET, HEADERS, Http2, POST},
+    http2_server::Http2Server,
+    until,
+    upstream::answer,
+};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -50,6 +58,49 @@ fn connections_of_clients_and_to_an_upstream_that_has_not_changed_go_on() {
     }
     assert_eq!(gw.upstream.connections(), 1, "the one that was made at first");
     assert_eq!(metric(&gw, "wxgate_connections_accepted_total"), Some(1));
+}
+
+#[test]
+fn a_client_over_http2_goes_on_with_what_is_under_way_and_is_not_told_to_go() {
+    let mut gw = gateway(|config| config.server.http2.prior_knowledge = true);
+    let mut client = Http2::over(gw.client());
+    let slow = client.open(&POST, false);
+    client.frame(DATA, 0, slow, b"hel");
+    for path in ["/n1/", "/n2/", "/n3/"] {
+        gw.reload(|config| config.routes.push(Route { auth: AuthRule::None, ..Route::new(path, "app") }));
+        let get = [&GET[..3], &[(":path", path)]].concat();
+        until("the route", || (client.ask(&get).verdict() == "200").then_some(()));
+    }
+    client.frame(DATA, END_STREAM, slow, b"lo");
+    assert_eq!(client.outcome(slow).verdict(), "200");
+    assert_eq!(&gw.upstream.last().body[..], b"hello");
+    assert!(!client.told_to_go);
+    assert_eq!(metric(&gw, "wxgate_connections_accepted_total"), Some(1));
+}
+
+/// The server answers its first request behind the fourth.
+#[test]
+fn a_connection_over_http2_to_an_upstream_that_has_not_changed_is_shared_as_before() {
+    let server = Http2Server::start(&[], |talk, frame| match (frame.kind, frame.stream) {
+        (HEADERS, 1) if talk.nth == 0 => Ok(()),
+        (HEADERS, 7) => talk.answer(7, "ok").and_then(|()| talk.answer(1, "long")),
+        (HEADERS, stream) => talk.answer(stream, "ok"),
+        _ => Ok(()),
+    });
+    let mut gw =
+        gateway(|config| config.upstreams[0].servers = vec![ServerAddress::ClearHttp2(endpoint(server.addr())).into()]);
+    let (mut long, mut client, elsewhere) = (gw.client(), gw.client(), endpoint(gw.upstream.addr()));
+    long.send(head("GET", "/public/long", &[], 0));
+    server.wait_for(HEADERS, 1);
+    for path in ["/n1/", "/n2/", "/n3/"] {
+        gw.reload(|config| {
+            config.upstreams.insert(0, Upstream::new(path, vec![elsewhere.clone()]));
+            config.routes.push(Route { auth: AuthRule::None, ..Route::new(path, "app") });
+        });
+        until("the route", || (client.get(path).status == 200).then_some(()));
+    }
+    assert_eq!(server.places(), [0; 4], "all on the connection that was made at first");
+    assert_eq!(long.reply().text(), "long");
 }
 
 #[test]

@@ -10,7 +10,9 @@ use wxgate::{
 
 use super::{applied, gateway, metric};
 use crate::support::{
-    APP, Recorder, TestGateway, endpoint,
+    APP, Client, Recorder, TestGateway,
+    client::head,
+    endpoint,
     tls::{Authority, speak_tls},
     until,
 };
@@ -112,6 +114,45 @@ fn a_proxy_that_is_trusted_no_more_is_a_stranger_on_its_open_connections() {
     let seen = gw.upstream.last();
     assert_eq!((seen.header("x-forwarded-for"), seen.header("x-original-url")), (Some("127.0.0.1"), None));
     assert_eq!(proxy.request("GET", "/v1/authorize", &[("X-Original-URI", "/public/")], "").status, 403);
+}
+
+#[test]
+fn a_proxy_that_is_new_on_the_list_is_believed_on_its_new_connections() {
+    let mut gw = gateway(|_| {});
+    let id = "0123456789abcdef0123456789abcdef";
+    let said = [("X-Request-Id", id), ("X-Forwarded-For", "192.0.2.1")];
+    let says = |proxy: &mut Client| proxy.request("GET", "/public/", &said, "").header("x-request-id") == Some(id);
+    let original =
+        [("X-Original-Method", "GET"), ("X-Original-URI", "/public/"), ("X-Forwarded-Host", "api.example.com")];
+    let asks = |proxy: &mut Client| proxy.request("GET", "/v1/authorize", &original, "").status;
+    let mut before = gw.client();
+    assert!(!says(&mut before));
+    gw.reload(|config| config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()]);
+    let mut after = until("an id of its own", || {
+        let mut proxy = gw.client();
+        says(&mut proxy).then_some(proxy)
+    });
+    assert_eq!(gw.upstream.last().header("x-forwarded-for"), Some("192.0.2.1, 127.0.0.1"));
+    assert_eq!(asks(&mut after), 200);
+    assert!(!says(&mut before), "who was a stranger when it came stays one");
+    assert_eq!(gw.upstream.last().header("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(asks(&mut before), 403);
+}
+
+#[test]
+fn a_load_balancer_that_is_new_on_the_list_says_who_its_clients_are() {
+    let mut gw = gateway(|config| {
+        config.server.proxy_protocol = true;
+        config.server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    });
+    let request = head("GET", "/public/", &[("Connection", "close")], 0);
+    let asks = |gw: &TestGateway| {
+        gw.client().send("PROXY TCP4 203.0.113.7 10.0.0.1 5000 443\r\n").send(&request).try_reply("GET").ok()
+    };
+    assert!(asks(&gw).is_none());
+    gw.reload(|config| config.server.trusted_proxies.push("127.0.0.1/32".parse().unwrap()));
+    assert_eq!(until("an open door", || asks(&gw)).status, 200);
+    assert_eq!(gw.upstream.last().header("x-forwarded-for"), Some("203.0.113.7"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod load;
 mod sessions;
 mod sockets;
+mod tunnels;
 
 use std::{
     fs,
@@ -17,15 +18,27 @@ use std::{
 
 use wxgate::simulator::{Options, Simulator};
 
-use crate::support::{
-    APP, Client, Recorder, SECRET,
-    binary::{Binary, folder},
-    client::head,
-    until,
-    upstream::answer,
+use crate::{
+    support::{
+        APP, Client, Recorder, SECRET,
+        binary::{Binary, folder},
+        client::head,
+        redis_server::RedisServer,
+        until,
+    },
+    websocket::echoed,
 };
 
 const CLIENTS: usize = 6;
+
+/// Sessions in a file.
+const FILE: &str = "[sessions.snapshot]\npath = \"data/wxgate.db\"\n";
+
+/// Sessions in Redis.
+fn in_redis(server: &RedisServer) -> String {
+    let seal = "5e".repeat(32);
+    format!("[sessions.redis]\nurl = \"redis://{}\"\n[sessions.seal]\nkey = \"{seal}\"\n", server.addr())
+}
 
 /// A gateway, WeChat and a backend.
 struct Story {
@@ -92,7 +105,7 @@ impl Story {
             if seen.target == "/public/long" {
                 finished.lock().unwrap().recv().unwrap();
             }
-            answer(out, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            echoed(seen, out)
         });
         let (mut long, before) = (self.client(), self.upstream.count());
         long.send(head("GET", "/public/long", &[], 0));

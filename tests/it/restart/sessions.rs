@@ -5,7 +5,7 @@ use std::{fs, sync::Mutex};
 use rusqlite::Connection;
 use rustix::process::{Signal, kill_process};
 
-use super::Story;
+use super::{FILE, Story, in_redis};
 use crate::support::{
     Recorder,
     binary::{folder, is_alive},
@@ -15,8 +15,6 @@ use crate::support::{
     until,
     upstream::answer,
 };
-
-const FILE: &str = "[sessions.snapshot]\npath = \"data/wxgate.db\"\n";
 
 #[test]
 fn with_a_file_of_sessions_nobody_fails_and_nobody_is_logged_out() {
@@ -30,12 +28,7 @@ fn with_a_file_of_sessions_nobody_fails_and_nobody_is_logged_out() {
 #[test]
 fn with_sessions_in_redis_nobody_fails_and_nobody_is_logged_out() {
     let server = RedisServer::start();
-    let redis = format!(
-        "[sessions.redis]\nurl = \"redis://{}\"\n[sessions.seal]\nkey = \"{}\"\n",
-        server.addr(),
-        "5e".repeat(32)
-    );
-    let mut story = Story::begin("restart_redis", &redis);
+    let mut story = Story::begin("restart_redis", &in_redis(&server));
     let bearer = story.login();
     story.replaced_under_load(3, "/orders", &bearer);
     assert_eq!(story.client().request("POST", "/v1/logout", &[("Authorization", &bearer)], "").status, 204);
@@ -57,12 +50,7 @@ fn what_is_changed_when_a_new_process_serves_is_told_to_whom_the_new_one_knows()
             receiver.addr()
         )
     };
-    let sessions = format!(
-        "[sessions.redis]\nurl = \"redis://{}\"\n[sessions.seal]\nkey = \"{}\"\n",
-        server.addr(),
-        "5e".repeat(32)
-    );
-    let mut story = Story::with("restart_webhook", "watch = \"0s\"", &(sessions + &webhook(&before)));
+    let mut story = Story::with("restart_webhook", "watch = \"0s\"", &(in_redis(&server) + &webhook(&before)));
     let bearer = story.login();
     let (mut long, finish) = story.with_a_long_one();
     let file = folder("restart_webhook").join("gateway.toml");

@@ -50,9 +50,7 @@ impl Client {
 
     /// The same, to a Unix socket.
     pub fn connect_unix(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
-        Self::over(Link::Unix(stream))
+        Self::over(Link::Unix(unix(path)))
     }
 
     /// Another connection to the same place, in the clear.
@@ -278,7 +276,14 @@ pub fn tcp(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The same, with hardly any room for what its end does not read.
+/// The same, to a Unix socket.
+pub fn unix(path: &Path) -> UnixStream {
+    let stream = UnixStream::connect(path).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    stream
+}
+
+/// A connection with hardly any room for what its end does not read.
 pub fn taking_little(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a socket");

@@ -26,6 +26,8 @@ pub const POST: [(&str, &str); 4] =
 pub struct Http2 {
     pub client: Client,
     next: u32,
+    /// Whether the other side has said that it takes no more streams.
+    pub told_to_go: bool,
 }
 
 /// One frame as it came.
@@ -65,7 +67,7 @@ impl Http2 {
 
     /// A connection on which the beginning was sent already.
     pub fn begun(client: Client) -> Self {
-        Self { client, next: 1 }
+        Self { client, next: 1, told_to_go: false }
     }
 
     pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
@@ -199,6 +201,7 @@ impl Http2 {
         self.exactly(&mut payload)?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         let frame = Frame { kind: head[3], flags: head[4], stream, payload };
+        self.told_to_go |= frame.kind == GOAWAY;
         // Settings and pings are confirmed, as the protocol asks for.
         if matches!(frame.kind, SETTINGS | PING) && frame.flags & 1 == 0 {
             let payload = if frame.kind == SETTINGS { &[][..] } else { &frame.payload };

@@ -16,6 +16,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `:status: 200`, as the static table has it.
 const OK: u8 = 0x88;
 
+/// `:status` and the length of what follows, as a literal with the static table's name for it.
+const STATUS: [u8; 2] = [0x08, 3];
+
 /// A connection as its server sees it.
 pub struct Talk {
     stream: TcpStream,
@@ -141,6 +144,11 @@ impl Talk {
         self.frame(HEADERS, flags, stream, &[&[OK][..], &block(fields)].concat())
     }
 
+    /// The head of an interim answer, a 103 with these fields.
+    pub fn interim(&mut self, stream: u32, fields: &[(&str, &str)]) -> io::Result<()> {
+        self.frame(HEADERS, END_HEADERS, stream, &[&STATUS[..], b"103", &block(fields)].concat())
+    }
+
     /// A whole answer.
     pub fn answer(&mut self, stream: u32, body: &str) -> io::Result<()> {
         self.head(stream, &[], false)?;
@@ -154,6 +162,22 @@ impl Talk {
     /// Says that it is leaving, and which stream is the last that it has come to.
     pub fn leave(&mut self, last: u32, reason: u32) -> io::Result<()> {
         self.frame(GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat())
+    }
+
+    /// Says what may be no frame.
+    pub fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Whether something has come that was not read yet, be it the end.
+    pub fn is_spoken_to(&self) -> io::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let said = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        match said {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            said => said.map(|_| true),
+        }
     }
 
     /// Ends the connection.

@@ -1,4 +1,4 @@
-//! What a client speaks over: TCP, a Unix socket, or TLS over TCP.
+//! What a client speaks over: TCP or a Unix socket, bare or with TLS over it.
 
 use std::{
     io::{self, Read, Write},
@@ -12,7 +12,7 @@ use rustls::{ClientConnection, StreamOwned};
 pub enum Link {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ClientConnection, Link>>),
 }
 
 impl Link {
@@ -20,18 +20,18 @@ impl Link {
     pub fn tcp(&self) -> &TcpStream {
         match self {
             Self::Tcp(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref(),
+            Self::Tls(tls) => tls.get_ref().tcp(),
             Self::Unix(_) => panic!("a Unix socket is no TCP connection"),
         }
     }
 
     /// So long a read waits.
     pub fn set_read_timeout(&self, time: Duration) {
-        let set = match self {
-            Self::Unix(unix) => unix.set_read_timeout(Some(time)),
-            _ => self.tcp().set_read_timeout(Some(time)),
-        };
-        set.expect("a socket");
+        match self {
+            Self::Tcp(tcp) => tcp.set_read_timeout(Some(time)).expect("a socket"),
+            Self::Unix(unix) => unix.set_read_timeout(Some(time)).expect("a socket"),
+            Self::Tls(tls) => tls.get_ref().set_read_timeout(time),
+        }
     }
 
     pub fn tls(&self) -> &ClientConnection {

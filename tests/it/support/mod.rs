@@ -7,9 +7,11 @@ pub mod cable;
 pub mod client;
 pub mod http2;
 pub mod http2_backend;
+pub mod http2_client;
 pub mod http2_server;
 pub mod link;
 pub mod messages;
+pub mod oracle;
 pub mod pictures;
 pub mod ports;
 pub mod redis_server;
@@ -18,6 +20,7 @@ pub mod s3_server;
 pub mod scripted;
 pub mod tls;
 pub mod upstream;
+pub mod ways;
 
 use std::{
     io::{self, Write},

@@ -9,13 +9,15 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion,
     crypto::aws_lc_rs::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::WebPkiClientVerifier,
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 use tempfile::TempDir;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use wxgate::{
     config::{
         Config,
@@ -24,7 +26,11 @@ use wxgate::{
     model::{Certificate, Secret},
 };
 
-use super::{Client, client::tcp, link::Link};
+use super::{
+    Client,
+    client::{tcp, unix},
+    link::Link,
+};
 
 /// Signs what the test wants signed.
 pub struct Authority {
@@ -107,11 +113,35 @@ impl Authority {
     }
 
     fn config(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.root.der().clone()).expect("a root");
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_protocol_versions(versions).expect("versions");
-        builder.with_root_certificates(roots).with_no_client_auth()
+        builder.with_root_certificates(self.roots()).with_no_client_auth()
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.der().clone()).expect("a root");
+        roots
+    }
+
+    /// The door of a backend with these names, which agrees to one of these protocols. Where `clients` is somebody, they have to vouch
+    /// for whoever comes.
+    pub fn acceptor(&self, names: &[&str], protocols: &[&str], clients: Option<&Self>) -> TlsAcceptor {
+        let (pair, provider) = (self.pair(names), Arc::new(default_provider()));
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().expect("versions");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients.roots()), provider);
+                builder.with_client_cert_verifier(verifier.build().expect("roots"))
+            }
+        };
+        let chain = vec![CertificateDer::from_pem_slice(pair.chain.as_bytes()).expect("PEM")];
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM");
+        let mut config = builder.with_single_cert(chain, key).expect("a certificate");
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 
@@ -140,10 +170,10 @@ impl Dialler {
 
     /// A connection to somebody of this name; an error where no handshake comes about.
     pub fn try_dial(&self, addr: SocketAddr, name: &str) -> io::Result<Client> {
-        self.try_dial_over(tcp(addr), name)
+        self.try_dial_over(Link::Tcp(tcp(addr)), name)
     }
 
-    fn try_dial_over(&self, over: TcpStream, name: &str) -> io::Result<Client> {
+    fn try_dial_over(&self, over: Link, name: &str) -> io::Result<Client> {
         let mut stream = StreamOwned::new(self.session(name), over);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
@@ -168,7 +198,16 @@ impl Dialler {
     }
 
     pub fn dial_over(&self, over: TcpStream, name: &str) -> Client {
-        self.try_dial_over(over, name).expect("a handshake")
+        self.try_dial_over(Link::Tcp(over), name).expect("a handshake")
+    }
+
+    pub fn dial_unix(&self, path: &Path, name: &str) -> Client {
+        self.try_dial_over(Link::Unix(unix(path)), name).expect("a handshake")
+    }
+
+    /// The same for those who wait for more than one thing at once.
+    pub fn connector(&self) -> TlsConnector {
+        TlsConnector::from(Arc::new(self.0.clone()))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod connections;
+mod expiry;
 mod handshakes;
 mod redirect;
 mod swap;

@@ -1,12 +1,7 @@
 //! Servers at their worst: what clients are told, that nobody hears what was for another, and that it is over when its
 //! cause is.
 
-use std::{
-    io::{self, Write},
-    net::TcpStream,
-    thread,
-    time::Duration,
-};
+use std::{io::Write, net::TcpStream, thread, time::Duration};
 
 use wxgate::{config::sections::Upstream, upstream::Standing};
 
@@ -14,6 +9,7 @@ use super::{Backend, gateway, until_they_stand};
 use crate::support::{
     Seen, TestGateway,
     client::head,
+    oracle::hears_its_own,
     upstream::{Then, answer},
 };
 
@@ -23,8 +19,8 @@ const INTERIM: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r
 fn checked(upstream: &mut Upstream) {
     upstream.health.path = Some("/health".to_owned());
     upstream.health.interval = Duration::from_millis(20);
-    upstream.health.timeout = Duration::from_millis(200);
-    upstream.response_timeout = Duration::from_millis(200);
+    upstream.health.timeout = Duration::from_millis(500);
+    upstream.response_timeout = Duration::from_millis(500);
     upstream.idle_timeout = Duration::from_hours(1);
     upstream.slow_start = Duration::ZERO;
     // Nobody is to fail here because others have failed before.
@@ -32,9 +28,10 @@ fn checked(upstream: &mut Upstream) {
     upstream.retry.min_per_second = 1000;
 }
 
-/// Interim answers for as long as somebody takes them.
+/// Interim answers for as long as somebody takes them. Large ones, so that it is not the reading of them that takes its time.
 fn storm(out: &mut TcpStream) -> Then {
-    while out.write_all(INTERIM.repeat(100).as_bytes()).is_ok() {}
+    let large = INTERIM.replace("/a", &"/a".repeat(4 * 1024));
+    while out.write_all(large.repeat(10).as_bytes()).is_ok() {}
     Then::Close
 }
 
@@ -183,13 +180,5 @@ fn whatever_all_servers_do_clients_are_told_and_nobody_hears_what_was_for_anothe
 
 /// The answer is one's own, or what may be told.
 fn ask(gw: &TestGateway, target: &str, fault: &str, told: &[&str]) {
-    let mut client = gw.client();
-    client.send(head("GET", target, &[], 0));
-    let outcome = match client.try_reply("GET") {
-        Ok(reply) if reply.status == 200 => return assert_eq!(reply.text(), target, "{fault}"),
-        Ok(reply) => reply.code(),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => error.to_string(),
-        Err(_) => "broken off".to_owned(),
-    };
-    assert!(told.contains(&outcome.as_str()), "{fault}: {outcome} to {target}");
+    hears_its_own(gw.client(), &head("GET", target, &[], 0), target, fault, told);
 }

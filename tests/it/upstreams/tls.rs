@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -18,7 +19,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use wxgate::{
-    config::sections::{ClientCertificate, Endpoint, ServerAddress, UpstreamTls},
+    config::sections::{AuthRule, ClientCertificate, Endpoint, Route, ServerAddress, UpstreamTls},
     model::Secret,
 };
 
@@ -26,6 +27,8 @@ use super::OK;
 use crate::support::{
     TestGateway,
     binary::{Binary, folder},
+    cable::Cable,
+    client::head,
     tls::swap,
     until,
 };
@@ -216,10 +219,33 @@ fn what_speaks_no_tls_gets_nothing() {
         let endpoint = config.upstreams[0].servers[0].address.endpoint().unwrap().clone();
         config.upstreams[0].servers = vec![ServerAddress::Https(endpoint).into()];
         config.upstreams[0].tls = trusting(&ca);
-        config.upstreams[0].connect_timeout = std::time::Duration::from_millis(200);
+        config.upstreams[0].connect_timeout = Duration::from_millis(200);
     });
     assert_eq!(gw.client().get("/public/").code(), "upstream_unreachable");
     assert_eq!(gw.upstream.count(), 0);
+}
+
+/// Its connections come about as far as the system is concerned, and no further.
+#[test]
+fn a_route_waits_for_a_connection_as_long_as_it_says_and_others_as_long_as_the_upstream() {
+    let ca = Authority::new("backends");
+    let server = Server::start(&ca, "localhost", None);
+    let cable = Cable::to(server.addr);
+    let gw = TestGateway::with(|config| {
+        let endpoint = Endpoint { host: "localhost".to_owned(), port: cable.addr().port() };
+        config.upstreams[0].servers = vec![ServerAddress::Https(endpoint).into()];
+        config.upstreams[0].tls = trusting(&ca);
+        config.upstreams[0].connect_timeout = Duration::from_hours(1);
+        let connect_timeout = Some(Duration::from_millis(50));
+        config.routes.push(Route { auth: AuthRule::None, connect_timeout, ..Route::new("/hasty/", "app") });
+    });
+    cable.hold();
+    let mut patient = gw.client();
+    patient.send(head("GET", "/public/", &[], 0));
+    assert_eq!(gw.client().get("/hasty/").code(), "upstream_unreachable");
+    assert!(gw.log.line("upstream_unreachable").contains("no connection to https://localhost"));
+    cable.let_go();
+    assert_eq!((patient.reply().status, gw.client().get("/hasty/").status), (200, 200));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod limits;
 mod over_http2;
 mod sessions;
 mod subprotocols;
+mod upstreams;
 
 use std::{
     io::{Read, Write},
@@ -54,14 +55,17 @@ pub fn sockets(config: &mut Config) {
 
 /// Every WebSocket is opened; what comes is sent back.
 pub fn echo(gw: &TestGateway) {
-    gw.upstream.does(|seen, out| {
-        if seen.header("upgrade").is_none() {
-            return answer(out, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        }
-        answer(out, OPENED);
-        send_back(out);
-        Then::Close
-    });
+    gw.upstream.does(echoed);
+}
+
+/// The same, as what a backend does with a request.
+pub fn echoed(seen: &Seen, out: &mut TcpStream) -> Then {
+    if seen.header("upgrade").is_none() {
+        return answer(out, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    }
+    answer(out, OPENED);
+    send_back(out);
+    Then::Close
 }
 
 fn send_back(out: &mut TcpStream) {

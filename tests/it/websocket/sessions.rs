@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{close, line, open, opening, says_hi, start, start_with};
+use super::{OPENING, close, line, open, opening, says_hi, start, start_with};
+use crate::support::client::head;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -43,4 +44,21 @@ fn a_lifetime_ends_a_websocket_however_busy_it_is() {
 
 fn session(gw: &crate::support::TestGateway, token: &str) -> u16 {
     gw.client().request("GET", "/v1/session", &[("Authorization", &format!("Bearer {token}"))], "").status
+}
+
+#[test]
+fn a_websocket_may_be_opened_with_the_header_of_its_route_and_ends_with_that_session() {
+    let gw = start_with(|config| config.routes[0].token_header = Some("x-session-token".parse().unwrap()));
+    let alice = gw.login("oAlice");
+    let header = ("X-Session-Token", &*alice.token);
+    let mut client = gw.client();
+    let reply = client.send(head("GET", "/chat", &[&OPENING[..], &[header]].concat(), 0)).interim();
+    assert_eq!(reply.status, 101, "{reply:?}");
+    says_hi(&mut client);
+    let seen = gw.upstream.last();
+    assert_eq!((seen.header("x-wx-openid"), seen.header(header.0)), (Some("oAlice"), None));
+    let bearer = format!("Bearer {}", alice.token);
+    assert_eq!(gw.client().request("POST", "/v1/logout", &[("Authorization", &bearer)], "").status, 204);
+    assert_eq!(client.rest(), close(1008));
+    assert_eq!(gw.raw(head("GET", "/chat", &[&OPENING[..], &[header]].concat(), 0)).code(), "token_invalid");
 }

@@ -1,5 +1,7 @@
 //! Bodies that are long in bytes or in time: they pass as they come, both ways at once, and rest nowhere.
 
+mod over_http2;
+
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -8,9 +10,12 @@ use std::{
     time::Duration,
 };
 
+use wxgate::config::Config;
+
 use crate::support::{
     TestGateway,
     binary::Binary,
+    client::head,
     endpoint,
     upstream::{Then, answer},
 };
@@ -62,7 +67,7 @@ fn a_body_and_its_answer_flow_at_the_same_time() {
 #[test]
 fn hundreds_of_megabytes_pass_both_ways_and_none_of_them_stays_in_memory() {
     const SIZE: usize = 300 * MIB;
-    let gw = Binary::serve("streaming", &config(echo()), &[]);
+    let gw = Binary::serve("streaming", &config("", &format!("http://{}", echo())), &[]);
     let mut client = gw.client();
     client.request("POST", "/public/", &[], "warm");
     let before = gw.peak_memory();
@@ -84,12 +89,14 @@ fn hundreds_of_megabytes_pass_both_ways_and_none_of_them_stays_in_memory() {
     assert!(grown < 32 * MIB, "{grown} bytes more than before");
 }
 
-fn config(backend: SocketAddr) -> String {
+/// The configuration of a gateway with these lines more for its listener, and this backend.
+fn config(listener: &str, backend: &str) -> String {
     format!(
         r#"
         [server]
         listen = ["127.0.0.1:0"]
         max_body = "1GiB"
+        {listener}
         [admin]
         listen = "127.0.0.1:0"
         [[apps]]
@@ -97,7 +104,7 @@ fn config(backend: SocketAddr) -> String {
         secret = "no-secret-to-anybody"
         [[upstreams]]
         name = "app"
-        servers = ["http://{backend}"]
+        servers = ["{backend}"]
         [[routes]]
         path = "/public/"
         auth = "none"
@@ -106,20 +113,22 @@ fn config(backend: SocketAddr) -> String {
     )
 }
 
-#[test]
-fn a_stream_of_events_outlives_every_limit_on_time() {
-    let gw = TestGateway::with(|config| {
-        let server = &mut config.server;
-        for limit in [
-            &mut config.upstreams[0].response_timeout,
-            &mut server.header_timeout,
-            &mut server.keepalive_timeout,
-            &mut server.body_timeout,
-            &mut server.write_timeout,
-        ] {
-            *limit = Duration::from_millis(200);
-        }
-    });
+/// As little time for everything as there can be.
+fn impatient(config: &mut Config) {
+    let server = &mut config.server;
+    for limit in [
+        &mut config.upstreams[0].response_timeout,
+        &mut server.header_timeout,
+        &mut server.keepalive_timeout,
+        &mut server.body_timeout,
+        &mut server.write_timeout,
+    ] {
+        *limit = Duration::from_millis(200);
+    }
+}
+
+/// From now on the upstream answers with events, each when it is told to go on.
+fn tells_events(gw: &TestGateway) -> mpsc::Sender<()> {
     let (go_on, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     gw.upstream.does(move |_, out| {
@@ -129,6 +138,13 @@ fn a_stream_of_events_outlives_every_limit_on_time() {
         }
         Then::Close
     });
+    go_on
+}
+
+#[test]
+fn a_stream_of_events_outlives_every_limit_on_time() {
+    let gw = TestGateway::with(impatient);
+    let go_on = tells_events(&gw);
     let mut client = gw.client();
     client.send("GET /public/ HTTP/1.1\r\nHost: a\r\n\r\n");
     for _ in 0..4 {
@@ -139,4 +155,22 @@ fn a_stream_of_events_outlives_every_limit_on_time() {
         }
         assert!(client.stays_silent(Duration::from_millis(500)));
     }
+}
+
+/// Who may ask is decided when it is asked. Only tunnels, through which more is asked, end with their session.
+#[test]
+fn a_log_out_ends_no_answer_that_is_under_way() {
+    let gw = TestGateway::start();
+    let go_on = tells_events(&gw);
+    let mut alice = gw.login("oAlice");
+    let bearer = format!("Bearer {}", alice.token);
+    alice.client.send(head("GET", "/events", &[("Authorization", &bearer)], 0));
+    assert_eq!(alice.client.head_only().status, 200);
+    assert_eq!(gw.client().request("POST", "/v1/logout", &[("Authorization", &bearer)], "").status, 204);
+    for _ in 0..3 {
+        go_on.send(()).unwrap();
+        assert_eq!(alice.client.some(13), b"8\r\ndata: x\n\r\n");
+    }
+    drop(go_on);
+    assert_eq!(gw.client().request("GET", "/events", &[("Authorization", &bearer)], "").code(), "token_invalid");
 }
