@@ -1,7 +1,7 @@
 //! What a client speaks over: TCP or a Unix socket, bare or with TLS over it.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
     time::Duration,
@@ -62,6 +62,15 @@ impl Write for Link {
             Self::Tcp(tcp) => tcp.write(bytes),
             Self::Unix(unix) => unix.write(bytes),
             Self::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    /// TLS has its last word in several pieces, and says it once.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.write_vectored(pieces),
+            Self::Unix(unix) => unix.write_vectored(pieces),
+            Self::Tls(tls) => tls.write_vectored(pieces),
         }
     }
 
