@@ -13,17 +13,28 @@ use rustix::{
 
 use super::{FILE, Story, in_redis};
 use crate::{
-    support::{Client, binary::folder, redis_server::RedisServer, tls::swap, until},
+    support::{
+        Client,
+        binary::{Binary, folder},
+        redis_server::RedisServer,
+        tls::swap,
+        until,
+    },
     websocket::{close, echoed, opening, says_hi},
 };
 
 /// So long that no story sees the end of it.
 const PATIENT: &str = "watch = \"0s\"\ndrain_timeout = \"2h\"\ndrain_idle = \"1h\"";
 
-/// A gateway that opens tunnels to a backend that sends everything back, with these lines more in `[server]`.
+/// A gateway that opens tunnels to a backend that sends everything back, with these lines more in `[server]`. It has one
+/// worker: another could still let somebody in when this one tells its tunnels to go.
 fn begin(name: &str, server: &str, sessions: &str) -> Story {
     let route = "[[routes]]\npath = \"/chat\"\nupstream = \"app\"\nwebsocket = true\n";
-    let story = Story::with(name, server, &format!("{route}{sessions}"));
+    let serve = |config: &str| {
+        let config = config.replace("workers = 2\n", &format!("workers = 1\n{server}\n"));
+        Binary::serve(name, &config, &[])
+    };
+    let story = Story::served_by(name, "\"127.0.0.1:0\"", &format!("{route}{sessions}"), serve);
     story.upstream.does(echoed);
     story
 }
