@@ -5,46 +5,31 @@ use std::{
     io, iter,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
 };
 
 use wxgate::{
-    config::{
-        Config,
-        sections::{ServerAddress, UpstreamServer, UpstreamTls},
-    },
+    config::sections::{ServerAddress, UpstreamServer, UpstreamTls},
     upstream::Standing,
 };
 
 use super::{gateway, h2c};
-use crate::support::{
-    TestGateway,
-    cable::Cable,
-    client::head,
-    endpoint,
-    http2::{DATA, END_HEADERS, END_STREAM, Frame, HEADERS},
-    http2_backend::{Answer, Backend},
-    http2_server::{Http2Server, Talk},
-    oracle::hears_its_own,
-    tls::Authority,
-    until,
+use crate::{
+    support::{
+        TestGateway,
+        cable::Cable,
+        client::head,
+        endpoint,
+        http2::{DATA, END_HEADERS, END_STREAM, Frame, HEADERS},
+        http2_backend::{Answer, Backend},
+        http2_server::{Http2Server, Talk},
+        oracle::hears_its_own,
+        tls::Authority,
+        until,
+    },
+    upstreams::checked,
 };
 
 const CANCEL: u32 = 8;
-
-/// Checked every now and then, and soon.
-fn checked(config: &mut Config) {
-    let upstream = &mut config.upstreams[0];
-    upstream.health.path = Some("/health".to_owned());
-    upstream.health.interval = Duration::from_millis(20);
-    upstream.health.timeout = Duration::from_millis(500);
-    upstream.response_timeout = Duration::from_millis(500);
-    upstream.idle_timeout = Duration::from_hours(1);
-    upstream.slow_start = Duration::ZERO;
-    // Nobody is to fail here because others have failed before.
-    upstream.retry.percent = 100;
-    upstream.retry.min_per_second = 1000;
-}
 
 /// What a server does about a request: its stream, and its body.
 type Does = fn(&mut Talk, u32, &[u8]) -> io::Result<()>;
@@ -141,7 +126,7 @@ const FAULTS: [Fault; 10] = [
 #[test]
 fn whatever_all_servers_do_clients_are_told_and_nobody_hears_what_was_for_another() {
     let servers = [Server::start(), Server::start()];
-    let gw = gateway(&servers.each_ref().map(|server| server.cable.addr()), checked);
+    let gw = gateway(&servers.each_ref().map(|server| server.cable.addr()), |config| checked(&mut config.upstreams[0]));
     for (name, begins, told) in FAULTS {
         servers.iter().for_each(begins);
         thread::scope(|scope| {
@@ -196,7 +181,7 @@ fn after_all_servers_were_down_the_first_request_finds_the_first_that_is_up() {
             config.upstreams[0].servers = cables.iter().map(address).collect();
             let server_name = Some("localhost".to_owned());
             config.upstreams[0].tls = UpstreamTls { ca: Some(ca.pem()), server_name, ..UpstreamTls::default() };
-            checked(config);
+            checked(&mut config.upstreams[0]);
         });
         let get = || gw.client().get("/public/");
         assert_eq!(get().text(), "well");

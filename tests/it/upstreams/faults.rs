@@ -3,9 +3,9 @@
 
 use std::{io::Write, net::TcpStream, thread, time::Duration};
 
-use wxgate::{config::sections::Upstream, upstream::Standing};
+use wxgate::upstream::Standing;
 
-use super::{Backend, gateway, until_they_stand};
+use super::{Backend, checked, gateway, until_they_stand};
 use crate::support::{
     Seen, TestGateway,
     client::head,
@@ -14,19 +14,6 @@ use crate::support::{
 };
 
 const INTERIM: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n";
-
-/// Checked every now and then, and soon.
-fn checked(upstream: &mut Upstream) {
-    upstream.health.path = Some("/health".to_owned());
-    upstream.health.interval = Duration::from_millis(20);
-    upstream.health.timeout = Duration::from_millis(500);
-    upstream.response_timeout = Duration::from_millis(500);
-    upstream.idle_timeout = Duration::from_hours(1);
-    upstream.slow_start = Duration::ZERO;
-    // Nobody is to fail here because others have failed before.
-    upstream.retry.percent = 100;
-    upstream.retry.min_per_second = 1000;
-}
 
 /// Interim answers for as long as somebody takes them. Large ones, so that it is not the reading of them that takes its time.
 fn storm(out: &mut TcpStream) -> Then {

@@ -12,6 +12,8 @@ mod sockets;
 mod state;
 mod tls;
 
+use std::time::Duration;
+
 use wxgate::{
     config::sections::{Upstream, UpstreamServer},
     upstream::{ServerStatus, Standing},
@@ -47,6 +49,19 @@ fn gateway(backends: &[&Backend], change: impl FnOnce(&mut Upstream)) -> TestGat
         config.upstreams[0].servers = backends.iter().map(|backend| backend.server()).collect();
         change(&mut config.upstreams[0]);
     })
+}
+
+/// Checked every now and then, and soon.
+pub(crate) fn checked(upstream: &mut Upstream) {
+    upstream.health.path = Some("/health".to_owned());
+    upstream.health.interval = Duration::from_millis(20);
+    upstream.health.timeout = Duration::from_millis(500);
+    upstream.response_timeout = Duration::from_millis(500);
+    upstream.idle_timeout = Duration::from_hours(1);
+    upstream.slow_start = Duration::ZERO;
+    // Nobody is to fail here because others have failed before.
+    upstream.retry.percent = 100;
+    upstream.retry.min_per_second = 1000;
 }
 
 /// How the servers of the first upstream stand.
